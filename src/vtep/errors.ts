@@ -1,0 +1,23 @@
+/** Stable codes of everything a VTEP refuses. */
+export type VtepErrorCode =
+  | 'USAGE' // a word or value that cannot be right
+  | 'EXISTS' // a device, VNI or FDB entry is already there
+  | 'NOT_FOUND' // no such device or FDB entry
+  | 'UNSUPPORTED' // known to the kernel's driver, not to this one, or not to this machine
+  | 'IN_USE' // a port or name that somebody else holds
+  | 'NO_SPACE' // a table is full
+  | 'PERMISSION' // a right is missing
+  | 'SYSTEM'; // a system call failed; the message names it
+
+/**
+ * A bad set-up: one class, a stable code, a message of one line that names the operation, the key and
+ * the remedy. Bad packets never become errors; they are counted.
+ */
+export class VtepError extends Error {
+  readonly code: VtepErrorCode;
+  constructor(code: VtepErrorCode, message: string) {
+    super(message);
+    this.name = 'VtepError';
+    this.code = code;
+  }
+}
