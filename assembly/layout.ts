@@ -114,8 +114,12 @@ export const HEADER_REMOTE_FREE_OFFSET = 28;
 export const HEADER_REMOTE_FRESH_OFFSET = 32;
 /** u32: counts creations, so that a dump can list the newest entry first. */
 export const HEADER_FDB_CREATED_OFFSET = 36;
+/** u32: seconds of the monotonic clock, kept by the host. */
+export const HEADER_NOW_OFFSET = 40;
 /** u32 lock word of the FDB: 0 free, 1 held. On a cache line of its own. */
 export const HEADER_FDB_LOCK_OFFSET = 64;
+/** 8 bytes beside the lock, for its holder: where the host puts a MAC that it wants found. */
+export const HEADER_FDB_MAC_OFFSET = 72;
 
 /** UDP_SEGMENT may be used for sending. */
 export const OFFLOAD_UDP_SEGMENT = 1;
@@ -177,17 +181,23 @@ export const DEVICE_QUEUE_MAX = 8;
 /** u32: OFFLOAD_TAP_USO when this device's TAP takes UDP super-frames. */
 export const DEVICE_OFFLOADS_OFFSET = 96;
 
-// Listeners: one receiving UDP socket each, shared by the devices of a (family, port).
+// Listeners: one receiving UDP socket each, shared by the devices of a (family, port). i32: its
+// descriptor, 0 = none. Number 0 is never used.
 export const LISTENER_COUNT = 256;
+export const LISTENERS_BASE = DEVICES_BASE + DEVICES_BYTES;
+export const LISTENERS_BYTES = LISTENER_COUNT * 4;
 
 // VNIs: open addressing over u64 slots: listener (8 bits) and VNI (24 bits) in the low word,
 // device in the high word; 0 = empty. A slot is published with one store.
 export const VNI_SLOT_COUNT = 1024;
 export const VNI_SLOT_BYTES = 8;
-export const VNIS_BASE = DEVICES_BASE + DEVICES_BYTES;
+export const VNIS_BASE = LISTENERS_BASE + LISTENERS_BYTES;
 export const VNIS_BYTES = VNI_SLOT_COUNT * VNI_SLOT_BYTES;
 /** High word of a slot whose device has gone: look-ups walk on. */
 export const VNI_SLOT_GONE = 0xffff;
+/** A look-up begins at slot (low word * multiplier) >>> shift. */
+export const VNI_HASH_MULTIPLIER = 0x3c6ef373;
+export const VNI_HASH_SHIFT = 22;
 
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.
@@ -201,18 +211,29 @@ export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 export const SOURCE_PORTS_OFFSET = 0;
 /** u8: 1 = UDP_SEGMENT may be used here */
 export const SOURCE_SEGMENT_OFFSET = 4;
+/** u8s: AF_INET or AF_INET6; 1 = the DF bit is set; 1 = no UDP checksum */
+export const SOURCE_FAMILY_OFFSET = 5;
+export const SOURCE_DF_OFFSET = 6;
+export const SOURCE_NO_CHECKSUM_OFFSET = 7;
+/** u16s in host order: half-open range of ports */
+export const SOURCE_PORT_MIN_OFFSET = 8;
+export const SOURCE_PORT_MAX_OFFSET = 10;
+/** u32: devices that use the group; 0 = free */
+export const SOURCE_USERS_OFFSET = 12;
+/** 16 bytes: the local address, all zero = the route's choice */
+export const SOURCE_LOCAL_OFFSET = 16;
 /** i32 per port: the descriptor, -1 = opened at first use. */
 export const SOURCE_SOCKETS_OFFSET = 64;
 
-// FDB. A bucket is one cache line: a u64 word of which the low 32 bits count the entries whose
-// home is this bucket but which lie in a later one, then seven u64 keys. A key is
+// FDB. A bucket is one cache line: a u64 word of which the low 32 bits count the entries that
+// found this bucket full and lie farther on, then seven u64 keys. A key is
 // MAC (low 48 bits, first byte lowest) | device << 48; 0 is an empty slot (devices begin at 1).
 // The entry of slot s in bucket b has the index b * 8 + s.
 export const FDB_BUCKET_COUNT = 16384;
 export const FDB_BUCKET_BYTES = 64;
 export const FDB_BUCKET_SLOTS = 8;
-/** How many buckets, the home one included, an entry may lie in. */
-export const FDB_PROBE_BUCKETS = 8;
+/** How many buckets, the home one included, an entry may lie in: enough to fill FDB_CAPACITY. */
+export const FDB_PROBE_BUCKETS = 32;
 export const FDB_BUCKETS_BASE = SOURCES_BASE + SOURCES_BYTES;
 export const FDB_BUCKETS_BYTES = FDB_BUCKET_COUNT * FDB_BUCKET_BYTES;
 /** Most entries, all devices together: 80 % of the slots. */
@@ -233,6 +254,8 @@ export const FDB_UPDATED_OFFSET = 12;
 export const FDB_REMOTES_OFFSET = 16;
 /** u32: HEADER_FDB_CREATED at creation. */
 export const FDB_CREATED_OFFSET = 20;
+/** u64: the key, from the reservation of the entry to its publication. */
+export const FDB_KEY_OFFSET = 24;
 /** A remote, in the entry itself: the first of the list. */
 export const FDB_REMOTE_OFFSET = 32;
 
@@ -246,6 +269,8 @@ export const NTF_SELF = 0x02;
 export const NTF_EXT_LEARNED = 0x10;
 export const NTF_STICKY = 0x40;
 export const NTF_ROUTER = 0x80;
+/** The driver's own, above the eight bits of the netlink message: made by a command. */
+export const NTF_ADDED_BY_USER = 0x100;
 
 // A remote: where a copy of a frame goes. The first of an entry lies in the entry, further
 // ones in this pool, chained by index + 1.
@@ -278,7 +303,7 @@ export const WORKER_STOP_OFFSET = 0;
 export const WORKER_ROUNDS_OFFSET = 64;
 /** u32: 1 while the worker sleeps in epoll_wait. */
 export const WORKER_ASLEEP_OFFSET = 68;
-/** u64s: system calls, batches and sleeps, for status and benchmarks. */
+/** f64s: system calls, batches and sleeps, for status and benchmarks. */
 export const WORKER_SYSCALLS_OFFSET = 72;
 export const WORKER_BATCHES_OFFSET = 80;
 export const WORKER_SLEEPS_OFFSET = 88;
@@ -333,6 +358,11 @@ export const ENCAP_HEADERS_USED_OFFSET = 8;
 export const ENCAP_RUNS_USED_OFFSET = 12;
 export const ENCAP_FANOUT_NEXT_OFFSET = 16;
 export const ENCAP_FANOUT_COUNT_OFFSET = 20;
+/** Most datagrams in one UDP_SEGMENT message (Linux before 6.9 takes no more), and most bytes. */
+export const MESSAGE_SEGMENT_MAX = 64;
+export const MESSAGE_MAX_BYTES = 65507;
+/** UIO_MAXIOV */
+export const MESSAGE_IOVEC_MAX = 1024;
 
 /** struct mmsghdr, side by side as sendmmsg wants them. */
 export const MESSAGE_COUNT = 512;
@@ -351,8 +381,8 @@ export const ENVELOPE_SEGMENT_OFFSET = 148;
 export const ENVELOPE_SEGMENTS_OFFSET = 152;
 export const ENVELOPE_LENGTH_OFFSET = 156;
 export const ENVELOPE_CLOSED_OFFSET = 160;
-/** u32: address of the remote in the fan-out, and TOS | TTL << 8: whom the message is for. */
-export const ENVELOPE_KEY_OFFSET = 164;
+/** u32s: ifindex to leave through, and TOS | TTL << 8. */
+export const ENVELOPE_IFINDEX_OFFSET = 164;
 export const ENVELOPE_MARKS_OFFSET = 168;
 /** u32: device, for the counters when sending fails. */
 export const ENVELOPE_DEVICE_OFFSET = 172;

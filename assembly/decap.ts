@@ -1,0 +1,287 @@
+/*
+ * The way in: datagrams from a UDP socket -> frames for TAPs. In packet order, with the names of the kernel
+ * driver's own steps in brackets; the functions below stand in this order.
+ *
+ *   1. the received message: truncated? which TOS? one datagram or a UDP_GRO bundle?
+ *   2. per datagram: length, I flag, VNI -> device              [vxlan_rcv, vxlan_vs_find_vni]
+ *   3. reserved bits
+ *   4. the inner frame: length, our own MAC                     [vxlan_set_mac]
+ *   5. learning                                                 [vxlan_snoop]
+ *   6. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]
+ *   7. merged into a super-frame, or written as it is           [gro_cells_receive]
+ *
+ * Learning comes before 6, as in the kernel: a frame dropped there has still taught its source.
+ * The walk stops when writes run out; the host writes what there is and calls again.
+ */
+import * as coalesce from './coalesce';
+import * as counter from './count';
+import * as ecn from './ecn';
+import * as fdb from './fdb';
+import {
+  AF_INET,
+  CMSGHDR_BYTES,
+  DECAP_BYTES_COUNTED,
+  DECAP_MESSAGE_OFFSET,
+  DECAP_PACKETS,
+  DECAP_POSITION_OFFSET,
+  DECAP_STATE_OFFSET,
+  DEVICE_BYTES,
+  DEVICE_FLAG_LEARNING,
+  DEVICE_FLAGS_OFFSET,
+  DEVICE_MAC_OFFSET,
+  DEVICE_RESERVED_OFFSET,
+  DEVICE_STATE_OFFSET,
+  DEVICE_UP,
+  DEVICES_BASE,
+  DROP_DEVICE_DOWN,
+  DROP_ECN,
+  DROP_ENTRY_EXISTS,
+  DROP_INVALID_SOURCE_MAC,
+  DROP_LOCAL_MAC,
+  DROP_NO_VNI_FLAG,
+  DROP_RESERVED_BITS,
+  DROP_SHORT_DATAGRAM,
+  DROP_SHORT_INNER_FRAME,
+  DROP_SHORT_INNER_IP_RECEIVED,
+  DROP_TRUNCATED,
+  DROP_UNKNOWN_VNI,
+  ETHERNET_HEADER_BYTES,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  FDB_FULL,
+  FDB_LEARNED,
+  FDB_MOVED,
+  HEADER_BASE,
+  HEADER_NOW_OFFSET,
+  IP_TOS,
+  IPV4_HEADER_BYTES,
+  IPV6_HEADER_BYTES,
+  IPV6_TCLASS,
+  MMSGHDR_BYTES,
+  MMSGHDR_CONTROL_LENGTH_OFFSET,
+  MMSGHDR_CONTROL_OFFSET,
+  MMSGHDR_FLAGS_OFFSET,
+  MMSGHDR_IOVEC_COUNT_OFFSET,
+  MMSGHDR_IOVEC_OFFSET,
+  MMSGHDR_LENGTH_OFFSET,
+  MMSGHDR_NAME_LENGTH_OFFSET,
+  MMSGHDR_NAME_OFFSET,
+  MSG_TRUNC,
+  RECEIPT_BYTES,
+  RECEIPT_CONTROL_BYTES,
+  RECEIPT_CONTROL_OFFSET,
+  RECEIPT_IOVEC_OFFSET,
+  RECEIPT_NAME_OFFSET,
+  RECEIPTS_OFFSET,
+  RECEIVE_BUFFER_BYTES,
+  RECEIVE_BUFFERS_OFFSET,
+  RECEIVE_COUNT,
+  RECEIVE_STRIDE_BYTES,
+  RECEIVES_OFFSET,
+  SOCKADDR_IN6_BYTES,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_UDP,
+  UDP_GRO,
+  VXLAN_HEADER_BYTES,
+} from './layout';
+import { absolute } from './message';
+import * as vni from './vni';
+import * as ethernet from './wire/ethernet';
+import * as ip4 from './wire/ipv4';
+import * as ip6 from './wire/ipv6';
+import * as vxlan from './wire/vxlan';
+
+/** Lays out every mmsghdr for recvmmsg, once. */
+export function prepare(worker: usize): void {
+  for (let index = 0; index < RECEIVE_COUNT; ++index) {
+    const header = worker + RECEIVES_OFFSET + index * MMSGHDR_BYTES;
+    const receipt = worker + RECEIPTS_OFFSET + index * RECEIPT_BYTES;
+    const iovec = receipt + RECEIPT_IOVEC_OFFSET;
+    store<u64>(iovec, absolute(bufferOf(worker, index)));
+    store<u64>(iovec, RECEIVE_BUFFER_BYTES, 8);
+    store<u64>(header, absolute(receipt + RECEIPT_NAME_OFFSET), MMSGHDR_NAME_OFFSET);
+    store<u64>(header, absolute(iovec), MMSGHDR_IOVEC_OFFSET);
+    store<u64>(header, 1, MMSGHDR_IOVEC_COUNT_OFFSET);
+    store<u64>(header, absolute(receipt + RECEIPT_CONTROL_OFFSET), MMSGHDR_CONTROL_OFFSET);
+    rearm(header);
+  }
+}
+
+/**
+ * Walks `received` messages of one listener. Returns the number of writes; `decapDone` tells whether all
+ * messages have been walked or the same call, with the same arguments, must be made again.
+ */
+export function decap(worker: usize, listener: u32, received: i32): i32 {
+  const state = worker + DECAP_STATE_OFFSET;
+  coalesce.begin(worker);
+  let message = load<i32>(state, DECAP_MESSAGE_OFFSET);
+  while (message < received && receive(worker, listener, message)) ++message;
+  store<i32>(state, message, DECAP_MESSAGE_OFFSET);
+  return coalesce.finish(worker);
+}
+
+/** Have all `received` messages been walked? Then the next batch begins at the first. */
+export function decapDone(worker: usize, received: i32): boolean {
+  const state = worker + DECAP_STATE_OFFSET;
+  if (load<i32>(state, DECAP_MESSAGE_OFFSET) < received) return false;
+  store<i32>(state, 0, DECAP_MESSAGE_OFFSET);
+  return true;
+}
+
+function bufferOf(worker: usize, message: i32): usize {
+  return worker + RECEIVE_BUFFERS_OFFSET + message * RECEIVE_STRIDE_BYTES;
+}
+
+/** The kernel writes these three; it wants to find them as they were. */
+function rearm(header: usize): void {
+  store<u64>(header, SOCKADDR_IN6_BYTES, MMSGHDR_NAME_LENGTH_OFFSET);
+  store<u64>(header, RECEIPT_CONTROL_BYTES, MMSGHDR_CONTROL_LENGTH_OFFSET);
+  store<u64>(header, 0, MMSGHDR_FLAGS_OFFSET);
+}
+
+/** One message. False: no room for more writes, come back. */
+function receive(worker: usize, listener: u32, message: i32): boolean {
+  const state = worker + DECAP_STATE_OFFSET;
+  const header = worker + RECEIVES_OFFSET + message * MMSGHDR_BYTES;
+  const receipt = worker + RECEIPTS_OFFSET + message * RECEIPT_BYTES;
+  const buffer = bufferOf(worker, message);
+  const length = min(load<i32>(header, MMSGHDR_LENGTH_OFFSET), RECEIVE_BUFFER_BYTES);
+  const control = receipt + RECEIPT_CONTROL_OFFSET;
+  const controlEnd =
+    control + <usize>min(load<u64>(header, MMSGHDR_CONTROL_LENGTH_OFFSET), RECEIPT_CONTROL_BYTES);
+  const bundle = controlOf(control, controlEnd, SOL_UDP, UDP_GRO, -1, 4);
+  const outer =
+    load<u16>(receipt, RECEIPT_NAME_OFFSET) === AF_INET
+      ? controlOf(control, controlEnd, SOL_IP, IP_TOS, 0, 1)
+      : controlOf(control, controlEnd, SOL_IPV6, IPV6_TCLASS, 0, 4);
+
+  let position = load<i32>(state, DECAP_POSITION_OFFSET);
+  if ((load<u32>(header, MMSGHDR_FLAGS_OFFSET) & MSG_TRUNC) !== 0) {
+    counter.one(worker, 0, DROP_TRUNCATED);
+  } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(buffer, length)) {
+    if (!coalesce.hasRoom(worker)) return false;
+    datagram(worker, listener, receipt, outer, buffer, length, max(bundle, 0));
+  } else {
+    for (; position < length; position += bundle) {
+      if (!coalesce.hasRoom(worker)) {
+        store<i32>(state, position, DECAP_POSITION_OFFSET);
+        return false;
+      }
+      datagram(worker, listener, receipt, outer, buffer + position, min(bundle, length - position), 0);
+    }
+  }
+  store<i32>(state, 0, DECAP_POSITION_OFFSET);
+  rearm(header);
+  return true;
+}
+
+/** The value of a control message of at most 4 bytes, or `absent`. */
+function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i32, bytes: i32): i32 {
+  let at = control;
+  while (at + CMSGHDR_BYTES + 4 <= end + 3) {
+    const length = <usize>load<u64>(at);
+    if (length < <usize>CMSGHDR_BYTES || length > end - at) return absent;
+    if (load<i32>(at, 8) === level && load<i32>(at, 12) === type) {
+      return bytes === 1 ? load<u8>(at, CMSGHDR_BYTES) : load<i32>(at, CMSGHDR_BYTES);
+    }
+    at += (length + 7) & ~7;
+  }
+  return absent;
+}
+
+/**
+ * A kernel peer on a virtual link sends a super-frame as one datagram. For UDP inside, the socket then
+ * reports the inner segment size as if it were a bundle's: but the inner packet says that it is one.
+ */
+function isSuperFrame(datagram: usize, length: i32): boolean {
+  const frame = datagram + VXLAN_HEADER_BYTES;
+  const bytes = length - VXLAN_HEADER_BYTES;
+  if (bytes < ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES) return false;
+  const l3 = ethernet.networkOffset(frame, bytes);
+  if (l3 + IPV6_HEADER_BYTES > bytes) return false;
+  const type = ethernet.etherTypeBefore(frame, l3);
+  if (type === ETHERTYPE_IPV4) return ip4.totalLength(frame + l3) === bytes - l3;
+  return type === ETHERTYPE_IPV6 && ip6.payloadLength(frame + l3) === bytes - l3 - IPV6_HEADER_BYTES;
+}
+
+/** One datagram; there is room for its write. */
+function datagram(
+  worker: usize,
+  listener: u32,
+  sender: usize,
+  outer: u32,
+  at: usize,
+  length: i32,
+  gsoSize: i32,
+): void {
+  let verdict = checkHeader(at, length);
+  let device: u32 = 0;
+  if (verdict === DECAP_PACKETS) {
+    device = vni.lookup(listener, vxlan.vni(at));
+    verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, sender, outer, at, length);
+  }
+  counter.one(worker, device, verdict);
+  if (verdict !== DECAP_PACKETS) return;
+  const bytes = length - VXLAN_HEADER_BYTES;
+  counter.add(worker, device, DECAP_BYTES_COUNTED, bytes - ETHERNET_HEADER_BYTES);
+  coalesce.add(worker, device, at + VXLAN_HEADER_BYTES, bytes, gsoSize);
+}
+
+/** A verdict: DECAP_PACKETS, or the drop that ends the datagram here. */
+function checkHeader(at: usize, length: i32): i32 {
+  if (length < VXLAN_HEADER_BYTES) return DROP_SHORT_DATAGRAM;
+  return vxlan.hasVni(at) ? DECAP_PACKETS : DROP_NO_VNI_FLAG;
+}
+
+/** A verdict, as above, of the device that the VNI belongs to. */
+function accept(worker: usize, device: u32, sender: usize, outer: u32, at: usize, length: i32): i32 {
+  const record = DEVICES_BASE + device * DEVICE_BYTES;
+  if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0) return DROP_RESERVED_BITS;
+  const frame = at + VXLAN_HEADER_BYTES;
+  const bytes = length - VXLAN_HEADER_BYTES;
+  if (bytes < ETHERNET_HEADER_BYTES) return DROP_SHORT_INNER_FRAME;
+  const source = ethernet.source(frame);
+  if (source === load<u64>(record, DEVICE_MAC_OFFSET)) return DROP_LOCAL_MAC;
+  if ((load<u32>(record, DEVICE_FLAGS_OFFSET) & DEVICE_FLAG_LEARNING) !== 0) {
+    if (source === 0 || ethernet.isGroup(source)) return DROP_INVALID_SOURCE_MAC;
+    if (!snoop(worker, device, frame, sender)) return DROP_ENTRY_EXISTS;
+  }
+  const verdict = decapsulateEcn(frame, bytes, outer);
+  if (verdict !== 0) return verdict;
+  return load<u32>(record, DEVICE_STATE_OFFSET) === DEVICE_UP ? DECAP_PACKETS : DROP_DEVICE_DOWN;
+}
+
+/** False: the sender may not have this MAC, which a static entry gives to somebody else. */
+function snoop(worker: usize, device: u32, frame: usize, sender: usize): boolean {
+  const now = load<u32>(HEADER_BASE, HEADER_NOW_OFFSET);
+  const verdict = fdb.learn(device, frame + 6, sender, 0, now);
+  if (verdict === fdb.LEARN_KNOWN) return true;
+  if (verdict === fdb.LEARN_REFUSED) return false;
+  if (verdict === fdb.LEARN_NEW) counter.one(worker, device, FDB_LEARNED);
+  else if (verdict === fdb.LEARN_MOVED) counter.one(worker, device, FDB_MOVED);
+  else if (verdict === fdb.LEARN_FULL) counter.one(worker, device, FDB_FULL);
+  return true;
+}
+
+/** RFC 6040 for an untagged inner IP packet. Returns 0 or the verdict to drop it with. */
+function decapsulateEcn(frame: usize, bytes: i32, outer: u32): i32 {
+  const type = ethernet.etherType(frame);
+  const ip = frame + ETHERNET_HEADER_BYTES;
+  if (type === ETHERTYPE_IPV4) {
+    if (bytes < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
+    if ((outer & 3) === 0) return 0;
+    const inner = ip4.tos(ip) & 3;
+    const result = ecn.decapsulate(outer & 3, inner);
+    if (result < 0) return DROP_ECN;
+    if (<u32>result !== inner) ecn.applyIpv4(ip, result);
+  } else if (type === ETHERTYPE_IPV6) {
+    if (bytes < ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
+    if ((outer & 3) === 0) return 0;
+    const inner = ip6.trafficClass(ip) & 3;
+    const result = ecn.decapsulate(outer & 3, inner);
+    if (result < 0) return DROP_ECN;
+    if (<u32>result !== inner) ecn.applyIpv6(ip, result);
+  }
+  return 0;
+}

@@ -1,0 +1,43 @@
+/* The door: everything that the host may call. Addresses and 32-bit numbers only. */
+import { LAYOUT_VERSION } from './layout';
+
+export { decap, decapDone, prepare as decapPrepare } from './decap';
+export {
+  applyIpv4 as ecnApplyIpv4,
+  applyIpv6 as ecnApplyIpv6,
+  decapsulate as ecnDecapsulate,
+  encapsulate as ecnEncapsulate,
+} from './ecn';
+export { encap } from './encap';
+export {
+  addRemote as fdbAddRemote,
+  beginChange as fdbBeginChange,
+  collect as fdbCollect,
+  endChange as fdbEndChange,
+  erase as fdbErase,
+  find as fdbFind,
+  findZero as fdbFindZero,
+  insert as fdbInsert,
+  learn as fdbLearn,
+  lock as fdbLock,
+  next as fdbNext,
+  nextExpired as fdbNextExpired,
+  publish as fdbPublish,
+  removeRemote as fdbRemoveRemote,
+  touch as fdbTouch,
+  unlock as fdbUnlock,
+} from './fdb';
+export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
+export { lookup as vniLookup } from './vni';
+export {
+  copyAndSum as checksumCopy,
+  ipv4Header as ipv4HeaderChecksum,
+  pseudoIpv4,
+  pseudoIpv6,
+  sum as checksum,
+  update16 as checksumUpdate,
+} from './wire/checksum';
+
+export function layoutVersion(): i32 {
+  return LAYOUT_VERSION;
+}

@@ -1,0 +1,33 @@
+/*
+ * (listener, VNI) -> device: the first question about every datagram that arrives.
+ *
+ * Open addressing over u64 slots, one step at a time. A slot holds the whole answer, key in the
+ * low word and device in the high one, and is published with one store; so a look-up takes no
+ * lock and sees each slot as it was or as it is. The host (src/dataplane/vni.ts) is the only
+ * writer. It marks a slot whose device has gone instead of emptying it, because keys behind it
+ * may have been pushed there by it.
+ */
+import {
+  VNI_HASH_MULTIPLIER,
+  VNI_HASH_SHIFT,
+  VNI_SLOT_BYTES,
+  VNI_SLOT_COUNT,
+  VNI_SLOT_GONE,
+  VNIS_BASE,
+} from './layout';
+
+const LISTENER_SHIFT = 24;
+
+/** @returns the device of a VNI on a listener, 0 = none. `vni` must have 24 bits, `listener` 8. */
+export function lookup(listener: u32, vni: u32): u32 {
+  const key = (listener << LISTENER_SHIFT) | vni;
+  let slot: u32 = (key * VNI_HASH_MULTIPLIER) >>> VNI_HASH_SHIFT;
+  for (let step = 0; step < VNI_SLOT_COUNT; step++) {
+    const word = atomic.load<u64>(VNIS_BASE + slot * VNI_SLOT_BYTES);
+    if (word === 0) return 0;
+    const device = (word >>> 32) as u32;
+    if ((word as u32) === key && device !== VNI_SLOT_GONE) return device;
+    slot = (slot + 1) & (VNI_SLOT_COUNT - 1);
+  }
+  return 0;
+}

@@ -1,0 +1,250 @@
+/**
+ * The UDP blaster: sends numbered datagrams at a chosen rate from one namespace, counts them in another, and
+ * searches for the highest rate that loses next to nothing. The same tool measures every kind of tunnel.
+ *
+ * The sender sleeps between short bursts instead of spinning: a spinning sender takes a core away from a
+ * tunnel in user space and none from the kernel's, whose work runs inside the sender's own system calls.
+ * Each datagram is an `mmsghdr` of its own unless segments are asked for; nothing is merged on the way in.
+ */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Arena, call, must, SOCKADDR_BYTES, serveOrders, udpSocket } from './echo.ts';
+
+export const BLAST_PORT = 7009;
+const MMSGHDR_BYTES = 64;
+const IOVEC_BYTES = 16;
+const CMSG_BYTES = 24;
+const SLOT_BYTES = 2048;
+const BATCH = 64;
+/** Frames sent per wake-up when paced, and the most that a late sender may catch up on at once. */
+const BURST = 32;
+const MAX_DEBT = 512;
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
+const MSG_WAITFORONE = 0x10000;
+const QUIET_MS = 100;
+
+export interface SendOrder {
+  do: 'send';
+  /** Marks the datagrams of this trial, so that stragglers of an earlier one are not counted. */
+  trial: number;
+  destinations: string[];
+  /** UDP payload, smallest and largest; drawn evenly when they differ. At least 8. */
+  payload: [number, number];
+  /** Datagrams per second; 0 = as many as the socket takes. */
+  rate: number;
+  seconds: number;
+  /** More than 1: equal datagrams that leave as one UDP_SEGMENT message. */
+  segments: number;
+}
+
+export interface ReceiveOrder {
+  do: 'receive';
+  trial: number;
+  seconds: number;
+}
+
+export interface SendReply {
+  sent: number;
+  seconds: number;
+}
+
+export interface ReceiveReply {
+  received: number;
+  /** Datagrams that came after one with a higher number. */
+  reordered: number;
+  /** Datagrams lost for want of room in the receiving socket: the harness' own fault, not the tunnel's. */
+  overrun: number;
+}
+
+/** Lays out `count` messages with a payload slot each; answers the offsets of headers and slots. */
+function messages(arena: Arena, count: number): { headers: number; slots: number } {
+  const headers = arena.take(count * MMSGHDR_BYTES);
+  const vectors = arena.take(count * IOVEC_BYTES);
+  const slots = arena.take(count * SLOT_BYTES);
+  for (let i = 0; i < count; i++) {
+    const header = headers + i * MMSGHDR_BYTES;
+    const vector = vectors + i * IOVEC_BYTES;
+    arena.data.setBigUint64(header + 16, BigInt(arena.base + vector), true);
+    arena.data.setBigUint64(header + 24, 1n, true);
+    arena.data.setBigUint64(vector, BigInt(arena.base + slots + i * SLOT_BYTES), true);
+    arena.data.setBigUint64(vector + 8, BigInt(SLOT_BYTES), true);
+  }
+  return { headers, slots };
+}
+
+/** A ring of prepared messages: only trial and number of a datagram are written while the clock runs. */
+function prepare(order: SendOrder): {
+  arena: Arena;
+  headers: number;
+  slots: number;
+  ring: number;
+  bytes: number;
+} {
+  const flows = order.destinations.length;
+  const ring = flows === 1 ? 4 * BATCH : flows * 4;
+  const arena = new Arena(ring * (SLOT_BYTES + MMSGHDR_BYTES + IOVEC_BYTES + CMSG_BYTES) + flows * 64 + 4096);
+  const { headers, slots } = messages(arena, ring);
+  const names = order.destinations.map((address) => arena.base + arena.sockaddr(address, BLAST_PORT));
+  const controls = arena.take(ring * CMSG_BYTES);
+  const [smallest, largest] = order.payload;
+  let random = 12345;
+  for (let i = 0; i < ring; i++) {
+    random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
+    const payload = smallest + Math.floor((random / 2 ** 32) * (largest - smallest + 1));
+    const header = headers + i * MMSGHDR_BYTES;
+    arena.data.setBigUint64(header, BigInt(names[i % flows]!), true);
+    arena.data.setUint32(header + 8, SOCKADDR_BYTES, true);
+    const vector = Number(arena.data.getBigUint64(header + 16, true)) - arena.base;
+    arena.data.setBigUint64(vector + 8, BigInt(payload * order.segments), true);
+    if (order.segments === 1) continue;
+    const control = controls + i * CMSG_BYTES;
+    arena.data.setBigUint64(control, 18n, true);
+    arena.data.setInt32(control + 8, SOL_UDP, true);
+    arena.data.setInt32(control + 12, UDP_SEGMENT, true);
+    arena.data.setUint16(control + 16, payload, true);
+    arena.data.setBigUint64(header + 32, BigInt(arena.base + control), true);
+    arena.data.setBigUint64(header + 40, BigInt(CMSG_BYTES), true);
+  }
+  return { arena, headers, slots, ring, bytes: smallest };
+}
+
+function send(order: SendOrder, socket: number): SendReply {
+  const { arena, headers, slots, ring, bytes } = prepare(order);
+  const { data } = arena;
+  const perMs = order.rate / 1000;
+  const start = performance.now();
+  const end = start + order.seconds * 1000;
+  let debtFrom = start;
+  let repaid = 0;
+  let sent = 0;
+  let slot = 0;
+  for (let now = start; now < end; now = performance.now()) {
+    let due = BATCH * order.segments;
+    if (perMs > 0) {
+      due = Math.floor((now - debtFrom) * perMs) - repaid;
+      if (due < BURST) {
+        call.usleep(Math.max(1, Math.floor(((BURST - due) / perMs) * 1000)));
+        continue;
+      }
+      if (due > MAX_DEBT) {
+        // Too late to make up for it honestly: a huge burst would measure queues. The lower rate shows.
+        debtFrom = now;
+        repaid = 0;
+        due = BURST;
+      }
+    }
+    const count = Math.min(BATCH, ring - slot, Math.max(1, Math.floor(due / order.segments)));
+    let number = sent;
+    for (let i = slot; i < slot + count; i++) {
+      for (let segment = 0; segment < order.segments; segment++) {
+        const at = slots + i * SLOT_BYTES + segment * bytes;
+        data.setUint32(at, order.trial, true);
+        data.setUint32(at + 4, number++, true);
+      }
+    }
+    const taken = must(
+      'sendmmsg',
+      call.sendmmsg(socket, arena.base + headers + slot * MMSGHDR_BYTES, count, 0),
+    );
+    sent += taken * order.segments;
+    repaid += taken * order.segments;
+    slot = (slot + taken) % ring;
+  }
+  const seconds = (performance.now() - start) / 1000;
+  arena.free();
+  return { sent, seconds };
+}
+
+/** Datagrams that this namespace's sockets had no room for. */
+function receiveBufferErrors(): number {
+  const [names = '', values = ''] = readFileSync('/proc/self/net/snmp', 'utf8').match(/^Udp: .*$/gm) ?? [];
+  return Number(values.split(' ')[names.split(' ').indexOf('RcvbufErrors')] ?? 0);
+}
+
+function receive(
+  order: ReceiveOrder,
+  arena: Arena,
+  socket: number,
+  at: ReturnType<typeof messages>,
+): ReceiveReply {
+  const { data, base } = arena;
+  const overrunBefore = receiveBufferErrors();
+  const deadline = performance.now() + order.seconds * 1000 + 2000;
+  let received = 0;
+  let reordered = 0;
+  let highest = -1;
+  for (;;) {
+    const count = call.recvmmsg(socket, base + at.headers, BATCH, MSG_WAITFORONE, 0);
+    if (count < 0 && (received > 0 || performance.now() > deadline)) break;
+    for (let i = 0; i < count; i++) {
+      const slot = at.slots + i * SLOT_BYTES;
+      if (data.getUint32(slot, true) !== order.trial) continue;
+      const number = data.getUint32(slot + 4, true);
+      if (number < highest) reordered++;
+      else highest = number;
+      received++;
+    }
+  }
+  return { received, reordered, overrun: receiveBufferErrors() - overrunBefore };
+}
+
+export interface Outcome {
+  /** Datagrams per second, as sent and as received. */
+  offered: number;
+  rate: number;
+  loss: number;
+  reordered: number;
+  overrun: number;
+}
+
+const MAX_LOSS = 0.001;
+const COARSE = 1.15;
+const FINE = 1.04;
+
+/**
+ * The highest rate that loses less than MAX_LOSS. Gallops from `guess` up or down until one rate passes and
+ * a higher one fails, halves the gap, then confirms. A failed trial is tried once more, for a stall of the
+ * machine is not the tunnel's; a confirmed rate has passed twice. A sender that can't reach the asked rate
+ * without loss has found the top: the tunnel, or the sender inside it, takes no more.
+ */
+export async function highestRate<T extends Outcome>(
+  guess: number,
+  trial: (rate: number) => Promise<T>,
+): Promise<T> {
+  const passes = (outcome: T) => outcome.loss < MAX_LOSS;
+  const attempt = async (rate: number) => {
+    const first = await trial(rate);
+    return passes(first) ? first : await trial(rate);
+  };
+  let best: T | undefined;
+  let low = guess;
+  let high = 0;
+  while (high === 0 || high / low > FINE) {
+    const rate = high === 0 ? (best ? low * COARSE : guess) : best ? Math.sqrt(low * high) : high / COARSE;
+    const outcome = await attempt(rate);
+    if (passes(outcome)) {
+      if (!best || outcome.rate > best.rate) best = outcome;
+      low = rate;
+      if (outcome.offered < rate * 0.95) break;
+    } else {
+      high = rate;
+      if (!best) low = rate / COARSE;
+      if (rate < 1000) throw new Error('more than 0.1 % is lost even at 1,000 datagrams a second');
+    }
+  }
+  for (let rate = Math.min(low, best!.offered); rate >= 1000; rate *= 0.95) {
+    const confirmed = await attempt(rate);
+    if (passes(confirmed)) return confirmed;
+  }
+  throw new Error('no rate could be confirmed');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const arena = new Arena(BATCH * (SLOT_BYTES + MMSGHDR_BYTES + IOVEC_BYTES) + 8192);
+  const at = messages(arena, BATCH);
+  const socket = udpSocket(arena, BLAST_PORT, QUIET_MS);
+  serveOrders<SendOrder | ReceiveOrder, SendReply | ReceiveReply>((order) =>
+    order.do === 'send' ? send(order, socket) : receive(order, arena, socket, at),
+  );
+}

@@ -1,0 +1,43 @@
+/** `vxlane fdb ...`: the words of `bridge fdb`, carried out by the daemon. */
+import type { FdbEntry } from '../vtep/types.ts';
+import type { Command } from './command.ts';
+import { type FdbForm, fdbObjects, fdbText } from './fdb-format.ts';
+import { parseChange, parseFlush, parseGet, parseShow } from './fdb-words.ts';
+import { toJson } from './json.ts';
+import { firstMatch, usage } from './words.ts';
+
+/** In the order in which `bridge fdb` tries them. */
+const VERBS = ['add', 'append', 'replace', 'delete', 'get', 'show', 'lst', 'list'];
+
+export async function fdb({ words: [word, ...words], client, flags, outside }: Command): Promise<void> {
+  const print = (entries: FdbEntry[], oneDevice: boolean) => {
+    const form: FdbForm = { oneDevice, ages: flags.statistics > 0 };
+    outside.out(flags.json ? toJson(fdbObjects(entries, form), flags.pretty) : fdbText(entries, form));
+  };
+  // bridge takes no abbreviation of "flush", so that "f" can never empty a table.
+  const verb = word === undefined ? 'show' : word === 'flush' ? word : firstMatch(word, VERBS);
+  switch (verb) {
+    case 'add':
+    case 'append':
+    case 'replace':
+      return client.fdbChange(parseChange(verb, words));
+    case 'delete':
+      return client.fdbChange(parseChange('del', words));
+    case 'flush':
+      await client.fdbFlush(parseFlush(words));
+      return;
+    case 'get': {
+      const { dev, mac } = parseGet(words);
+      return print([await client.fdbGet(dev, mac)], false);
+    }
+    case undefined:
+      throw usage(`command "${word}" is unknown, try "vxlane fdb help"`);
+    default: {
+      const { dev, state, dynamic } = parseShow(words);
+      const entries = (await client.fdb(dev))
+        .filter((entry) => state === undefined || entry.state === state)
+        .filter((entry) => !dynamic || entry.state !== 'permanent');
+      return print(entries, dev !== undefined);
+    }
+  }
+}

@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+/** The `vxlane` command: hands argv over and ends the process with the answer. */
+import { runCli } from './program.ts';
+
+// `vxlane fdb show | head` is no error: the reader has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+});
+
+const code = await runCli(process.argv.slice(2), {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+  env: process.env,
+});
+process.exitCode = code;
+// Nothing may keep a finished command alive; only output that a slow reader has yet to take is waited for.
+if (process.stdout.writableLength === 0 && process.stderr.writableLength === 0) process.exit(code);

@@ -1,0 +1,112 @@
+/**
+ * `vxlane daemon` and `vxlane run`: a VTEP in the foreground until SIGINT or SIGTERM. Both are the same
+ * daemon; `run` has one device from the command line where `daemon` has a file.
+ */
+import type { Config } from '../daemon/config.ts';
+import { type Logger, startDaemon } from '../daemon/daemon.ts';
+import { VtepError } from '../vtep/errors.ts';
+import type { Outside } from './command.ts';
+
+const RUN_DIRECTORY = '/run/vxlane';
+/** Who stops a daemon does not wait; what is not freed by then goes with the process. */
+const CLOSE_DEADLINE_MS = 900;
+
+export async function serveConfig(
+  file: string | undefined,
+  socket: Sockets,
+  outside: Outside,
+): Promise<void> {
+  try {
+    const { configOf, loadConfig } = await import('../daemon/config.ts');
+    const config = file === undefined ? configOf([]) : await loadConfig(file);
+    await serve(config, socket.flag ?? socket.env ?? config.socket ?? socket.default, outside, (path) => {
+      const count = config.devices.length;
+      return `daemon ready: ${count} ${count === 1 ? 'device' : 'devices'}, control socket ${path}`;
+    });
+  } catch (error) {
+    // What stands in the file is no word of this command line: never a usage error.
+    throw error instanceof VtepError && error.code === 'USAGE'
+      ? new VtepError('UNSUPPORTED', error.message)
+      : error;
+  }
+}
+
+/** Where a path for the socket may come from, the strongest first. */
+export interface Sockets {
+  flag: string | undefined;
+  env: string | undefined;
+  default: string;
+}
+
+export async function serveDevice(
+  words: string[],
+  socket: string | undefined,
+  outside: Outside,
+): Promise<void> {
+  const { parseRun } = await import('./device-words.ts');
+  const { configOf } = await import('../daemon/config.ts');
+  const { parseDevice } = await import('../daemon/schema.ts');
+  const device = parseDevice(parseRun(words));
+  const { name, id, dstport, local, remote } = device;
+  const underlay = (local ?? remote ?? '').includes(':') ? 'IPv6' : 'IPv4';
+  await serve(
+    configOf([device]),
+    socket ?? `${RUN_DIRECTORY}/${name}.sock`,
+    outside,
+    (path) => `${name} up: VNI ${id}, UDP port ${dstport}, ${underlay} underlay, control socket ${path}`,
+  );
+}
+
+async function serve(
+  config: Config,
+  socket: string,
+  outside: Outside,
+  ready: (socket: string) => string,
+): Promise<void> {
+  const stop = stopSignal(outside.stop);
+  try {
+    const createVtep = outside.createVtep ?? (await import('../vtep/vtep.ts')).createVtep;
+    const logger: Logger = (_level, message) => outside.err(`vxlane: ${message.replace(/\s*\n\s*/g, ' ')}\n`);
+    const starting = startDaemon({ config, socket, createVtep, logger });
+    // A signal in the midst of the set-up ends it too, and half of it is not left behind.
+    const daemon = await Promise.race([starting, stop.promise]);
+    if (daemon !== undefined) {
+      outside.out(`vxlane: ${ready(daemon.socket)}\n`);
+      await stop.promise;
+    }
+    await inTime(starting.then((started) => started.close()));
+  } finally {
+    stop.forget();
+  }
+}
+
+function stopSignal(given: AbortSignal | undefined): { promise: Promise<void>; forget(): void } {
+  let resolve: () => void = () => {};
+  const promise = new Promise<void>((fulfil) => {
+    resolve = fulfil;
+  });
+  const stop = () => resolve();
+  if (given) {
+    if (given.aborted) stop();
+    given.addEventListener('abort', stop);
+    return { promise, forget: () => given.removeEventListener('abort', stop) };
+  }
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  return {
+    promise,
+    forget() {
+      process.off('SIGINT', stop);
+      process.off('SIGTERM', stop);
+    },
+  };
+}
+
+async function inTime(closing: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_DEADLINE_MS);
+  });
+  await Promise.race([closing, deadline]);
+  clearTimeout(timer);
+}

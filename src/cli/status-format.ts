@@ -1,0 +1,170 @@
+/** The status as a page of text: what runs, how fast, and what was dropped and why. */
+import type { VtepStatus } from '../vtep/types.ts';
+import type { Rate, Rates } from './status.ts';
+
+/** What a drop means, by the name of its counter without "drop"; a counter that is not here is shown by its name. */
+const REASONS: Readonly<Record<string, string>> = {
+  'short frame': 'frame shorter than an Ethernet header',
+  'bad offload': 'super-frame whose lengths contradict each other',
+  'no target': 'no FDB entry for the destination and no default remote',
+  'short inner ip': 'IP header cut short',
+  'no remote': 'entry marked as not tunnelled',
+  'socket full': 'send buffer of the UDP socket full',
+  'no buffers': 'the kernel had no buffers',
+  'too big': 'larger than the path MTU',
+  unreachable: 'no route to the remote, or "local" is not an address of this host',
+  refused: 'the remote refused (ICMP)',
+  'send error': 'sending failed',
+  'tap read': 'reading from the TAP failed',
+  'short datagram': 'datagram shorter than a VXLAN header',
+  'no vni flag': 'VNI flag not set',
+  'unknown vni': 'no device for this VNI',
+  'reserved bits': 'reserved bits set',
+  'short inner frame': 'frame shorter than an Ethernet header',
+  'local mac': "sent with this device's own MAC: a loop, or a duplicate MAC",
+  'invalid source mac': 'source MAC multicast or zero',
+  'entry exists': 'source MAC belongs to a permanent or static entry elsewhere',
+  'short inner ip received': 'IP header cut short',
+  ecn: 'congestion mark on a packet that can not carry one (RFC 6040)',
+  'device down': 'device down',
+  truncated: 'datagram larger than the receive buffer',
+  'tap write': 'writing to the TAP failed',
+};
+
+export function statusText(status: VtepStatus, rates: Rates): string {
+  const { engine, fdb } = status;
+  const facts: [string, string][] = [
+    ['version', `${status.version}, pid ${status.pid}, up ${duration(status.uptime)}`],
+    [
+      'engine',
+      `${engine.io}, ${engine.wasm} WebAssembly, ${(engine.memoryBytes / 2 ** 20).toFixed(0)} MiB of shared memory`,
+    ],
+    ...Object.entries(status.offloads).map(([name, use], index): [string, string] => [
+      index ? '' : 'offloads',
+      `${name} ${use}`,
+    ]),
+    ['fdb', `${fdb.entries} of ${fdb.capacity} entries`],
+    ...status.listeners.map(({ family, port, devices }, index): [string, string] => [
+      index ? '' : 'listening',
+      `UDP ${port} ${family === 'inet' ? 'IPv4' : 'IPv6'}: ${devices.join(', ')}`,
+    ]),
+  ];
+  const sections = [
+    facts.map(([name, fact]) => `${name.padEnd(10)}${fact}`.trimEnd()),
+    devices(status, rates),
+    workers(status, rates),
+    drops(status, rates, true),
+    drops(status, rates, false),
+  ];
+  return `${sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')}\n`;
+}
+
+const pair = (rate: Rate | undefined) => [
+  scaled(rate?.packets_per_second ?? 0, 'pkt/s'),
+  scaled(rate?.bits_per_second ?? 0, 'bit/s'),
+];
+
+function devices(status: VtepStatus, rates: Rates): string[] {
+  if (status.devices.length === 0)
+    return ['no devices: add one with "vxlane link add NAME type vxlan id VNI"'];
+  return table([
+    ['DEVICE', 'STATE', 'VNI', 'RX', '', 'TX', '', 'RX DROPS', 'TX DROPS'],
+    ...status.devices.map(({ config, up, stats }) => [
+      config.name,
+      up ? 'up' : 'down',
+      String(config.id),
+      ...pair(rates.devices[config.name]?.rx),
+      ...pair(rates.devices[config.name]?.tx),
+      String(stats.rx.dropped + stats.rx.errors),
+      String(stats.tx.dropped + stats.tx.errors),
+    ]),
+  ]);
+}
+
+function workers(status: VtepStatus, rates: Rates): string[] {
+  if (status.workers.length === 0) return [];
+  return table([
+    ['WORKER', 'RATE', '', 'PKT/BATCH', 'SYSCALLS/S', 'SLEEPS/S'],
+    ...status.workers.map(({ name }) => {
+      const rate = rates.workers[name];
+      const batches = rate?.batches_per_second ?? 0;
+      return [
+        name,
+        ...pair(rate),
+        batches === 0 ? '-' : ((rate?.packets_per_second ?? 0) / batches).toFixed(1),
+        scaled(rate?.syscalls_per_second ?? 0, ''),
+        scaled(rate?.sleeps_per_second ?? 0, ''),
+      ];
+    }),
+  ]);
+}
+
+/** Drops with their reason, or everything else that is counted. */
+function drops(status: VtepStatus, rates: Rates, dropped: boolean): string[] {
+  const lines = Object.entries(status.counters).flatMap(([device, counters]) =>
+    Object.entries(counters)
+      .filter(([counter]) => isDrop(counter) === dropped)
+      .map(([counter, value]) => [
+        device || '-',
+        String(value),
+        scaled(rates.counters[device]?.[counter] ?? 0, '/s'),
+        dropped ? reason(counter) : plain(counter),
+      ]),
+  );
+  if (lines.length === 0) return dropped ? ['no drops'] : [];
+  return table([['DEVICE', 'COUNT', 'RATE', dropped ? 'DROPPED BECAUSE' : 'COUNTER'], ...lines], true);
+}
+
+const plain = (counter: string) => counter.toLowerCase().replace(/[-_]+/g, ' ').trim();
+const isDrop = (counter: string) => /^drop/i.test(counter);
+
+/** The counter's words in full, with the verdict they come from when that is another one. */
+export function reason(counter: string): string {
+  const name = plain(counter).replace(/^drop(ped)? ?/, '');
+  return REASONS[name] ?? name;
+}
+
+function duration(seconds: number): string {
+  const whole = Math.floor(seconds);
+  const parts = [
+    Math.floor(whole / 86400),
+    Math.floor(whole / 3600) % 24,
+    Math.floor(whole / 60) % 60,
+    whole % 60,
+  ];
+  const from = parts.findIndex((part) => part > 0);
+  const units = ['d', 'h', 'm', 's'];
+  return from < 0
+    ? '0s'
+    : parts
+        .slice(from)
+        .map((part, index) => `${part}${units[from + index]}`)
+        .join('');
+}
+
+/** Three significant digits and an SI prefix. */
+export function scaled(value: number, unit: string): string {
+  const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
+  const number = value / 1000 ** power;
+  const digits =
+    power === 0 ? String(Math.round(number)) : number.toFixed(number < 10 ? 2 : number < 100 ? 1 : 0);
+  return `${digits} ${['', 'k', 'M', 'G', 'T'][power]}${unit}`.trimEnd();
+}
+
+/** First column and, if asked, the last one to the left; numbers to the right. */
+function table(rows: string[][], lastLeft = false): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) =>
+        column === 0 || (lastLeft && column === row.length - 1)
+          ? cell.padEnd(widths[column]!)
+          : cell.padStart(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,110 @@
+/**
+ * iproute2's grammar: keywords, some with values, in any order, each at most once, abbreviated to any
+ * prefix. A table lists the keywords; where a prefix fits several, the first in the table is meant, which
+ * is why the tables keep iproute2's order.
+ */
+import { notSupported } from '../daemon/unsupported.ts';
+import type { Reader } from '../daemon/values.ts';
+import { VtepError } from '../vtep/errors.ts';
+
+export interface Keyword {
+  /** All names, separated by "|". */
+  names: string;
+  /** What it fills in; two keywords of one key exclude each other. */
+  key?: string;
+  /** Takes no abbreviation. */
+  exact?: boolean;
+  /** One reader for each value that follows; two values become a pair. */
+  read?: readonly Reader<unknown>[];
+  /** A keyword without values sets its key to this. */
+  is?: unknown;
+  /** Known to the kernel's driver and refused here; a text is the remedy. */
+  refused?: true | string;
+  /** Says nothing new: let through, with its values. */
+  ignored?: true;
+  /** Ends this table: what follows belongs to another one. */
+  last?: true;
+}
+
+export interface Grammar {
+  keywords: readonly Keyword[];
+  /** What a word that is no keyword stands for (a device name, a MAC). */
+  positional?: Required<Pick<Keyword, 'key' | 'read'>> & { called: string };
+  /** The complaint about a word that is neither. */
+  unknown?: (word: string) => string;
+}
+
+export interface Parsed {
+  values: Record<string, unknown>;
+  /** What stands behind a keyword that is `last`. */
+  rest: string[];
+}
+
+export function usage(message: string): VtepError {
+  return new VtepError('USAGE', message);
+}
+
+/** The first candidate that begins with `word`, as iproute2 chooses objects and verbs. */
+export function firstMatch(word: string, candidates: readonly string[]): string | undefined {
+  return word === '' ? undefined : candidates.find((candidate) => candidate.startsWith(word));
+}
+
+function find(word: string, keywords: readonly Keyword[]): { keyword: Keyword; name: string } | undefined {
+  for (const keyword of keywords) {
+    const names = keyword.names.split('|');
+    const name = keyword.exact ? names.find((candidate) => candidate === word) : firstMatch(word, names);
+    if (name !== undefined) return { keyword, name };
+  }
+  return undefined;
+}
+
+export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
+  const values: Record<string, unknown> = {};
+  let at = 0;
+
+  function set(key: string, value: unknown, name: string): void {
+    if (Object.hasOwn(values, key))
+      throw usage(`either "${name}" is duplicate, or "${words[at - 1]}" is garbage: give it once`);
+    values[key] = value;
+  }
+
+  function take(readers: readonly Reader<unknown>[], name: string): unknown {
+    const read = readers.map((reader) => {
+      const word = words[at++];
+      if (word === undefined) throw usage(`command line is not complete: "${name}" needs a value`);
+      return readValue(word, reader);
+    });
+    return read.length === 1 ? read[0] : read;
+  }
+
+  while (at < words.length) {
+    const word = words[at]!;
+    const found = find(word, grammar.keywords);
+    if (found === undefined) {
+      const { positional } = grammar;
+      if (positional === undefined || Object.hasOwn(values, positional.key))
+        throw usage(
+          grammar.unknown?.(word) ?? `either "${positional?.called}" is duplicate, or "${word}" is garbage`,
+        );
+      set(positional.key, take(positional.read, positional.called), positional.called);
+      continue;
+    }
+    at++;
+    const { keyword, name } = found;
+    if (keyword.refused !== undefined)
+      throw notSupported(name, keyword.refused === true ? undefined : keyword.refused);
+    if (keyword.ignored) at += keyword.read?.length ?? 0;
+    else set(keyword.key ?? name, keyword.read ? take(keyword.read, name) : (keyword.is ?? true), name);
+    if (keyword.last) return { values, rest: words.slice(at) };
+  }
+  return { values, rest: [] };
+}
+
+export function readValue<T>(word: string, reader: Reader<T>): T {
+  try {
+    return reader(word);
+  } catch (error) {
+    if (!(error instanceof VtepError)) throw error;
+    throw new VtepError(error.code, `argument "${word}" is wrong: ${error.message}`);
+  }
+}

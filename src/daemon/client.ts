@@ -1,0 +1,131 @@
+/**
+ * The control API from the caller's side: one short HTTP exchange over the Unix socket for each call.
+ * A refusal comes back as the VtepError that the daemon raised; nobody listening is a NoDaemonError, which
+ * the command line tells apart by its exit code.
+ */
+import { request } from 'node:http';
+import { VtepError, type VtepErrorCode } from '../vtep/errors.ts';
+import type { DeviceInfo, FdbEntry, FdbFlush, FdbRequest, VtepStatus } from '../vtep/types.ts';
+
+export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
+
+/** Generous: taking a device up opens sockets and starts threads. */
+const ANSWER_TIMEOUT_MS = 30_000;
+
+const CODES: readonly string[] = [
+  'USAGE',
+  'EXISTS',
+  'NOT_FOUND',
+  'UNSUPPORTED',
+  'IN_USE',
+  'NO_SPACE',
+  'PERMISSION',
+  'SYSTEM',
+] satisfies VtepErrorCode[];
+
+export class NoDaemonError extends Error {
+  constructor(socket: string) {
+    super(
+      `no daemon answers at ${socket}: start one with "vxlane daemon", or name its socket with --socket or VXLANE_SOCKET`,
+    );
+    this.name = 'NoDaemonError';
+  }
+}
+
+export interface Client {
+  links(): Promise<DeviceInfo[]>;
+  link(name: string): Promise<DeviceInfo>;
+  addLink(device: object): Promise<DeviceInfo>;
+  setLink(name: string, change: object): Promise<DeviceInfo>;
+  deleteLink(name: string): Promise<void>;
+  fdb(dev?: string): Promise<FdbEntry[]>;
+  fdbGet(dev: string, mac: string): Promise<FdbEntry>;
+  fdbChange(request: FdbRequest): Promise<void>;
+  fdbFlush(filter: FdbFlush): Promise<{ removed: number }>;
+  status(): Promise<VtepStatus>;
+}
+
+export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_MS): Client {
+  const call = <T>(method: string, path: string, body?: object) =>
+    exchange(socket, method, path, body, timeoutMs) as Promise<T>;
+  const named = (name: string) => `/v1/links/${encodeURIComponent(name)}`;
+  return {
+    links: () => call('GET', '/v1/links'),
+    link: (name) => call('GET', named(name)),
+    addLink: (device) => call('POST', '/v1/links', device),
+    setLink: (name, change) => call('PATCH', named(name), change),
+    deleteLink: (name) => call('DELETE', named(name)),
+    fdb: (dev) => call('GET', `/v1/fdb${dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`}`),
+    fdbGet: (dev, mac) => call('GET', `/v1/fdb/${encodeURIComponent(dev)}/${encodeURIComponent(mac)}`),
+    fdbChange: (change) => call('POST', '/v1/fdb', change),
+    fdbFlush: (filter) => call('POST', '/v1/fdb/flush', filter),
+    status: () => call('GET', '/v1/status'),
+  };
+}
+
+function exchange(
+  socketPath: string,
+  method: string,
+  path: string,
+  body: object | undefined,
+  timeoutMs: number,
+): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+    const call = request({ socketPath, method, path, headers, agent: false, timeout: timeoutMs });
+    call.on('response', (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', () => reject(new NoDaemonError(socketPath)));
+      response.on('end', () => {
+        try {
+          resolve(read(response.statusCode ?? 0, Buffer.concat(chunks).toString('utf8'), socketPath));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    call.on('timeout', () =>
+      call.destroy(
+        new VtepError(
+          'SYSTEM',
+          `the daemon at ${socketPath} took longer than ${timeoutMs / 1000} s to answer`,
+        ),
+      ),
+    );
+    call.on('error', (error: NodeJS.ErrnoException) => reject(unreachable(error, socketPath)));
+    call.end(text);
+  });
+}
+
+function unreachable(error: NodeJS.ErrnoException, socketPath: string): Error {
+  if (error instanceof VtepError) return error;
+  if (error.code === 'EACCES' || error.code === 'EPERM')
+    return new VtepError(
+      'PERMISSION',
+      `no right to use ${socketPath}: run as the user who started the daemon`,
+    );
+  if (error.code?.startsWith('HPE_')) return stranger(socketPath);
+  return new NoDaemonError(socketPath);
+}
+
+function stranger(socketPath: string): VtepError {
+  return new VtepError(
+    'SYSTEM',
+    `whatever answers at ${socketPath} is no vxlane daemon: name another with --socket`,
+  );
+}
+
+function read(status: number, text: string, socketPath: string): unknown {
+  let answer: unknown;
+  try {
+    answer = text === '' ? undefined : JSON.parse(text);
+  } catch {
+    throw stranger(socketPath);
+  }
+  if (status >= 200 && status < 300) return answer;
+  const error = (answer as { error?: { code?: unknown; message?: unknown } } | undefined)?.error;
+  if (typeof error?.code !== 'string' || !CODES.includes(error.code)) throw stranger(socketPath);
+  throw new VtepError(error.code as VtepErrorCode, String(error.message));
+}

@@ -1,0 +1,202 @@
+/**
+ * The configuration file: YAML (or JSON, which is YAML) in, one frozen Config out. Everything is checked
+ * before anything is made; a refusal is one line with file, line, column and key.
+ *
+ *   socket: /run/vxlane/vxlane.sock      # all top-level keys may be left out
+ *   queues: 2
+ *   offloads: { udpSegment: true, udpGro: true, coalesce: true, tapUso: true }
+ *   devices:
+ *     - name: flannel.1                  # the words of `ip link add NAME type vxlan`
+ *       id: 1
+ *       dev: eth0
+ *       nolearning: true
+ *       up: false                        # devices are up unless told otherwise
+ *       fdb:                             # the words of `bridge fdb add`
+ *         - { mac: 36:3c:de:36:68:58, dst: 10.169.72.98 }
+ */
+import { readFile } from 'node:fs/promises';
+import * as v from 'valibot';
+import { VtepError } from '../vtep/errors.ts';
+import type { DeviceConfig, FdbRequest } from '../vtep/types.ts';
+import {
+  complaint,
+  completeDevice,
+  completeFdb,
+  deviceEntries,
+  fdbEntries,
+  knownWords,
+  ONE_FAMILY,
+  oneFamily,
+  type Path,
+  strict,
+} from './schema.ts';
+import { isMany, queues } from './values.ts';
+
+export interface DeviceSetup {
+  readonly device: Readonly<DeviceConfig>;
+  readonly up: boolean;
+  readonly fdb: readonly Readonly<FdbRequest>[];
+}
+
+export interface Config {
+  readonly devices: readonly DeviceSetup[];
+  readonly socket?: string;
+  readonly queues?: number;
+  readonly offloads?: Readonly<Offloads>;
+}
+
+export interface Offloads {
+  udpSegment?: boolean;
+  udpGro?: boolean;
+  coalesce?: boolean;
+  tapUso?: boolean;
+}
+
+const flag = v.exactOptional(v.boolean('true or false is expected'));
+
+const setupSchema = v.pipe(
+  v.unknown(),
+  knownWords,
+  strict({
+    ...deviceEntries,
+    up: v.exactOptional(v.boolean('true or false is expected'), true),
+    fdb: v.exactOptional(v.array(strict(fdbEntries), 'a list of entries is expected'), []),
+  }),
+  v.forward(
+    v.check((device) => oneFamily(device), ONE_FAMILY),
+    ['local'],
+  ),
+);
+
+type SetupInput = v.InferOutput<typeof setupSchema>;
+
+const configSchema = v.pipe(
+  strict({
+    socket: v.exactOptional(v.pipe(v.string('a path is expected'), v.nonEmpty('a path is expected'))),
+    queues: v.exactOptional(
+      v.pipe(
+        v.number('a number is expected'),
+        v.check((n) => accepted(() => queues(n)), 'the number of queues is 1 to 8'),
+      ),
+    ),
+    offloads: v.exactOptional(strict({ udpSegment: flag, udpGro: flag, coalesce: flag, tapUso: flag })),
+    devices: v.exactOptional(v.array(setupSchema, 'a list of devices is expected'), []),
+  }),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    for (const { path, message } of clashes(dataset.value.devices)) {
+      const input = dataset.value;
+      addIssue({ message, path: path.map((key) => item(input, key)) as [v.IssuePathItem] });
+    }
+  }),
+);
+
+function item(input: unknown, key: string | number): v.IssuePathItem {
+  return { type: 'unknown', origin: 'value', input, key, value: undefined };
+}
+
+function accepted(read: () => unknown): boolean {
+  try {
+    read();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What no device can see by itself: two of a name, two of a VNI on one port, an FDB entry without remote. */
+function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; message: string }> {
+  for (const [index, setup] of devices.entries()) {
+    const device = completeDevice(setup);
+    const earlier = devices.slice(0, index).map(completeDevice);
+    if (earlier.some(({ name }) => name === device.name))
+      yield { path: ['devices', index, 'name'], message: `"${device.name}" is there twice` };
+    if (earlier.some(({ id, dstport }) => id === device.id && dstport === device.dstport))
+      yield {
+        path: ['devices', index, 'id'],
+        message: 'A VXLAN device with the specified VNI already exists, give one of them another dstport',
+      };
+    for (const [entry, { dst }] of setup.fdb.entries())
+      if (dst === undefined)
+        yield {
+          path: ['devices', index, 'fdb', entry, 'dst'],
+          message: 'missing: the address of the far VTEP',
+        };
+  }
+}
+
+/** A MAC that may have several remotes collects them; any other that is there twice is refused. */
+function setup({ up, fdb, ...given }: SetupInput): DeviceSetup {
+  const device = completeDevice(given);
+  const requests = fdb.map((entry) =>
+    completeFdb({
+      op: isMany(entry.mac) ? ('append' as const) : ('add' as const),
+      dev: device.name,
+      ...entry,
+    }),
+  );
+  return { device, up, fdb: requests as FdbRequest[] };
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const inner of Object.values(value)) freeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}
+
+/** Devices without a file, all up. */
+export function configOf(devices: readonly DeviceConfig[]): Config {
+  return freeze({ devices: devices.map((device) => ({ device, up: true, fdb: [] })) });
+}
+
+export async function loadConfig(file: string): Promise<Config> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const reason =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message;
+    throw new VtepError('NOT_FOUND', `config ${file}: ${reason}`);
+  }
+  return readConfig(text, file);
+}
+
+/** `file` is only for messages. */
+export async function readConfig(text: string, file: string): Promise<Config> {
+  const { LineCounter, parseDocument } = await import('yaml');
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const refuse = (offset: number | undefined, error: VtepError) => {
+    const { line, col } = lines.linePos(offset ?? 0);
+    return new VtepError(error.code, `config ${file}:${line || 1}:${col || 1}: ${error.message}`);
+  };
+  const broken = document.errors[0];
+  if (broken !== undefined) throw refuse(broken.pos[0], new VtepError('USAGE', broken.message));
+
+  let input: unknown;
+  try {
+    input = document.toJS() ?? {};
+  } catch (error) {
+    throw refuse(0, new VtepError('USAGE', (error as Error).message));
+  }
+  const result = v.safeParse(configSchema, input, { abortEarly: true });
+  if (result.success) {
+    const { devices, ...rest } = result.output;
+    return freeze({ ...rest, devices: devices.map(setup) });
+  }
+  const { path, error } = complaint(result.issues);
+  throw refuse(offsetOf(path), error);
+
+  /** Where the value stands, or the nearest thing around it when it is missing. */
+  function offsetOf(path: Path): number | undefined {
+    for (let depth = path.length; depth > 0; depth--) {
+      const node = document.getIn(path.slice(0, depth), true) as
+        | { range?: [number, number, number] }
+        | undefined;
+      if (node?.range) return node.range[0];
+    }
+    return document.contents?.range?.[0];
+  }
+}

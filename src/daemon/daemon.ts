@@ -1,0 +1,106 @@
+/**
+ * Composition root: control socket, VTEP, devices, in this order, and back again in the opposite one. The
+ * socket comes first, so that a second daemon is refused before it touches a device; requests that arrive
+ * during the set-up wait for its end. A set-up that fails halfway leaves nothing behind.
+ */
+import { createServer } from 'node:http';
+import { VtepError } from '../vtep/errors.ts';
+import type { Vtep } from '../vtep/types.ts';
+import type { VtepOptions } from '../vtep/vtep.ts';
+import { createApi } from './api.ts';
+import type { Config, DeviceSetup } from './config.ts';
+import { listenAt } from './socket.ts';
+
+/** A request must be complete within this time, so that half of one holds nothing for ever. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Answers under way get this long at the end. */
+const FAREWELL_MS = 200;
+
+export type CreateVtep = (options?: VtepOptions) => Promise<Vtep>;
+export type Logger = (level: 'info' | 'warn' | 'error', message: string) => void;
+
+export interface DaemonOptions {
+  config: Config;
+  /** Path of the control socket. */
+  socket: string;
+  createVtep: CreateVtep;
+  logger?: Logger;
+}
+
+export interface Daemon {
+  readonly vtep: Vtep;
+  readonly socket: string;
+  /** Takes every device down, removes the socket. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const { config, socket, createVtep, logger = () => {} } = options;
+  let arrive: (vtep: Vtep) => void = () => {};
+  const ready = new Promise<Vtep>((resolve) => {
+    arrive = resolve;
+  });
+  const api = createApi(ready, (message) => logger('error', message));
+  const server = createServer(
+    { requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 1000 },
+    api.handle,
+  );
+  const stopListening = await listenAt(server, socket);
+
+  async function stopServing(): Promise<void> {
+    const stopped = stopListening();
+    server.closeIdleConnections();
+    const cut = setTimeout(() => server.closeAllConnections(), FAREWELL_MS);
+    await stopped;
+    clearTimeout(cut);
+  }
+
+  let vtep: Vtep | undefined;
+  try {
+    vtep = await createVtep({
+      logger,
+      ...(config.queues === undefined ? {} : { queues: config.queues }),
+      ...(config.offloads === undefined ? {} : { offloads: config.offloads }),
+    });
+    await setUp(vtep, config.devices);
+  } catch (error) {
+    server.closeAllConnections();
+    await Promise.allSettled([stopServing(), vtep?.close()]);
+    throw error;
+  }
+  const running = vtep;
+  arrive(running);
+
+  let closing: Promise<void> | undefined;
+  async function close(): Promise<void> {
+    const serving = stopServing();
+    await api.close();
+    await serving;
+    await running.close();
+  }
+  return {
+    vtep: running,
+    socket,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/** All devices or none. Entries come before `up`, so that no frame finds a half-filled table. */
+async function setUp(vtep: Vtep, setups: readonly DeviceSetup[]): Promise<void> {
+  const added: string[] = [];
+  for (const { device, up, fdb } of setups) {
+    try {
+      await vtep.addDevice({ ...device });
+      added.push(device.name);
+      for (const request of fdb) vtep.fdb({ ...request });
+      if (up) await vtep.setDevice(device.name, { up: true });
+    } catch (error) {
+      for (const name of added.reverse()) await vtep.deleteDevice(name).catch(() => undefined);
+      if (!(error instanceof VtepError)) throw error;
+      throw new VtepError(error.code, `device ${device.name}: ${error.message}`);
+    }
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Reads one value at a time: a word of the command line, a value of the configuration file or of the
+ * control API. Each reader takes text or a number, returns the value in its one canonical form, and
+ * refuses with the words iproute2 and the kernel's driver use, followed by what would have been right.
+ *
+ * Text follows C: 0x2a and 052 are numbers. A number that is a number already is taken as it is.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+import ipaddr from 'ipaddr.js';
+import { VtepError } from '../vtep/errors.ts';
+
+export type Value = string | number;
+export type Reader<T> = (value: Value) => T;
+
+export const ZERO_MAC = '00:00:00:00:00:00';
+export const VNI_MAX = 0xffffff;
+export const DSTPORT_DEFAULT = 8472;
+export const AGEING_DEFAULT_SECONDS = 300;
+
+/** A TOS of 1 means "inherit" to the kernel's driver. */
+const TOS_INHERIT = 1;
+
+/** Code points by name, as iproute2 ships them (RFC 2474, RFC 2597, RFC 3246). */
+const CODE_POINTS: Readonly<Record<string, number>> = {
+  default: 0,
+  CS1: 0x20,
+  CS2: 0x40,
+  CS3: 0x60,
+  CS4: 0x80,
+  CS5: 0xa0,
+  CS6: 0xc0,
+  CS7: 0xe0,
+  AF11: 0x28,
+  AF12: 0x30,
+  AF13: 0x38,
+  AF21: 0x48,
+  AF22: 0x50,
+  AF23: 0x58,
+  AF31: 0x68,
+  AF32: 0x70,
+  AF33: 0x78,
+  AF41: 0x88,
+  AF42: 0x90,
+  AF43: 0x98,
+  EF: 0xb8,
+};
+
+function refuse(why: string): never {
+  throw new VtepError('USAGE', why);
+}
+
+/** A whole number that is not negative, or undefined. */
+function whole(value: Value): number | undefined {
+  if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+  if (/^0[xX][0-9a-fA-F]+$/.test(value)) return Number.parseInt(value, 16);
+  if (/^0[0-7]*$/.test(value)) return Number.parseInt(value, 8);
+  return /^[1-9][0-9]*$/.test(value) ? Number(value) : undefined;
+}
+
+function within(minimum: number, maximum: number, why: string): Reader<number> {
+  return (value) => {
+    const number = whole(value);
+    return number === undefined || number < minimum || number > maximum ? refuse(why) : number;
+  };
+}
+
+export const vni = within(0, VNI_MAX, `invalid id: a VNI is a number from 0 to ${VNI_MAX}`);
+export const fdbVni = within(0, VNI_MAX, `invalid VNI: a VNI is a number from 0 to ${VNI_MAX}`);
+export const fdbPort = within(0, 65535, 'invalid port: a UDP port is a number from 0 to 65535');
+export const sourcePortMin = within(0, 65535, 'min port: a UDP port is a number from 0 to 65535');
+export const sourcePortMax = within(0, 65535, 'max port: a UDP port is a number from 0 to 65535');
+export const queues = within(1, 8, 'the number of queues is 1 to 8');
+
+const anyPort = within(0, 65535, 'dst port: a UDP port is a number from 0 to 65535');
+
+/** 0 is how iproute2 asks for the default without its notice. */
+export const dstport: Reader<number> = (value) => anyPort(value) || DSTPORT_DEFAULT;
+
+const anyMtu = within(0, 0xffffffff, 'Invalid "mtu" value: a number of bytes is expected');
+
+export const mtu: Reader<number> = (value) => {
+  const bytes = anyMtu(value);
+  return bytes < 68 || bytes > 65535 ? refuse('MTU must be between 68 and 65535.') : bytes;
+};
+
+const anyAgeing = within(0, 0xffffffff, 'ageing timer: a number of seconds or "none" is expected');
+
+/** Ageing can't be switched off: the kernel's driver takes 0 for its default, and so do we. */
+export const ageing: Reader<number> = (value) =>
+  value === 'none' ? AGEING_DEFAULT_SECONDS : anyAgeing(value) || AGEING_DEFAULT_SECONDS;
+
+const anyLimit = within(0, 0xffffffff, 'max addresses: a number of entries or "unlimited" is expected');
+
+export const maxaddress: Reader<number> = (value) => (value === 'unlimited' ? 0 : anyLimit(value));
+
+export const ttl: Reader<number | 'inherit'> = (value) => {
+  if (value === 'inherit') return 'inherit';
+  if (value === 'auto') return 0;
+  const hops = whole(value) ?? refuse('invalid TTL: 1 to 255, "auto" or "inherit" is expected');
+  return hops > 255 ? refuse('TTL must be <= 255') : hops;
+};
+
+/** Text is hexadecimal even without 0x, as everywhere in iproute2; a number is a number. */
+export const tos: Reader<number | 'inherit'> = (value) => {
+  if (value === 'inherit' || value === TOS_INHERIT) return 'inherit';
+  const named = typeof value === 'string' ? CODE_POINTS[value] : undefined;
+  if (named !== undefined) return named;
+  const text = typeof value === 'number' ? value.toString(16) : value.replace(/^0[xX]/, '');
+  if (!/^[0-9a-fA-F]{1,2}$/.test(text))
+    refuse('bad TOS value: 0x00 to 0xff, a name such as AF11, or "inherit" is expected');
+  const field = Number.parseInt(text, 16);
+  return field === TOS_INHERIT ? 'inherit' : field;
+};
+
+export const df: Reader<'unset' | 'set' | 'inherit'> = (value) =>
+  value === 'unset' || value === 'set' || value === 'inherit'
+    ? value
+    : refuse("DF must be 'unset', 'set' or 'inherit'");
+
+/** What the kernel takes for an interface name; "%" is refused because it would make a pattern of it. */
+export const deviceName: Reader<string> = (value) => {
+  const name = String(value);
+  const fits = Buffer.byteLength(name) >= 1 && Buffer.byteLength(name) <= 15;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name must not carry terminal sequences
+  return fits && name !== '.' && name !== '..' && !/[\s/:%\u0000-\u001f\u007f]/.test(name)
+    ? name
+    : refuse('not a valid ifname: 1 to 15 characters without blanks, "/", ":" and "%"');
+};
+
+export const mac: Reader<string> = (value) => {
+  const parts = String(value).split(':');
+  return parts.length === 6 && parts.every((part) => /^[0-9a-fA-F]{1,2}$/.test(part))
+    ? parts.map((part) => part.toLowerCase().padStart(2, '0')).join(':')
+    : refuse('invalid mac address: write it as aa:bb:cc:dd:ee:ff');
+};
+
+/** Broadcast, multicast and all-zeros addresses may have many remotes in an FDB entry. */
+export function isMany(address: string): boolean {
+  return address === ZERO_MAC || (Number.parseInt(address.slice(0, 2), 16) & 1) === 1;
+}
+
+export const unicastMac: Reader<string> = (value) => {
+  const address = mac(value);
+  return isMany(address) ? refuse('Provided Ethernet address is not unicast.') : address;
+};
+
+/** Canonical text of an IP address (RFC 5952 for IPv6), or undefined. */
+function canonical(value: Value): string | undefined {
+  const text = String(value);
+  if (isIPv4(text)) return text;
+  return isIPv6(text) && !text.includes('%') ? ipaddr.parse(text).toString() : undefined;
+}
+
+export function family(address: string): 'inet' | 'inet6' {
+  return address.includes(':') ? 'inet6' : 'inet';
+}
+
+function isMulticast(address: string): boolean {
+  const range = ipaddr.parse(address).range();
+  return range === 'multicast' || range === 'broadcast';
+}
+
+export const remote: Reader<string> = (value) => {
+  const address = canonical(value);
+  if (address === undefined || address === '0.0.0.0' || address === '::' || isMulticast(address))
+    refuse('invalid remote address: the unicast IP address of the far VTEP is expected');
+  return address;
+};
+
+/** "any" and 0.0.0.0 say no more than leaving it out; "::" still says that the underlay is IPv6. */
+export const local: Reader<string | undefined> = (value) => {
+  if (value === 'any' || value === '0.0.0.0') return undefined;
+  const address = canonical(value);
+  if (address === undefined || isMulticast(address))
+    refuse('invalid local address: a unicast IP address of this host is expected');
+  return address;
+};
+
+export const dst: Reader<string> = (value) =>
+  canonical(value) ?? refuse('invalid dst address: the IP address of the far VTEP is expected');

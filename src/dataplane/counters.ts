@@ -1,0 +1,93 @@
+/**
+ * The counters' names, in the order of assembly/layout.ts. A verdict, its counter, its word on the command
+ * line and its test share one name.
+ */
+
+import * as layout from '../../assembly/layout.ts';
+import { COUNTER_BYTES, COUNTER_ROW_BYTES, COUNTERS_OFFSET } from '../../assembly/layout.ts';
+import { type Views, workerBase } from './memory.ts';
+
+/** name -> number */
+export const COUNTERS = {
+  encap_packets: layout.ENCAP_PACKETS,
+  encap_bytes: layout.ENCAP_BYTES_COUNTED,
+  decap_packets: layout.DECAP_PACKETS,
+  decap_bytes: layout.DECAP_BYTES_COUNTED,
+  drop_short_frame: layout.DROP_SHORT_FRAME,
+  drop_bad_offload: layout.DROP_BAD_OFFLOAD,
+  drop_no_target: layout.DROP_NO_TARGET,
+  drop_short_inner_ip: layout.DROP_SHORT_INNER_IP,
+  drop_no_remote: layout.DROP_NO_REMOTE,
+  drop_socket_full: layout.DROP_SOCKET_FULL,
+  drop_no_buffers: layout.DROP_NO_BUFFERS,
+  drop_too_big: layout.DROP_TOO_BIG,
+  drop_unreachable: layout.DROP_UNREACHABLE,
+  drop_refused: layout.DROP_REFUSED,
+  drop_send_error: layout.DROP_SEND_ERROR,
+  drop_tap_read: layout.DROP_TAP_READ,
+  drop_short_datagram: layout.DROP_SHORT_DATAGRAM,
+  drop_no_vni_flag: layout.DROP_NO_VNI_FLAG,
+  drop_unknown_vni: layout.DROP_UNKNOWN_VNI,
+  drop_reserved_bits: layout.DROP_RESERVED_BITS,
+  drop_short_inner_frame: layout.DROP_SHORT_INNER_FRAME,
+  drop_local_mac: layout.DROP_LOCAL_MAC,
+  drop_invalid_source_mac: layout.DROP_INVALID_SOURCE_MAC,
+  drop_entry_exists: layout.DROP_ENTRY_EXISTS,
+  drop_short_inner_ip_received: layout.DROP_SHORT_INNER_IP_RECEIVED,
+  drop_ecn: layout.DROP_ECN,
+  drop_device_down: layout.DROP_DEVICE_DOWN,
+  drop_truncated: layout.DROP_TRUNCATED,
+  drop_tap_write: layout.DROP_TAP_WRITE,
+  super_frames_split: layout.SUPER_FRAMES_SPLIT,
+  segments_sent: layout.SEGMENTS_SENT,
+  segments_merged: layout.SEGMENTS_MERGED,
+  super_frames_merged: layout.SUPER_FRAMES_MERGED,
+  super_frames_received: layout.SUPER_FRAMES_RECEIVED,
+  checksums_completed: layout.CHECKSUMS_COMPLETED,
+  checksums_left_partial: layout.CHECKSUMS_LEFT_PARTIAL,
+  merge_checksum_bad: layout.MERGE_CHECKSUM_BAD,
+  fdb_learned: layout.FDB_LEARNED,
+  fdb_moved: layout.FDB_MOVED,
+  fdb_full: layout.FDB_FULL,
+  send_retries: layout.SEND_RETRIES,
+} as const;
+
+export type CounterName = keyof typeof COUNTERS;
+
+/** One counter of one device (0 = datagrams of no device), over `workers` workers from `first` on. */
+export function readCounter(
+  views: Views,
+  workers: number,
+  device: number,
+  name: CounterName,
+  first = 0,
+): number {
+  let sum = 0n;
+  for (let worker = first; worker < first + workers; ++worker) {
+    const row = workerBase(worker) + COUNTERS_OFFSET + device * COUNTER_ROW_BYTES;
+    sum += views.view.getBigUint64(row + COUNTERS[name] * COUNTER_BYTES, true);
+  }
+  return Number(sum);
+}
+
+/** All counters of a device that are not zero. */
+export function readCounters(
+  views: Views,
+  workers: number,
+  device: number,
+): Partial<Record<CounterName, number>> {
+  const found: Partial<Record<CounterName, number>> = {};
+  for (const name of Object.keys(COUNTERS) as CounterName[]) {
+    const value = readCounter(views, workers, device, name);
+    if (value !== 0) found[name] = value;
+  }
+  return found;
+}
+
+/** A device index is given to another device. */
+export function clearCounters(views: Views, workers: number, device: number): void {
+  for (let worker = 0; worker < workers; ++worker) {
+    const row = workerBase(worker) + COUNTERS_OFFSET + device * COUNTER_ROW_BYTES;
+    views.bytes.fill(0, row, row + COUNTER_ROW_BYTES);
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * The device table: the records that workers read about every packet, written by the host only.
+ */
+import {
+  type AF_INET,
+  type AF_INET6,
+  DEVICE_AGEING_OFFSET,
+  DEVICE_BYTES,
+  DEVICE_COUNT,
+  DEVICE_DF_OFFSET,
+  DEVICE_DOWN,
+  DEVICE_FAMILY_OFFSET,
+  DEVICE_FDB_LIMIT_OFFSET,
+  DEVICE_FLAG_LEARNING,
+  DEVICE_FLAG_NO_CHECKSUM,
+  DEVICE_FLAG_TOS_INHERIT,
+  DEVICE_FLAG_TTL_INHERIT,
+  DEVICE_FLAGS_OFFSET,
+  DEVICE_FREE,
+  DEVICE_MAC_OFFSET,
+  DEVICE_MTU_OFFSET,
+  DEVICE_PORT_OFFSET,
+  DEVICE_QUEUE_MAX,
+  DEVICE_RESERVED_OFFSET,
+  DEVICE_SOURCE_DF_OFFSET,
+  DEVICE_SOURCE_OFFSET,
+  DEVICE_STATE_OFFSET,
+  DEVICE_TAP_OFFSET,
+  DEVICE_TOS_OFFSET,
+  DEVICE_TTL_OFFSET,
+  DEVICE_UP,
+  DEVICE_VNI_OFFSET,
+  DEVICES_BASE,
+  DF_INHERIT,
+  DF_SET,
+  DF_UNSET,
+} from '../../assembly/layout.ts';
+import { VtepError } from '../vtep/errors.ts';
+import { parseMac } from './fdb-text.ts';
+import type { Views } from './memory.ts';
+
+const DF = { unset: DF_UNSET, set: DF_SET, inherit: DF_INHERIT } as const;
+/** Any bit but I and the VNI makes a datagram be dropped, as on Linux. */
+const RESERVED_BITS = [0xf7, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff];
+
+/** What a packet needs to know of its device. */
+export interface DeviceRecord {
+  vni: number;
+  /** `aa:bb:cc:dd:ee:ff` */
+  address: string;
+  /** Bytes. */
+  mtu: number;
+  family: typeof AF_INET | typeof AF_INET6;
+  port: number;
+  learning: boolean;
+  ageing: number;
+  maxaddress: number;
+  ttl: number | 'inherit';
+  tos: number | 'inherit';
+  df: 'unset' | 'set' | 'inherit';
+  checksum: boolean;
+  /** Source groups for datagrams without and with DF. */
+  source: number;
+  sourceDf: number;
+}
+
+export class Devices {
+  readonly #views: Views;
+  readonly #names = new Map<string, number>();
+
+  constructor(views: Views) {
+    this.#views = views;
+  }
+
+  /** 0 = there is none. */
+  indexOf(name: string): number {
+    return this.#names.get(name) ?? 0;
+  }
+
+  nameOf(index: number): string {
+    for (const [name, of] of this.#names) if (of === index) return name;
+    return '';
+  }
+
+  /** @throws VtepError NO_SPACE */
+  claim(name: string): number {
+    const taken = new Set(this.#names.values());
+    for (let index = 1; index < DEVICE_COUNT; ++index) {
+      if (taken.has(index)) continue;
+      this.#names.set(name, index);
+      const at = DEVICES_BASE + index * DEVICE_BYTES;
+      this.#views.bytes.fill(0, at, at + DEVICE_BYTES);
+      this.setQueues(index, []);
+      return index;
+    }
+    throw new VtepError(
+      'NO_SPACE',
+      `link ${name}: there are ${DEVICE_COUNT - 1} devices, the most there may be`,
+    );
+  }
+
+  release(index: number): void {
+    this.#views.view.setUint32(DEVICES_BASE + index * DEVICE_BYTES + DEVICE_STATE_OFFSET, DEVICE_FREE, true);
+    this.#names.delete(this.nameOf(index));
+  }
+
+  rename(index: number, name: string): void {
+    this.#names.delete(this.nameOf(index));
+    this.#names.set(name, index);
+  }
+
+  write(index: number, record: DeviceRecord): void {
+    const { view, bytes } = this.#views;
+    const at = DEVICES_BASE + index * DEVICE_BYTES;
+    let flags = 0;
+    if (record.learning) flags |= DEVICE_FLAG_LEARNING;
+    if (record.ttl === 'inherit') flags |= DEVICE_FLAG_TTL_INHERIT;
+    if (record.tos === 'inherit') flags |= DEVICE_FLAG_TOS_INHERIT;
+    if (!record.checksum) flags |= DEVICE_FLAG_NO_CHECKSUM;
+    view.setUint32(at + DEVICE_VNI_OFFSET, record.vni, true);
+    view.setUint32(at + DEVICE_FLAGS_OFFSET, flags, true);
+    view.setUint8(at + DEVICE_TTL_OFFSET, record.ttl === 'inherit' ? 0 : record.ttl);
+    view.setUint8(at + DEVICE_TOS_OFFSET, record.tos === 'inherit' ? 0 : record.tos);
+    view.setUint8(at + DEVICE_DF_OFFSET, DF[record.df]);
+    view.setUint8(at + DEVICE_FAMILY_OFFSET, record.family);
+    view.setUint16(at + DEVICE_PORT_OFFSET, record.port, true);
+    view.setUint16(at + DEVICE_SOURCE_OFFSET, record.source, true);
+    view.setUint16(at + DEVICE_SOURCE_DF_OFFSET, record.sourceDf, true);
+    view.setUint32(at + DEVICE_FDB_LIMIT_OFFSET, record.maxaddress, true);
+    view.setUint32(at + DEVICE_AGEING_OFFSET, record.ageing, true);
+    bytes.set(RESERVED_BITS, at + DEVICE_RESERVED_OFFSET);
+    this.setLink(index, record.address, record.mtu);
+  }
+
+  /** Also when the interface's own MAC or MTU has been changed from outside. */
+  setLink(index: number, address: string, mtu: number): void {
+    const { view } = this.#views;
+    const at = DEVICES_BASE + index * DEVICE_BYTES;
+    const mac = parseMac(address);
+    if (mac === undefined)
+      throw new VtepError('USAGE', `address ${address}: six bytes are expected, as in 02:00:00:00:00:01`);
+    const word = (BigInt(mac.high) << 32n) | BigInt(mac.low);
+    if (view.getBigUint64(at + DEVICE_MAC_OFFSET, true) !== word) {
+      view.setBigUint64(at + DEVICE_MAC_OFFSET, word, true);
+    }
+    view.setUint32(at + DEVICE_MTU_OFFSET, mtu, true);
+  }
+
+  /** Descriptors of the TAP's queues. */
+  setQueues(index: number, fds: readonly number[]): void {
+    const at = DEVICES_BASE + index * DEVICE_BYTES + DEVICE_TAP_OFFSET;
+    for (let queue = 0; queue < DEVICE_QUEUE_MAX; ++queue) {
+      this.#views.view.setInt32(at + queue * 4, fds[queue] ?? -1, true);
+    }
+  }
+
+  /** Packets are delivered to a device that is up only. */
+  setUp(index: number, up: boolean): void {
+    const at = (DEVICES_BASE + index * DEVICE_BYTES + DEVICE_STATE_OFFSET) >>> 2;
+    Atomics.store(this.#views.u32, at, up ? DEVICE_UP : DEVICE_DOWN);
+  }
+}

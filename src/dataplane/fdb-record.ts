@@ -1,0 +1,98 @@
+/**
+ * Entries and remotes of the FDB where they lie in memory (assembly/layout.ts). Whoever calls this
+ * holds the FDB's lock.
+ */
+import {
+  DEVICE_BYTES,
+  DEVICES_BASE,
+  FDB_BUCKETS_BASE,
+  FDB_ENTRIES_BASE,
+  FDB_ENTRY_BYTES,
+  FDB_REMOTE_OFFSET,
+  FDB_REMOTES_OFFSET,
+  REMOTE_ADDRESS_OFFSET,
+  REMOTE_BYTES,
+  REMOTE_FAMILY_OFFSET,
+  REMOTE_IFINDEX_OFFSET,
+  REMOTE_NEXT_OFFSET,
+  REMOTE_PORT_OFFSET,
+  REMOTE_VNI_OFFSET,
+  REMOTES_BASE,
+} from '../../assembly/layout.ts';
+import { type Address, type Mac, sameAddress } from './fdb-text.ts';
+
+const KEY_BYTES = 8;
+
+/** Identity is all four. */
+export interface Remote {
+  readonly address: Address;
+  /** 0 = the device's */
+  readonly port: number;
+  /** REMOTE_VNI_DEFAULT = the device's */
+  readonly vni: number;
+  /** 0 = by route */
+  readonly ifindex: number;
+}
+
+export function sameRemote(one: Remote, other: Remote): boolean {
+  return (
+    one.port === other.port &&
+    one.vni === other.vni &&
+    one.ifindex === other.ifindex &&
+    sameAddress(one.address, other.address)
+  );
+}
+
+export function deviceRecord(device: number): number {
+  return DEVICES_BASE + device * DEVICE_BYTES;
+}
+
+export function entryRecord(entry: number): number {
+  return FDB_ENTRIES_BASE + entry * FDB_ENTRY_BYTES;
+}
+
+/** Address of the first remote of an entry: the one inside the entry. */
+export function firstRemote(entry: number): number {
+  return entryRecord(entry) + FDB_REMOTE_OFFSET;
+}
+
+/** A bucket's eight words are numbered as its entries are; a key is a MAC, then the device. */
+export function readKey(view: DataView, entry: number): { mac: Mac; device: number } {
+  const key = FDB_BUCKETS_BASE + entry * KEY_BYTES;
+  return {
+    mac: { low: view.getUint32(key, true), high: view.getUint16(key + 4, true) },
+    device: view.getUint16(key + 6, true),
+  };
+}
+
+/** In the order of the list. */
+export function readRemotes(view: DataView, entry: number): Remote[] {
+  const remotes: Remote[] = [];
+  let record = firstRemote(entry);
+  for (let left = view.getUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, true); left > 0; left--) {
+    remotes.push(readRemote(view, record));
+    record = REMOTES_BASE + (view.getUint32(record + REMOTE_NEXT_OFFSET, true) - 1) * REMOTE_BYTES;
+  }
+  return remotes;
+}
+
+function readRemote(view: DataView, record: number): Remote {
+  return {
+    address: {
+      family: view.getUint8(record + REMOTE_FAMILY_OFFSET),
+      bytes: new Uint8Array(view.buffer, record + REMOTE_ADDRESS_OFFSET, 16).slice(),
+    },
+    port: view.getUint16(record + REMOTE_PORT_OFFSET, true),
+    vni: view.getUint32(record + REMOTE_VNI_OFFSET, true),
+    ifindex: view.getUint32(record + REMOTE_IFINDEX_OFFSET, true),
+  };
+}
+
+/** All but its place in the list. */
+export function writeRemote(view: DataView, record: number, remote: Remote): void {
+  view.setUint32(record + REMOTE_IFINDEX_OFFSET, remote.ifindex, true);
+  view.setUint32(record + REMOTE_VNI_OFFSET, remote.vni, true);
+  view.setUint16(record + REMOTE_PORT_OFFSET, remote.port, true);
+  view.setUint8(record + REMOTE_FAMILY_OFFSET, remote.address.family);
+  new Uint8Array(view.buffer, record + REMOTE_ADDRESS_OFFSET, 16).set(remote.address.bytes);
+}

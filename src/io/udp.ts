@@ -1,0 +1,175 @@
+/**
+ * UDP sockets of the underlay: listeners, which receive on a port of every local address, and sources,
+ * which only send. Whatever the kernel's driver sets per device is a socket option here.
+ */
+import ipaddr from 'ipaddr.js';
+import { AF_INET, AF_INET6, UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
+import { EADDRINUSE, systemError } from './errno.ts';
+import { syscalls } from './syscalls.ts';
+
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_NO_CHECK = 11;
+const SO_ATTACH_FILTER = 26;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+const SOL_IP = 0;
+const IP_MTU_DISCOVER = 10;
+const IP_RECVTOS = 13;
+const IP_PMTUDISC_DONT = 0;
+const IP_PMTUDISC_PROBE = 3;
+const SOL_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+const IPV6_DONTFRAG = 62;
+const IPV6_RECVTCLASS = 66;
+const IPV6_AUTOFLOWLABEL = 70;
+const SOL_UDP = 17;
+const UDP_NO_CHECK6_TX = 101;
+const UDP_NO_CHECK6_RX = 102;
+
+export type Family = typeof AF_INET | typeof AF_INET6;
+
+export interface ListenerOptions {
+  family: Family;
+  port: number;
+  /** Accept zero UDP checksums over IPv6. */
+  zeroChecksum: boolean;
+  /** Take bundles of datagrams (UDP_GRO). */
+  gro: boolean;
+  bufferBytes: number;
+}
+
+export interface SourceOptions {
+  family: Family;
+  /** Address to send from; "" = the route's choice. */
+  local: string;
+  port: number;
+  /** Set the DF bit; over IPv6: never mind, it is never fragmented. */
+  df: boolean;
+  noChecksum: boolean;
+  bufferBytes: number;
+}
+
+/**
+ * @returns the descriptor, or -1 when somebody else holds the port
+ * @throws VtepError on anything else
+ */
+export function openListener(options: ListenerOptions): number {
+  const { family, port } = options;
+  const what = `UDP port ${port} (${family === AF_INET ? 'IPv4' : 'IPv6'})`;
+  const fd = openSocket(family, what);
+  try {
+    if (family === AF_INET) {
+      set(fd, SOL_IP, IP_RECVTOS, 1, what);
+    } else {
+      set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
+      set(fd, SOL_IPV6, IPV6_RECVTCLASS, 1, what);
+      if (options.zeroChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_RX, 1, what);
+    }
+    buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.bufferBytes);
+    if (options.gro) trySet(fd, SOL_UDP, UDP_GRO, 1);
+    if (bindTo(fd, family, '', port)) return fd;
+    if (syscalls().errno() !== EADDRINUSE) throw systemError(what);
+  } catch (error) {
+    syscalls().close(fd);
+    throw error;
+  }
+  syscalls().close(fd);
+  return -1;
+}
+
+/** Opens a sending socket; -1 when the port is taken. */
+export function openSource(options: SourceOptions): number {
+  const { family } = options;
+  const what = `source port ${options.port}${options.local === '' ? '' : ` of ${options.local}`}`;
+  const fd = openSocket(family, what);
+  try {
+    if (family === AF_INET) {
+      // PROBE and not DO: the kernel's driver sends at the interface's MTU whatever ICMP has said.
+      set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT, what);
+      if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
+    } else {
+      set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
+      set(fd, SOL_IPV6, IPV6_DONTFRAG, 1, what);
+      trySet(fd, SOL_IPV6, IPV6_AUTOFLOWLABEL, 0);
+      if (options.noChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_TX, 1, what);
+    }
+    buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.bufferBytes);
+    refuseAll(fd);
+    if (bindTo(fd, family, options.local, options.port)) return fd;
+    if (syscalls().errno() !== EADDRINUSE) throw systemError(what);
+  } catch (error) {
+    syscalls().close(fd);
+    throw error;
+  }
+  syscalls().close(fd);
+  return -1;
+}
+
+/** Does this kernel cut a message into datagrams (UDP_SEGMENT, Linux 4.18)? */
+export function hasUdpSegment(): boolean {
+  const fd = syscalls().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const value = new Uint8Array(4);
+  const bytes = new Uint8Array([4, 0, 0, 0]);
+  const answer = syscalls().getsockopt(fd, SOL_UDP, UDP_SEGMENT, value, bytes);
+  syscalls().close(fd);
+  return answer === 0;
+}
+
+/** Does this kernel hand over datagrams in bundles (UDP_GRO, Linux 5.0)? */
+export function hasUdpGro(): boolean {
+  const fd = syscalls().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const answer = trySet(fd, SOL_UDP, UDP_GRO, 1);
+  syscalls().close(fd);
+  return answer;
+}
+
+function openSocket(family: Family, what: string): number {
+  const fd = syscalls().socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) throw systemError(what, family === AF_INET6 ? 'is IPv6 switched off on this machine?' : '');
+  return fd;
+}
+
+function bindTo(fd: number, family: Family, local: string, port: number): boolean {
+  const name = new Uint8Array(family === AF_INET ? 16 : 28);
+  const view = new DataView(name.buffer);
+  view.setUint16(0, family, true);
+  view.setUint16(2, port, false);
+  if (local !== '') name.set(ipaddr.parse(local).toByteArray(), family === AF_INET ? 4 : 8);
+  return syscalls().bind(fd, name, name.length) === 0;
+}
+
+function trySet(fd: number, level: number, option: number, value: number): boolean {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setInt32(0, value, true);
+  return syscalls().setsockopt(fd, level, option, bytes, 4) === 0;
+}
+
+function set(fd: number, level: number, option: number, value: number, what: string): void {
+  if (!trySet(fd, level, option, value)) throw systemError(`${what}: socket option ${level}/${option}`);
+}
+
+/** Beyond net.core.rmem_max where we may, up to it where we may not. */
+function buffer(fd: number, force: number, plain: number, bytes: number): void {
+  if (!trySet(fd, SOL_SOCKET, force, bytes)) trySet(fd, SOL_SOCKET, plain, bytes);
+}
+
+/** A sending socket is bound to a port, so datagrams may reach it: one BPF instruction, "take 0 bytes". */
+function refuseAll(fd: number): void {
+  // struct sock_filter at 0 (BPF_RET | BPF_K, 0), struct sock_fprog { len, address } at 128; larger than
+  // what V8 keeps on its moving heap.
+  const program = new Uint8Array(256);
+  const view = new DataView(program.buffer);
+  view.setUint16(0, 0x06, true);
+  view.setUint16(128, 1, true);
+  view.setBigUint64(136, BigInt(syscalls().addressOf(program)), true);
+  if (syscalls().setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program.subarray(128), 16) < 0) {
+    throw systemError('source socket: SO_ATTACH_FILTER');
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Links through iproute2: written with `ip -batch -`, read with `ip -j`. One process for any number of
+ * commands.
+ */
+import { execFile } from 'node:child_process';
+import { VtepError } from '../vtep/errors.ts';
+
+export interface LinkJson {
+  ifindex: number;
+  ifname: string;
+  mtu: number;
+  linkinfo?: { info_kind?: string; info_data?: { port?: number; id?: number } };
+}
+
+/** Links of one kind in this network namespace. */
+export async function readLinks(kind: string): Promise<LinkJson[]> {
+  return JSON.parse((await ip(['-j', '-d', 'link', 'show', 'type', kind])) || '[]') as LinkJson[];
+}
+
+/**
+ * Runs commands ("link set dev x mtu 1450") one after the other, stopping at the first that fails.
+ * @throws VtepError SYSTEM with the words of `ip`
+ */
+export async function ipBatch(commands: readonly string[]): Promise<void> {
+  if (commands.length > 0) await ip(['-batch', '-'], `${commands.join('\n')}\n`);
+}
+
+function ip(parameters: string[], input = ''): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile('ip', parameters, (error, stdout, stderr) => {
+      if (error === null) {
+        resolve(stdout);
+      } else if (error.code === 'ENOENT') {
+        reject(new VtepError('SYSTEM', 'ip: not found: install iproute2'));
+      } else {
+        const reason = stderr.split('\n')[0]?.replace(/^(RTNETLINK answers|Error): /, '') ?? error.message;
+        const what = input === '' ? parameters.join(' ') : input.trim().split('\n').join('; ');
+        reject(new VtepError('SYSTEM', `ip ${what}: ${reason}`));
+      }
+    });
+    child.stdin?.on('error', () => {
+      // The child has ended before it read its commands; its exit says why.
+    });
+    child.stdin?.end(input);
+  });
+}

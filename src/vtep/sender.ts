@@ -1,0 +1,179 @@
+/**
+ * Sends what the engine has laid out: one sendmmsg per run of messages of one socket. Sockets are opened
+ * at the first datagram of their source port. Every failure ends as a counter, never as an exception:
+ * the tunnel goes on.
+ */
+import {
+  DROP_NO_BUFFERS,
+  DROP_REFUSED,
+  DROP_SEND_ERROR,
+  DROP_SOCKET_FULL,
+  DROP_TOO_BIG,
+  DROP_UNREACHABLE,
+  ENVELOPE_BYTES,
+  ENVELOPE_CONTROL_USED_OFFSET,
+  ENVELOPE_DEVICE_OFFSET,
+  ENVELOPE_LENGTH_OFFSET,
+  ENVELOPE_SEGMENT_OFFSET,
+  ENVELOPE_SEGMENTS_OFFSET,
+  ENVELOPES_OFFSET,
+  IOVEC_BYTES,
+  IOVEC_LENGTH_OFFSET,
+  MESSAGES_OFFSET,
+  MMSGHDR_BYTES,
+  MMSGHDR_CONTROL_LENGTH_OFFSET,
+  MMSGHDR_IOVEC_COUNT_OFFSET,
+  MMSGHDR_IOVEC_OFFSET,
+  RUN_BYTES,
+  RUN_COUNT_OFFSET,
+  RUN_FIRST_OFFSET,
+  RUN_SOURCE_OFFSET,
+  RUNS_OFFSET,
+  SEND_RETRIES,
+} from '../../assembly/layout.ts';
+import {
+  EADDRNOTAVAIL,
+  EAGAIN,
+  ECONNREFUSED,
+  EHOSTUNREACH,
+  EINTR,
+  EINVAL,
+  EIO,
+  EMSGSIZE,
+  ENETUNREACH,
+  ENOBUFS,
+  ENODEV,
+  ENXIO,
+} from '../io/errno.ts';
+import { disableSegmentation, socketOf } from './sources.ts';
+import { countOf, type WorkerContext } from './worker-context.ts';
+
+/** How long a full socket is waited for before its datagram is dropped. */
+const FULL_MILLISECONDS = 20;
+const POLLOUT = 4;
+
+export class Sender {
+  readonly #context: WorkerContext;
+  readonly #pollfd = new Uint8Array(8);
+
+  constructor(context: WorkerContext) {
+    this.#context = context;
+  }
+
+  /** Sends the engine's first `runs` runs. Returns the system calls made. */
+  send(runs: number): number {
+    const { u32, base, address, sys } = this.#context;
+    let calls = 0;
+    for (let run = 0; run < runs; ++run) {
+      const at = (base + RUNS_OFFSET + run * RUN_BYTES) >>> 2;
+      const source = u32[at + (RUN_SOURCE_OFFSET >> 2)]!;
+      const first = u32[at + (RUN_FIRST_OFFSET >> 2)]!;
+      const end = first + u32[at + (RUN_COUNT_OFFSET >> 2)]!;
+      const fd = socketOf(this.#context, source);
+      if (fd < 0) {
+        for (let message = first; message < end; ++message) this.#drop(message, DROP_SEND_ERROR);
+        continue;
+      }
+      for (let next = first; next < end; ) {
+        const messages = address + base + MESSAGES_OFFSET + next * MMSGHDR_BYTES;
+        const sent = sys.sendmmsg(fd, messages, end - next, 0);
+        ++calls;
+        // The call reports an error only for its first message: what went before has been sent.
+        next = sent > 0 ? next + sent : next + this.#recover(fd, source, next);
+      }
+    }
+    return calls;
+  }
+
+  /** After a failure: 1 = done with the message, 0 = try it again. */
+  #recover(fd: number, source: number, message: number): 0 | 1 {
+    const errno = this.#context.sys.errno();
+    if (errno === EINTR) return 0;
+    if (errno === EAGAIN) {
+      this.#count(message, SEND_RETRIES, 1);
+      if (this.#waitUntilWritable(fd)) return 0;
+      this.#drop(message, DROP_SOCKET_FULL);
+      return 1;
+    }
+    // An earlier datagram was answered with "port unreachable". This one has not been sent.
+    if (errno === ECONNREFUSED) {
+      this.#count(message, DROP_REFUSED, 1);
+      return 0;
+    }
+    if (this.#envelope(message, ENVELOPE_SEGMENTS_OFFSET) > 1 && isRefusedOffload(errno)) {
+      if (errno !== EMSGSIZE) disableSegmentation(this.#context, source);
+      this.#sendOneByOne(fd, message);
+      return 1;
+    }
+    this.#drop(message, verdictOf(errno));
+    return 1;
+  }
+
+  #waitUntilWritable(fd: number): boolean {
+    const view = new DataView(this.#pollfd.buffer);
+    view.setInt32(0, fd, true);
+    view.setUint16(4, POLLOUT, true);
+    return this.#context.sys.poll(this.#pollfd, 1, FULL_MILLISECONDS) > 0;
+  }
+
+  /** The datagrams of a UDP_SEGMENT message, each in a call of its own: IP fragments them where it must. */
+  #sendOneByOne(fd: number, message: number): void {
+    const { base, address, sys, view } = this.#context;
+    const header = base + MESSAGES_OFFSET + message * MMSGHDR_BYTES;
+    const segment = this.#envelope(message, ENVELOPE_SEGMENT_OFFSET);
+    let left = this.#envelope(message, ENVELOPE_LENGTH_OFFSET);
+    let iovec = Number(view.getBigUint64(header + MMSGHDR_IOVEC_OFFSET, true)) - address;
+    const control = this.#envelope(message, ENVELOPE_CONTROL_USED_OFFSET);
+    view.setUint32(header + MMSGHDR_CONTROL_LENGTH_OFFSET, control, true);
+    while (left > 0) {
+      const datagram = Math.min(segment, left);
+      const first = iovec;
+      for (let bytes = 0; bytes < datagram; iovec += IOVEC_BYTES) {
+        bytes += view.getUint32(iovec + IOVEC_LENGTH_OFFSET, true);
+      }
+      view.setBigUint64(header + MMSGHDR_IOVEC_OFFSET, BigInt(address + first), true);
+      view.setUint32(header + MMSGHDR_IOVEC_COUNT_OFFSET, (iovec - first) / IOVEC_BYTES, true);
+      if (sys.sendmsg(fd, address + header, 0) < 0) this.#count(message, verdictOf(sys.errno()), 1);
+      left -= datagram;
+    }
+  }
+
+  #envelope(message: number, offset: number): number {
+    const { u32, base } = this.#context;
+    return u32[(base + ENVELOPES_OFFSET + message * ENVELOPE_BYTES + offset) >>> 2]!;
+  }
+
+  #drop(message: number, verdict: number): void {
+    this.#count(message, verdict, this.#envelope(message, ENVELOPE_SEGMENTS_OFFSET));
+  }
+
+  #count(message: number, counter: number, amount: number): void {
+    countOf(this.#context, this.#envelope(message, ENVELOPE_DEVICE_OFFSET), counter, amount);
+  }
+}
+
+function isRefusedOffload(errno: number): boolean {
+  return errno === EMSGSIZE || errno === EINVAL || errno === EIO;
+}
+
+function verdictOf(errno: number): number {
+  switch (errno) {
+    case EAGAIN:
+      return DROP_SOCKET_FULL;
+    case ENOBUFS:
+      return DROP_NO_BUFFERS;
+    case EMSGSIZE:
+      return DROP_TOO_BIG;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EADDRNOTAVAIL:
+    case EINVAL: // the local address has gone
+    case ENODEV:
+    case ENXIO:
+      return DROP_UNREACHABLE;
+    case ECONNREFUSED:
+      return DROP_REFUSED;
+    default:
+      return DROP_SEND_ERROR;
+  }
+}

@@ -1,0 +1,131 @@
+/** What `status` and `link show` tell, read out of the memory. */
+import { AF_INET, FDB_CAPACITY, HEADER_BASE, HEADER_FDB_COUNT_OFFSET } from '../../assembly/layout.ts';
+import { type CounterName, readCounter, readCounters } from '../dataplane/counters.ts';
+import { preferredBuild } from '../dataplane/engine.ts';
+import type { Views } from '../dataplane/memory.ts';
+import { stateOf } from '../io/interface.ts';
+import { version } from '../version.ts';
+import type { Device } from './device.ts';
+import type { Listeners } from './listeners.ts';
+import type { DeviceInfo, DirectionStats, VtepStatus } from './types.ts';
+import type { Workers } from './workers.ts';
+
+/** "on", or "off: why" */
+export interface Offloads {
+  udpSegment: string;
+  udpGro: string;
+  coalesce: string;
+  tapUso: string;
+}
+
+/** Frames that had been counted as sent when the socket refused them. */
+const SEND_FAILURES = [
+  'drop_socket_full',
+  'drop_no_buffers',
+  'drop_too_big',
+  'drop_unreachable',
+  'drop_send_error',
+] as const satisfies CounterName[];
+
+export function deviceInfo(views: Views, workers: number, device: Device): DeviceInfo {
+  const { config, index, tap } = device;
+  const count = (...names: CounterName[]) =>
+    names.reduce((sum, name) => sum + readCounter(views, workers, index, name), 0);
+  const tx: DirectionStats = {
+    bytes: count('encap_bytes'),
+    packets: count('encap_packets') - count(...SEND_FAILURES),
+    errors: count('drop_unreachable', 'drop_send_error'),
+    dropped: count(
+      'drop_no_target',
+      'drop_short_inner_ip',
+      'drop_no_remote',
+      'drop_too_big',
+      'drop_socket_full',
+      'drop_no_buffers',
+      'drop_short_frame',
+      'drop_bad_offload',
+    ),
+    carrier_errors: count('drop_unreachable'),
+  };
+  const rx: DirectionStats = {
+    bytes: count('decap_bytes'),
+    packets: count('decap_packets'),
+    errors: count('drop_reserved_bits', 'drop_ecn', 'drop_short_inner_ip_received'),
+    dropped: count('drop_device_down', 'drop_tap_write'),
+    frame_errors: count('drop_reserved_bits', 'drop_ecn'),
+    length_errors: count('drop_short_inner_ip_received'),
+  };
+  const up = !device.gone && (stateOf(config.name)?.up ?? false);
+  return { config: { ...config }, ifindex: tap.ifindex, up, stats: { rx, tx } };
+}
+
+export interface StatusSources {
+  views: Views;
+  workers: Workers;
+  listeners: Listeners;
+  devices: Device[];
+  offloads: Offloads;
+  /** Milliseconds since the epoch. */
+  started: number;
+}
+
+export function vtepStatus({
+  views,
+  workers,
+  listeners,
+  devices,
+  offloads,
+  started,
+}: StatusSources): VtepStatus {
+  const names = new Map(devices.map((device) => [device.index, device.config.name]));
+  const counters: VtepStatus['counters'] = {};
+  for (const [index, name] of [[0, ''] as const, ...names]) {
+    const found = readCounters(views, workers.count, index);
+    if (Object.keys(found).length > 0) counters[name] = found as Record<string, number>;
+  }
+  return {
+    version: version(),
+    pid: process.pid,
+    uptime: Math.round((Date.now() - started) / 1000),
+    engine: {
+      io: 'batched',
+      wasm: preferredBuild() === 'scalar' ? 'scalar' : 'simd',
+      memoryBytes: views.memory.buffer.byteLength,
+    },
+    offloads: {
+      'udp-segment': offloads.udpSegment,
+      'udp-gro': offloads.udpGro,
+      coalesce: offloads.coalesce,
+      'tap-uso': usoState(devices, offloads),
+    },
+    workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
+      name,
+      packets: workerSum(views, index, devices, kind === 'encap' ? 'encap_packets' : 'decap_packets'),
+      bytes: workerSum(views, index, devices, kind === 'encap' ? 'encap_bytes' : 'decap_bytes'),
+      batches,
+      syscalls,
+      sleeps,
+    })),
+    listeners: listeners.all().map(({ family, port, devices: of }) => ({
+      family: family === AF_INET ? 'inet' : 'inet6',
+      port,
+      devices: [...of].map((index) => names.get(index) ?? ''),
+    })),
+    devices: devices.map((device) => deviceInfo(views, workers.count, device)),
+    counters,
+    fdb: {
+      entries: views.view.getUint32(HEADER_BASE + HEADER_FDB_COUNT_OFFSET, true),
+      capacity: FDB_CAPACITY,
+    },
+  };
+}
+
+function workerSum(views: Views, worker: number, devices: Device[], name: CounterName): number {
+  return devices.reduce((sum, device) => sum + readCounter(views, 1, device.index, name, worker), 0);
+}
+
+/** Each TAP has been asked when it was made. */
+function usoState(devices: Device[], offloads: Offloads): string {
+  if (offloads.tapUso !== 'on' || devices.every((device) => device.tap.uso)) return offloads.tapUso;
+  return 'off: Linux 6.2 or newer is needed';
+}

@@ -1,0 +1,64 @@
+/** What a worker works with: its block of the memory, the engine on it, the system calls. */
+import {
+  COUNTER_BYTES,
+  COUNTER_ROW_BYTES,
+  COUNTERS_OFFSET,
+  WORKER_BATCHES_OFFSET,
+  WORKER_SLEEPS_OFFSET,
+  WORKER_SYSCALLS_OFFSET,
+} from '../../assembly/layout.ts';
+import type { EngineExports } from '../dataplane/exports.ts';
+import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
+import type { Poller } from '../io/poller.ts';
+import { type Syscalls, syscalls } from '../io/syscalls.ts';
+
+/** Posted to a worker thread when it starts. */
+export interface WorkerStart {
+  kind: 'encap' | 'decap';
+  index: number;
+  queue: number;
+  memory: WebAssembly.Memory;
+  module: WebAssembly.Module;
+  /** Where the memory lies in the process: the same in all threads. */
+  address: number;
+  poller: Poller;
+}
+
+export interface WorkerContext extends Views {
+  readonly sys: Syscalls;
+  readonly exports: EngineExports;
+  readonly address: number;
+  /** Address of the worker's block within the memory. */
+  readonly base: number;
+  readonly queue: number;
+  readonly poller: Poller;
+  /** Where epoll_wait leaves its events. */
+  readonly f64: Float64Array;
+}
+
+export function contextOf(start: WorkerStart, exports: EngineExports): WorkerContext {
+  return {
+    ...viewsOf(start.memory),
+    sys: syscalls(),
+    exports,
+    address: start.address,
+    base: workerBase(start.index),
+    queue: start.queue,
+    poller: start.poller,
+    f64: new Float64Array(start.memory.buffer),
+  };
+}
+
+/** Adds to a counter of the worker's own block. Only on paths that are slow anyway. */
+export function countOf(context: WorkerContext, device: number, counter: number, amount: number): void {
+  const at = context.base + COUNTERS_OFFSET + device * COUNTER_ROW_BYTES + counter * COUNTER_BYTES;
+  context.view.setBigUint64(at, context.view.getBigUint64(at, true) + BigInt(amount), true);
+}
+
+/** Adds to the worker's own statistics, which are kept as doubles: JavaScript writes them without boxing. */
+export function note(context: WorkerContext, calls: number, sleeps: number): void {
+  const { f64, base } = context;
+  f64[(base + WORKER_SYSCALLS_OFFSET) >>> 3]! += calls;
+  f64[(base + WORKER_BATCHES_OFFSET) >>> 3]! += 1;
+  f64[(base + WORKER_SLEEPS_OFFSET) >>> 3]! += sleeps;
+}

@@ -1,0 +1,53 @@
+/**
+ * Entry of a worker thread: wait for descriptors, serve each until it is empty, wait again. It never
+ * returns to the event loop; WORKER_STOP and the poller's eventfd end it.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import {
+  EPOLL_EVENT_COUNT,
+  EPOLL_OFFSET,
+  WORKER_ASLEEP_OFFSET,
+  WORKER_ROUNDS_OFFSET,
+  WORKER_STOP_OFFSET,
+} from '../../assembly/layout.ts';
+import { instantiateEngine } from '../dataplane/engine.ts';
+import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.ts';
+import { decapServer } from './decap-loop.ts';
+import { encapServer } from './encap-loop.ts';
+import { listenerSocket } from './listeners.ts';
+import { contextOf, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
+
+const start = workerData as WorkerStart;
+const context = contextOf(start, instantiateEngine(start.module, start.memory));
+parentPort?.postMessage('ready');
+run(context, start.kind === 'encap' ? encapServer(context) : decapTokens(context));
+
+/** epoll's token of a listener is its number; its descriptor stands in the memory. */
+function decapTokens(of: WorkerContext): (token: number) => void {
+  const serve = decapServer(of);
+  return (token) => {
+    const fd = listenerSocket(of.i32, token);
+    if (fd >= 0) serve(token, fd);
+  };
+}
+
+function run(of: WorkerContext, serve: (token: number) => void): void {
+  const { address, base, i32, poller, sys, u32, view } = of;
+  const stop = (base + WORKER_STOP_OFFSET) >>> 2;
+  const rounds = (base + WORKER_ROUNDS_OFFSET) >>> 2;
+  const asleep = (base + WORKER_ASLEEP_OFFSET) >>> 2;
+  const events = base + EPOLL_OFFSET;
+  const drained = events + EPOLL_EVENT_COUNT * EPOLL_EVENT_BYTES;
+  while (Atomics.load(i32, stop) === 0) {
+    Atomics.store(u32, asleep, 1);
+    const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, -1);
+    Atomics.store(u32, asleep, 0);
+    note(of, 1, 1);
+    for (let index = 0; index < count; ++index) {
+      const token = view.getUint32(events + index * EPOLL_EVENT_BYTES + EPOLL_TOKEN_OFFSET, true);
+      if (token === WAKE_TOKEN) sys.read(poller.wake, address + drained, 8);
+      else serve(token);
+    }
+    Atomics.add(u32, rounds, 1);
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * A Vtep without sockets, threads or packets: the interface's rules in memory, so that the daemon and the
+ * command line can be tested anywhere. The FDB follows the kernel's driver as far as commands can see it.
+ */
+import { VtepError } from '../../src/vtep/errors.ts';
+import type {
+  DeviceChange,
+  DeviceConfig,
+  DeviceInfo,
+  FdbEntry,
+  FdbFlush,
+  FdbRequest,
+  Vtep,
+  VtepStatus,
+} from '../../src/vtep/types.ts';
+
+const ZERO_MAC = '00:00:00:00:00:00';
+
+interface Remote {
+  dst: string;
+  port: number;
+  vni: number;
+  via?: string;
+}
+
+interface Entry {
+  mac: string;
+  state: 'permanent' | 'static' | '';
+  flags: string[];
+  remotes: Remote[];
+}
+
+interface Device {
+  info: DeviceInfo;
+  /** Newest first. */
+  entries: Entry[];
+}
+
+export class FakeVtep implements Vtep {
+  readonly calls: string[] = [];
+  closed = 0;
+  /** Names whose creation or change fails, to see what is left behind. */
+  readonly failing = new Set<string>();
+  /** Added to every status, so that rates and counters have something to show. */
+  extra: Partial<VtepStatus> = {};
+  #devices: Device[] = [];
+  #ifindex = 7;
+
+  #find(name: string): Device {
+    const device = this.#devices.find(({ info }) => info.config.name === name);
+    if (device === undefined) throw new VtepError('NOT_FOUND', `Cannot find device "${name}"`);
+    return device;
+  }
+
+  async addDevice(config: DeviceConfig): Promise<DeviceInfo> {
+    this.calls.push(`add ${config.name}`);
+    if (this.failing.has(config.name)) throw new VtepError('IN_USE', `UDP port ${config.dstport} is taken`);
+    for (const { info } of this.#devices) {
+      if (info.config.name === config.name) throw new VtepError('EXISTS', `device "${config.name}" exists`);
+      if (info.config.id === config.id && info.config.dstport === config.dstport)
+        throw new VtepError('EXISTS', 'A VXLAN device with the specified VNI already exists.');
+    }
+    const none = () => ({ bytes: 0, packets: 0, errors: 0, dropped: 0 });
+    const info: DeviceInfo = {
+      config: { address: '02:42:00:00:00:01', mtu: config.dev ? 1450 : 1500, ...config },
+      ifindex: this.#ifindex++,
+      up: false,
+      stats: { rx: none(), tx: none() },
+    };
+    const entries: Entry[] = [];
+    if (config.remote) {
+      const via = config.dev ? { via: config.dev } : {};
+      const first = { dst: config.remote, port: config.dstport, vni: config.id, ...via };
+      entries.push({ mac: ZERO_MAC, state: 'permanent', flags: ['self'], remotes: [first] });
+    }
+    this.#devices.push({ info, entries });
+    return structuredClone(info);
+  }
+
+  async setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
+    this.calls.push(`set ${name} ${JSON.stringify(change)}`);
+    const { info } = this.#find(name);
+    const { up, ...rest } = change;
+    if (up !== undefined) info.up = up;
+    Object.assign(info.config, rest);
+    return structuredClone(info);
+  }
+
+  async deleteDevice(name: string): Promise<void> {
+    this.calls.push(`delete ${name}`);
+    const device = this.#find(name);
+    this.#devices = this.#devices.filter((other) => other !== device);
+  }
+
+  devices(): DeviceInfo[] {
+    return structuredClone(this.#devices.map(({ info }) => info));
+  }
+
+  fdb(request: FdbRequest): void {
+    this.calls.push(`fdb ${request.op} ${request.mac}`);
+    const device = this.#find(request.dev);
+    const { config } = device.info;
+    const entry = device.entries.find(({ mac }) => mac === request.mac);
+    const many = request.mac === ZERO_MAC || (Number.parseInt(request.mac.slice(0, 2), 16) & 1) === 1;
+    const remote: Remote = {
+      dst: request.dst ?? '',
+      port: request.port ?? config.dstport,
+      vni: request.vni ?? config.id,
+      ...(request.via === undefined ? {} : { via: request.via }),
+    };
+    const same = (other: Remote) => JSON.stringify(other) === JSON.stringify(remote);
+
+    if (request.op === 'del') {
+      if (entry === undefined) throw new VtepError('NOT_FOUND', 'No such file or directory');
+      if (request.dst !== undefined) entry.remotes = entry.remotes.filter((other) => !same(other));
+      if (request.dst === undefined || entry.remotes.length === 0)
+        device.entries = device.entries.filter((other) => other !== entry);
+      return;
+    }
+    const { state = 'permanent' } = request;
+    const flags = [
+      'self',
+      ...(['router', 'extern_learn', 'sticky'] as const).filter((flag) => request[flag]),
+    ];
+    const shape = { state: state === 'dynamic' ? ('' as const) : state, flags };
+    if (entry === undefined) {
+      if (request.op === 'replace' && many) throw new VtepError('UNSUPPORTED', 'Operation not supported');
+      device.entries.unshift({ mac: request.mac, ...shape, remotes: [remote] });
+      return;
+    }
+    if (request.op === 'add')
+      throw new VtepError('EXISTS', `fdb add ${request.mac} dev ${request.dev}: File exists`);
+    if (request.op === 'replace' && many)
+      throw new VtepError('UNSUPPORTED', 'Cannot replace non-unicast fdb entries.');
+    Object.assign(entry, shape);
+    if (request.op === 'replace') entry.remotes = [remote];
+    else if (many && !entry.remotes.some(same)) entry.remotes.push(remote);
+  }
+
+  fdbShow(dev?: string): FdbEntry[] {
+    const devices = dev === undefined ? this.#devices : [this.#find(dev)];
+    return devices.flatMap(({ info: { config }, entries }) =>
+      entries.flatMap(({ mac, state, flags, remotes }) =>
+        remotes.map(({ dst, port, vni, via }) => ({
+          mac,
+          ifname: config.name,
+          dst,
+          ...(port === config.dstport ? {} : { port }),
+          ...(vni === config.id ? {} : { vni }),
+          ...(via === undefined ? {} : { viaIf: via }),
+          used: 0,
+          updated: 0,
+          flags: [...flags],
+          state,
+        })),
+      ),
+    );
+  }
+
+  fdbGet(dev: string, mac: string): FdbEntry {
+    const found = this.fdbShow(dev).find((entry) => entry.mac === mac);
+    if (found === undefined) throw new VtepError('NOT_FOUND', 'Fdb entry not found.');
+    return found;
+  }
+
+  fdbFlush(filter: FdbFlush): number {
+    const device = this.#find(filter.dev);
+    const before = device.entries.length;
+    device.entries = device.entries.filter(
+      ({ state, remotes }) =>
+        (filter.permanent !== undefined && filter.permanent !== (state === 'permanent')) ||
+        (filter.dynamic !== undefined && filter.dynamic !== (state === '')) ||
+        (filter.dst !== undefined && !remotes.some(({ dst }) => dst === filter.dst)),
+    );
+    return before - device.entries.length;
+  }
+
+  status(): VtepStatus {
+    return {
+      version: '0.0.0-fake',
+      pid: process.pid,
+      uptime: 3723,
+      engine: { io: 'batched', wasm: 'simd', memoryBytes: 64 * 2 ** 20 },
+      offloads: { 'udp-segment': 'on', 'tap-uso': 'off: Linux 6.2 or newer is needed' },
+      workers: [],
+      listeners: [],
+      devices: this.devices(),
+      counters: {},
+      fdb: { entries: this.fdbShow().length, capacity: 65536 },
+      ...this.extra,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.closed++;
+    this.#devices = [];
+  }
+}
