@@ -20,23 +20,28 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 /** Deep enough for tens of milliseconds of the fastest flow: the harness must not be what loses frames. */
 const SOCKET_BUFFER_BYTES = 16 << 20;
-const SOCKADDR_BYTES = 16;
+export const SOCKADDR_BYTES = 16;
 
-const self = koffi.load(null);
-const call = {
-  socket: self.func('int socket(int, int, int)'),
-  bind: self.func('int bind(int, uintptr_t, uint32_t)'),
-  connect: self.func('int connect(int, uintptr_t, uint32_t)'),
-  setsockopt: self.func('int setsockopt(int, int, int, uintptr_t, uint32_t)'),
-  send: self.func('intptr_t send(int, uintptr_t, size_t, int)'),
-  recv: self.func('intptr_t recv(int, uintptr_t, size_t, int)'),
-  sendto: self.func('intptr_t sendto(int, uintptr_t, size_t, int, uintptr_t, uint32_t)'),
-  recvfrom: self.func('intptr_t recvfrom(int, uintptr_t, size_t, int, uintptr_t, uintptr_t)'),
-  sendmmsg: self.func('int sendmmsg(int, uintptr_t, uint32_t, int)'),
-  recvmmsg: self.func('int recvmmsg(int, uintptr_t, uint32_t, int, uintptr_t)'),
-  usleep: self.func('int usleep(uint32_t)'),
-  prctl: self.func('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)'),
-};
+function bindCalls() {
+  const self = koffi.load(null);
+  return {
+    socket: self.func('int socket(int, int, int)'),
+    bind: self.func('int bind(int, uintptr_t, uint32_t)'),
+    connect: self.func('int connect(int, uintptr_t, uint32_t)'),
+    setsockopt: self.func('int setsockopt(int, int, int, uintptr_t, uint32_t)'),
+    send: self.func('intptr_t send(int, uintptr_t, size_t, int)'),
+    recv: self.func('intptr_t recv(int, uintptr_t, size_t, int)'),
+    sendto: self.func('intptr_t sendto(int, uintptr_t, size_t, int, uintptr_t, uint32_t)'),
+    recvfrom: self.func('intptr_t recvfrom(int, uintptr_t, size_t, int, uintptr_t, uintptr_t)'),
+    sendmmsg: self.func('int sendmmsg(int, uintptr_t, uint32_t, int)'),
+    recvmmsg: self.func('int recvmmsg(int, uintptr_t, uint32_t, int, uintptr_t)'),
+    usleep: self.func('int usleep(uint32_t)'),
+    prctl: self.func('int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long)'),
+  };
+}
+
+/** Bound on Linux only: elsewhere the bench loads this file and says that it needs Linux. */
+export const call = process.platform === 'linux' ? bindCalls() : ({} as ReturnType<typeof bindCalls>);
 
 /** Memory that the kernel is given addresses of. It is outside V8's heap, so nothing moves or collects it. */
 export class Arena {
@@ -77,8 +82,6 @@ export class Arena {
     return at;
   }
 }
-
-export { call, SOCKADDR_BYTES };
 
 /** Wraps a system call's answer: throws with its name and errno when it is negative. */
 export function must(name: string, answer: number): number {
@@ -183,7 +186,13 @@ function ping(arena: Arena, order: EchoOrder & { do: 'ping' }): EchoReply {
 }
 
 /** The parent's side: round trips between two helpers that run this file. */
-export async function measureEcho(client: Helper, server: Helper, address: string, count: number, everyUs: number): Promise<Metrics> {
+export async function measureEcho(
+  client: Helper,
+  server: Helper,
+  address: string,
+  count: number,
+  everyUs: number,
+): Promise<Metrics> {
   const ping: EchoOrder = { do: 'ping', address, count, everyUs };
   const serving = server.ask<EchoReply>({ do: 'serve' } satisfies EchoOrder);
   // The first echoes meet cold caches and code that is not compiled yet, in helper and tunnel alike.

@@ -4,8 +4,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { measureEcho } from './echo.ts';
 import type { Metric, Metrics } from './table.ts';
-import { busySeconds, type Helper, type Host, type Pair, processSeconds, type Testbed, waitForLine } from './testbed.ts';
-import { highestRate, type ReceiveOrder, type ReceiveReply, type SendOrder, type SendReply } from './udp-blast.ts';
+import {
+  busySeconds,
+  type Helper,
+  type Host,
+  type Pair,
+  processSeconds,
+  type Testbed,
+  waitForLine,
+} from './testbed.ts';
+import {
+  highestRate,
+  type ReceiveOrder,
+  type ReceiveReply,
+  type SendOrder,
+  type SendReply,
+} from './udp-blast.ts';
 
 /** One direction of one pair, through the tunnel or beside it. */
 export interface Subject {
@@ -40,7 +54,13 @@ interface UdpShape {
 }
 
 type Rest = Omit<Partial<Trial>, 'name'>;
-const metric = (key: string, row: string, title: string, unit: string, digits = 0): Metric => ({ key, row, title, unit, digits });
+const metric = (key: string, row: string, title: string, unit: string, digits = 0): Metric => ({
+  key,
+  row,
+  title,
+  unit,
+  digits,
+});
 const tcp = (name: string, title: string, words: string[], rest: Rest = {}): Trial => ({
   name,
   metrics: [metric('gbits', name, title, 'Gbit/s', 2)],
@@ -49,13 +69,19 @@ const tcp = (name: string, title: string, words: string[], rest: Rest = {}): Tri
 });
 const udp = (name: string, title: string, shape: UdpShape, rest: Rest = {}): Trial => ({
   name,
-  metrics: [metric('kpps', name, title, 'kpps'), metric('flood', `${name}-flood`, '  received of a flood', 'kpps')],
+  metrics: [
+    metric('kpps', name, title, 'kpps'),
+    metric('flood', `${name}-flood`, '  received of a flood', 'kpps'),
+  ],
   measure: (probe, subject) => probe.udp(subject, shape),
   ...rest,
 });
 const rtt = (name: string, title: string, count: number, everyUs: number, rest: Rest = {}): Trial => ({
   name,
-  metrics: [metric('p50', `${name}-p50`, `RTT ${title}, p50`, 'us', 1), metric('p99', `${name}-p99`, '  p99', 'us', 1)],
+  metrics: [
+    metric('p50', `${name}-p50`, `RTT ${title}, p50`, 'us', 1),
+    metric('p99', `${name}-p99`, '  p99', 'us', 1),
+  ],
   measure: (probe, subject) => probe.echo(subject, count, everyUs),
   ...rest,
 });
@@ -71,7 +97,10 @@ const OPTIONAL = { optional: true } as const;
 export const TRIALS: Trial[] = [
   tcp('tcp1', 'TCP 1 stream', [], {
     veth: true,
-    metrics: [metric('gbits', 'tcp1', 'TCP 1 stream', 'Gbit/s', 2), metric('perGB', 'cpu', '  CPU per gigabyte', 's/GB', 2)],
+    metrics: [
+      metric('gbits', 'tcp1', 'TCP 1 stream', 'Gbit/s', 2),
+      metric('perGB', 'cpu', '  CPU per gigabyte', 's/GB', 2),
+    ],
   }),
   tcp('tcp1-plain', 'TCP 1 stream, no tunnel offload', [], PLAIN),
   tcp('tcp4', 'TCP 4 streams', FOUR, { veth: true }),
@@ -80,7 +109,12 @@ export const TRIALS: Trial[] = [
   tcp('bidir-plain', 'TCP both ways, no tunnel offload', ['--bidir'], { ...PLAIN, ...OPTIONAL }),
   udp('udp64', 'UDP 64-byte frames, < 0.1 % loss', SMALL, { veth: true }),
   udp('udp64-gso', 'same, sent with UDP_SEGMENT', { ...SMALL, segments: 32 }, OPTIONAL),
-  udp('udp-mix', 'UDP 254 flows, 64 to 1400 bytes', { payload: [18, 1354], segments: 1, flows: 254 }, OPTIONAL),
+  udp(
+    'udp-mix',
+    'UDP 254 flows, 64 to 1400 bytes',
+    { payload: [18, 1354], segments: 1, flows: 254 },
+    OPTIONAL,
+  ),
   rtt('rtt', 'back to back', 1000, 0, { veth: true }),
   rtt('rtt-2ms', 'one every 2 ms', 500, 2000, { veth: true }),
   {
@@ -127,20 +161,9 @@ export class Probe {
     const server = this.#bed.spawn(to, 'iperf3', ['-s', '-1', '--forceflush']);
     await waitForLine(server, 'Server listening');
     // Cubic by name: bbr, which some systems default to, paces and so measures its own model of the path.
-    const common = [
-      '-c',
-      address,
-      '-J',
-      '-C',
-      'cubic',
-      '-O',
-      `${omit}`,
-      '-t',
-      `${seconds}`,
-      '--connect-timeout',
-      '3000',
-    ];
-    const client = this.#bed.spawn(from, 'iperf3', [...common, ...words]);
+    const fixed = `-c ${address} -J -C cubic -O ${omit} -t ${seconds} --connect-timeout 3000`.split(' ');
+    if (this.#options.pin) fixed.push('-A', '0,1');
+    const client = this.#bed.spawn(from, 'iperf3', [...fixed, ...words]);
     const watchdog = setTimeout(() => client.kill('SIGKILL'), (omit + seconds + 15) * 1000);
     let json = '';
     client.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
@@ -153,8 +176,8 @@ export class Probe {
       await ended;
       const { end, error } = JSON.parse(json || '{"error":"ended without a result"}');
       if (error) throw new Error(`iperf3: ${error}`);
-      if (end.sender_tcp_congestion !== 'cubic')
-        throw new Error(`iperf3 used ${end.sender_tcp_congestion}, not cubic`);
+      const control = end.sender_tcp_congestion;
+      if (control !== 'cubic') throw new Error(`iperf3 used ${control}, not cubic`);
       const bits = [end.sum_received, end.sum_received_bidir_reverse].map((sum) => sum?.bits_per_second ?? 0);
       const gbits = (bits[0] + bits[1]) / 1e9;
       return { gbits, cores, perGB: (cores * 8) / gbits, retransmits: end.sum_sent.retransmits };
@@ -165,61 +188,46 @@ export class Probe {
     }
   }
 
-  async udp(
-    subject: Subject,
-    shape: { payload: [number, number]; segments: number; flows: number },
-  ): Promise<Metrics> {
+  async udp(subject: Subject, shape: UdpShape): Promise<Metrics> {
     const { from, to, address } = ends(subject);
-    const [sender, receiver] = await Promise.all([
-      this.#helper(from, 'udp-blast.ts'),
-      this.#helper(to, 'udp-blast.ts'),
-    ]);
+    const sender = await this.#helper(from, 'udp-blast.ts', 0);
+    const receiver = await this.#helper(to, 'udp-blast.ts', 1);
     const net = (subject.bare ? to.underlayNet : to.overlayNet).replace('0/24', '');
-    const destinations =
-      shape.flows === 1 ? [address] : Array.from({ length: shape.flows }, (_, i) => `${net}${i + 1}`);
+    const many = Array.from({ length: shape.flows }, (_, i) => `${net}${i + 1}`);
+    const destinations = shape.flows === 1 ? [address] : many;
+    const seconds = this.#options.quick ? 0.4 : 1;
     const once = async (rate: number) => {
-      const seconds = this.#options.quick ? 0.4 : 1;
       const trial = ++this.#trials;
       const hear: ReceiveOrder = { do: 'receive', trial, seconds };
-      const say: SendOrder = {
-        do: 'send',
-        trial,
-        rate,
-        seconds,
-        destinations,
-        payload: shape.payload,
-        segments: shape.segments,
-      };
+      const say: SendOrder = { do: 'send', trial, rate, seconds, destinations, ...shape };
       const before = busySeconds();
-      const receiving = receiver.ask<ReceiveReply>(hear);
-      const sent = await sender.ask<SendReply>(say);
-      const after = busySeconds();
-      const { received, reordered, overrun } = await receiving;
-      const cores = (after.busy - before.busy) / (after.at - before.at);
-      const [offered, got] = [sent.sent / sent.seconds, received / sent.seconds];
+      const sending = sender.ask<SendReply>(say).then((reply) => ({ ...reply, after: busySeconds() }));
+      const [{ received, reordered, overrun }, sent] = await Promise.all([
+        receiver.ask<ReceiveReply>(hear),
+        sending,
+      ]);
+      const cores = (sent.after.busy - before.busy) / (sent.after.at - before.at);
+      const offered = sent.sent / sent.seconds;
       return {
         offered,
-        rate: got,
+        rate: received / sent.seconds,
         loss: 1 - received / sent.sent,
         reordered,
         overrun,
         cores,
-      } satisfies Outcome & { cores: number };
+      };
     };
     const key = `${subject.pair.name} ${subject.reverse} ${subject.bare} ${JSON.stringify(shape)}`;
     const flood = await once(0);
     const best = await highestRate(this.#guesses.get(key) ?? flood.rate, once);
     this.#guesses.set(key, best.rate);
     const { cores, loss, reordered, overrun } = best;
-    return {
-      kpps: best.rate / 1000,
+    const floods = {
       flood: flood.rate / 1000,
-      cores,
-      loss,
-      reordered,
-      overrun,
+      floodOffered: flood.offered / 1000,
       floodOverrun: flood.overrun,
     };
+    return { kpps: best.rate / 1000, cores, loss, reordered, overrun, ...floods };
   }
 
   async echo(subject: Subject, count: number, everyUs: number): Promise<Metrics> {
@@ -237,31 +245,33 @@ export class Probe {
     const start = performance.now();
     await sleep(seconds * 1000);
     const elapsed = (performance.now() - start) / 1000;
-    return {
-      percent: Math.max(...pids.map((pid, i) => ((processSeconds(pid) - before[i]!) / elapsed) * 100)),
-    };
+    const percents = pids.map((pid, i) => ((processSeconds(pid) - before[i]!) / elapsed) * 100);
+    return { percent: Math.max(...percents) };
   }
 
   #helper(host: Host, file: string, core: number): Promise<Helper> {
     const key = `${host.namespace} ${file} ${core}`;
-    if (!this.#helpers.has(key)) this.#helpers.set(key, this.#bed.helper(host, file, this.#options.pin ? core : undefined));
-    return this.#helpers.get(key)!;
+    const known = this.#helpers.get(key);
+    const helper = known ?? this.#bed.helper(host, file, this.#options.pin ? core : undefined);
+    this.#helpers.set(key, helper);
+    return helper;
   }
 
   /** Ends the helpers: a trial starts with none but its own. */
   async dismiss(): Promise<void> {
     const all = [...this.#helpers.values()];
     this.#helpers.clear();
-    for (const helper of await Promise.allSettled(all))
+    for (const helper of await Promise.allSettled(all)) {
       if (helper.status === 'fulfilled') helper.value.stop();
+    }
   }
 }
 
 function ends({ pair, reverse, bare }: Subject): { from: Host; to: Host; address: string } {
   const [from, to] = reverse ? [pair.b, pair.a] : [pair.a, pair.b];
   for (const { process, namespace } of [from, to]) {
-    if (process && (process.exitCode ?? process.signalCode) !== null)
-      throw new Error(`vxlane has ended in ${namespace}`);
+    const ended = process && (process.exitCode ?? process.signalCode) !== null;
+    if (ended) throw new Error(`vxlane has ended in ${namespace}`);
   }
   return { from, to, address: bare ? to.underlay : to.overlay };
 }
@@ -274,4 +284,3 @@ export async function busyCores(afterMs: number, forMs: number): Promise<number>
   const after = busySeconds();
   return (after.busy - before.busy) / (after.at - before.at);
 }
-

@@ -1,64 +1,98 @@
 /**
  * `npm run bench`: the kernels of the hot path, then end to end against the kernel's device. Progress goes to
  * stderr, tables to stdout, and everything that was measured to a JSON file.
+ *
+ * Both sides stay up in namespaces of their own, idle while the other one is measured, so that a pair of
+ * measurements is seconds apart and a drift of the machine hits both. The order within a pair alternates.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { availableParallelism, cpus, release } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { endToEnd, type Options, TRIAL_NAMES } from './end-to-end.ts';
-import { endToEndTable, type KernelRow, kernelTable, LEAST_PAIRS, type Result, rows } from './table.ts';
-import { busySeconds, machine, missing, type Testbed } from './testbed.ts';
+import { busyCores, Probe, type ProbeOptions, type Subject, TRIALS, type Trial } from './end-to-end.ts';
+import {
+  endToEndTable,
+  type KernelRow,
+  kernelTable,
+  LEAST_PAIRS,
+  notes,
+  type Result,
+  rows,
+  type Sample,
+} from './table.ts';
+import { busySeconds, type Kind, Testbed, VXLANE } from './testbed.ts';
 
 const KERNELS = 'kernels';
+const NAMES = [KERNELS, ...TRIALS.map(({ name }) => name)];
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-/** More than this much of a core taken by others before a trial, and its figures are not the tunnel's. */
-const QUIET_CORES = 0.1;
+
+interface Options extends ProbeOptions {
+  pairs: number;
+  /** Optional trials, too. */
+  all: boolean;
+  only: string[];
+  /** 'kernel' measures the kernel against itself: the noise of bench and machine. */
+  candidate: Kind;
+  json?: string;
+}
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
 function usage(message: string): never {
-  say(`bench: ${message}
-usage: npm run bench -- [--pairs 5] [--seconds 5] [--only NAME,...] [--all] [--quick] [--json FILE]
-names: ${[KERNELS, ...TRIAL_NAMES].join(' ')}`);
+  say(`bench: ${message}`);
+  say(
+    'usage: npm run bench -- [--pairs 5] [--seconds 5] [--only NAME,...] [--all] [--quick] [--pin] [--json FILE]',
+  );
+  say(`names: ${NAMES.join(' ')}`);
   process.exit(1);
 }
 
-function options(): Options & { json?: string } {
-  let values: ReturnType<typeof parse>;
+function parse() {
+  const word = { type: 'string' } as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const words = { pairs: word, seconds: word, only: word, json: word, candidate: word };
   try {
-    values = parse();
+    return parseArgs({ options: { ...words, all: flag, quick: flag, pin: flag } }).values;
   } catch (error) {
     usage((error as Error).message);
   }
+}
+
+function options(): Options {
+  const values = parse();
+  const { quick, all, pin, json, candidate = 'vxlane' } = values;
   const number = (word: 'pairs' | 'seconds', otherwise: number) => {
     const value = Number(values[word] ?? otherwise);
     if (!Number.isInteger(value) || value < 1) usage(`--${word} takes a whole number, 1 or more`);
     return value;
   };
-  const quick = values.quick ?? false;
   const only = values.only?.split(',') ?? [];
-  for (const name of only) if (![KERNELS, ...TRIAL_NAMES].includes(name)) usage(`there is no row "${name}"`);
-  const candidate = values.candidate ?? 'vxlane';
+  for (const name of only) if (!NAMES.includes(name)) usage(`there is no row "${name}"`);
   if (candidate !== 'vxlane' && candidate !== 'kernel') usage('--candidate takes vxlane or kernel');
-  return {
-    pairs: number('pairs', quick ? 1 : LEAST_PAIRS),
-    seconds: number('seconds', quick ? 1 : 5),
-    quick,
-    all: values.all ?? false,
-    only,
-    candidate,
-    ...(values.json === undefined ? {} : { json: values.json }),
-  };
+  const pairs = number('pairs', quick ? 1 : LEAST_PAIRS);
+  const seconds = number('seconds', quick ? 1 : 5);
+  return { pairs, seconds, quick, all, pin, only, candidate, ...(json === undefined ? {} : { json }) };
 }
 
-function parse() {
-  const word = { type: 'string' } as const;
-  const flag = { type: 'boolean' } as const;
-  return parseArgs({
-    options: { pairs: word, seconds: word, only: word, json: word, candidate: word, all: flag, quick: flag },
-  }).values;
+/** What keeps end to end from running here, with the remedy; undefined when nothing does. */
+function missing(candidate: Kind): string | undefined {
+  if (process.platform !== 'linux') return 'Linux is needed (network namespaces and its vxlan device)';
+  if (process.getuid?.() !== 0) return 'root is needed (network namespaces): sudo npm run bench';
+  const path = (process.env.PATH ?? '').split(':');
+  const lacks = (tool: string) => !path.some((directory) => existsSync(join(directory, tool)));
+  const packages = {
+    iperf3: 'iperf3',
+    ethtool: 'ethtool',
+    ip: 'iproute2',
+    sysctl: 'procps',
+    taskset: 'util-linux',
+  };
+  const wanted = Object.entries(packages).flatMap(([tool, name]) => (lacks(tool) ? [name] : []));
+  if (wanted.length > 0) return `programs are missing: apt-get install ${wanted.join(' ')}`;
+  if (candidate === 'vxlane' && !existsSync(VXLANE)) return `${VXLANE} is not built: npm run build`;
+  return undefined;
 }
 
 /** The benchmark of single kernels, if this tree has it. */
@@ -70,6 +104,77 @@ async function kernels(): Promise<KernelRow[]> {
   }
   say('kernels of the hot path ...');
   return (await import(file.href)).kernels();
+}
+
+async function endToEnd(bed: Testbed, options: Options): Promise<Result[]> {
+  const why = missing(options.candidate);
+  if (why) throw new Error(why);
+  const { candidate, only, all } = options;
+  const trials = TRIALS.filter(({ name, optional }) =>
+    only.length > 0 ? only.includes(name) : all || !optional,
+  );
+  if (trials.length === 0) return [];
+  say('setting up ...');
+  const kernelPair = await bed.pair('kernel', 'kernel', 'kernel');
+  const candidatePair = await bed.pair('candidate', candidate, candidate);
+  const isMixed = trials.some(({ against }) => against);
+  const mixedPair = isMixed ? await bed.pair('mixed', candidate, 'kernel') : undefined;
+  const probe = new Probe(bed, options);
+  const results: Result[] = [];
+  for (const trial of trials) {
+    for (const pair of [kernelPair, candidatePair, mixedPair]) {
+      if (pair) bed.offloads(pair, trial.offloads !== false);
+    }
+    const pair = trial.against ? mixedPair! : candidatePair;
+    const result = await interleave(probe, trial, options, {
+      baseline: { pair: kernelPair, reverse: false, bare: false },
+      candidate: { pair, reverse: trial.against === 'from-kernel', bare: false },
+      veth: { pair: kernelPair, reverse: false, bare: true },
+    });
+    results.push(result);
+  }
+  return results;
+}
+
+async function interleave(
+  probe: Probe,
+  trial: Trial,
+  options: Options,
+  subjects: Record<keyof Sample, Subject>,
+): Promise<Result> {
+  const { name, metrics } = trial;
+  const result: Result = {
+    trial: name,
+    metrics,
+    samples: [],
+    background: await busyCores(500, 1000),
+    stolen: 0,
+  };
+  const before = busySeconds();
+  const times = trial.alone ? 1 : options.pairs;
+  try {
+    for (let i = 0; i < times; i++) {
+      const sample: Sample = {};
+      result.samples.push(sample);
+      const sides: (keyof Sample)[] = i % 2 ? ['candidate', 'baseline'] : ['baseline', 'candidate'];
+      if (trial.veth) sides.push('veth');
+      for (const side of trial.alone ? (['candidate'] as const) : sides) {
+        const measured = await trial.measure(probe, subjects[side]);
+        sample[side] = measured;
+        const values = metrics.map(
+          ({ key, digits, unit }) => `${measured[key]?.toFixed(digits) ?? '-'} ${unit}`,
+        );
+        say(`${name} ${i + 1}/${times} ${side === 'baseline' ? 'kernel' : side}: ${values.join(', ')}`);
+      }
+    }
+  } catch (error) {
+    result.failure = (error as Error).message;
+    say(`${name}: ${result.failure}`);
+  }
+  const after = busySeconds();
+  result.stolen = (after.stolen - before.stolen) / (after.at - before.at);
+  await probe.dismiss();
+  return result;
 }
 
 function commit(): string {
@@ -84,81 +189,71 @@ function commit(): string {
 }
 
 const asked = options();
-let bed: Testbed | undefined;
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, async () => {
+const bed = new Testbed();
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.once(signal, async () => {
     say('bench: cleaning up');
-    await bed?.close();
-    process.exit(signal === 'SIGINT' ? 130 : 143);
+    await bed.close();
+    process.exit(code);
   });
 }
 
+const began = new Date();
 const failures: string[] = [];
-let kernelRows: KernelRow[] = [];
-if (asked.only.length === 0 || asked.only.includes(KERNELS)) {
+/** A part that can't be measured costs that part, not the others. */
+async function part<T>(name: string, work: () => Promise<T[]>): Promise<T[]> {
   try {
-    kernelRows = await kernels();
+    return await work();
   } catch (error) {
-    failures.push(`${KERNELS}: ${(error as Error).message}`);
+    failures.push(`${name}: ${(error as Error).message}`);
+    return [];
   }
 }
+const wantsKernels = asked.only.length === 0 || asked.only.includes(KERNELS);
+const kernelRows = wantsKernels ? await part(KERNELS, kernels) : [];
+const results = await part('end to end', () => endToEnd(bed, asked));
+await bed.close();
 
-let results: Result[] = [];
-const before = busySeconds();
-if (asked.only.length === 0 || asked.only.some((name) => name !== KERNELS)) {
-  const why = missing(['kernel', asked.candidate]);
-  try {
-    if (why) throw new Error(why);
-    const only = asked.only.filter((name) => name !== KERNELS);
-    results = await endToEnd(
-      { ...asked, only },
-      (made) => {
-        bed = made;
-      },
-      say,
-    );
-  } catch (error) {
-    failures.push(`end to end: ${(error as Error).message}`);
-  }
-}
-const after = busySeconds();
-const stolen = (after.stolen - before.stolen) / Math.max(0.001, after.at - before.at);
-
-const judged = asked.candidate === 'vxlane';
-const table = results.flatMap((result) => rows(result, judged));
 for (const { trial, failure } of results) if (failure) failures.push(`${trial}: ${failure}`);
-const notes = results
-  .filter(({ background }) => background > QUIET_CORES)
-  .map(({ trial, background }) => `${trial}: ${background.toFixed(2)} cores were busy before it began`);
-if (stolen > 0.02) notes.push(`the hypervisor kept ${stolen.toFixed(2)} cores back`);
-if (asked.pairs < LEAST_PAIRS) notes.push(`fewer than ${LEAST_PAIRS} pairs: a look, not a result`);
-if (!judged) notes.push('the kernel against itself: the spread is the noise of bench and machine');
-const overrun = results.some(({ samples }) =>
-  samples.some(({ candidate, baseline }) => candidate?.overrun || baseline?.overrun),
-);
-if (overrun) notes.push('a receiving socket overflowed in a UDP trial: see "overrun" in the JSON');
-const reordered = results.some(({ samples }) => samples.some(({ candidate }) => candidate?.reordered));
-if (reordered) notes.push('datagrams of one UDP flow were reordered: see "reordered" in the JSON');
+const remarks = results.flatMap(notes);
+if (asked.pairs < LEAST_PAIRS || asked.quick)
+  remarks.push(`quick or under ${LEAST_PAIRS} pairs: a look, not a result`);
+if (asked.candidate === 'kernel')
+  remarks.push('the kernel against itself: the spread is the noise of the bench');
 
-const about = {
-  date: new Date().toISOString(),
-  ...machine(),
-  commit: commit(),
-  command: process.argv.slice(2).join(' '),
+const machine = {
+  cpu: cpus()[0]?.model,
+  cores: availableParallelism(),
+  kernel: release(),
+  node: process.version,
 };
-const facts = Object.entries(about).map(([key, value]) => `${key}: ${value}`);
-const out = [facts.join(', ')];
+const command = ['npm run bench --', ...process.argv.slice(2)].join(' ');
+const about = { date: began.toISOString(), ...machine, commit: commit(), command };
+const table = results.flatMap((result) => rows(result, asked.candidate === 'vxlane'));
+const out = [
+  Object.entries(about)
+    .map(([key, value]) => `${key}: ${value}`)
+    .join('\n'),
+];
 if (kernelRows.length > 0) out.push('', kernelTable(kernelRows));
-if (table.length > 0) out.push('', endToEndTable(table));
-if (notes.length > 0) out.push('', ...notes.map((note) => `note: ${note}`));
-if (failures.length > 0) out.push('', ...failures.map((failure) => `failed: ${failure}`));
+if (table.length > 0) out.push('', endToEndTable(table), '');
+out.push(...remarks.map((remark) => `note: ${remark}`), ...failures.map((failure) => `failed: ${failure}`));
 process.stdout.write(`${out.join('\n')}\n`);
 
-const file = asked.json ?? `${ROOT}bench/results/${about.date.replace(/[:.]/g, '-')}.json`;
+const file = asked.json ?? join(ROOT, 'bench/results', `${about.date.replace(/[:.]/g, '-')}.json`);
+const record = {
+  ...about,
+  options: asked,
+  kernels: kernelRows,
+  rows: table,
+  results,
+  notes: remarks,
+  failures,
+};
 mkdirSync(dirname(file), { recursive: true });
-writeFileSync(
-  file,
-  `${JSON.stringify({ ...about, options: asked, kernels: kernelRows, rows: table, results, notes, failures }, null, 2)}\n`,
-);
+writeFileSync(file, `${JSON.stringify(record, null, 2)}\n`);
 say(`written: ${file}`);
 process.exitCode = failures.length > 0 ? 1 : 0;

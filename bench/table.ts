@@ -21,14 +21,12 @@ export interface Metric {
 
 export interface Result {
   trial: string;
-  title: string;
   metrics: Metric[];
-  /** Names of the two sides. */
-  baseline: string;
-  candidate: string;
   samples: Sample[];
   /** Busy cores just before the trial, when nothing of the bench ran. */
   background: number;
+  /** Cores that the hypervisor kept back during the trial. */
+  stolen: number;
   /** Why the trial could not be finished. */
   failure?: string;
 }
@@ -48,6 +46,28 @@ export const FLOORS: Record<string, Floor> = {
   'rtt-p50': { of: 'ratio', is: 'most', bound: 10 },
   idle: { of: 'value', is: 'most', bound: 1 },
 };
+
+/** More than this much of a core taken by others before a trial, and its figures are not the tunnel's. */
+const QUIET_CORES = 0.1;
+const STOLEN_CORES = 0.02;
+/** A baseline whose best is this many times its worst has changed its way of working between pairs. */
+const STEADY = 1.5;
+
+/** What a reader must know before believing a result. */
+export function notes({ trial, metrics, samples, background, stolen }: Result): string[] {
+  const said: string[] = [];
+  if (background > QUIET_CORES) said.push(`${background.toFixed(2)} cores were busy before it began`);
+  if (stolen > STOLEN_CORES) said.push(`the hypervisor kept ${stolen.toFixed(2)} cores back`);
+  const steady = summary(samples.flatMap(({ baseline }) => baseline?.[metrics[0]!.key] ?? []));
+  if (steady && steady.max > STEADY * steady.min) {
+    said.push('the kernel itself is unsteady: the scheduler moved the programs between cores; try --pin');
+  }
+  const any = (key: string) => samples.some(({ baseline, candidate }) => baseline?.[key] || candidate?.[key]);
+  if (any('overrun')) said.push('the receiving socket overflowed: see "overrun" in the JSON');
+  if (any('reordered')) said.push('datagrams of one flow were reordered: see "reordered" in the JSON');
+  if (any('lost')) said.push('echoes were lost: see "lost" in the JSON');
+  return said.map((what) => `${trial}: ${what}`);
+}
 
 /** Fewer interleaved pairs say nothing about a ratio. */
 export const LEAST_PAIRS = 5;
@@ -78,7 +98,6 @@ export interface Row {
   title: string;
   unit: string;
   digits: number;
-  candidateKind: string;
   baseline?: Summary;
   candidate?: Summary;
   veth?: Summary;
@@ -103,7 +122,6 @@ export function rows(result: Result, judged: boolean): Row[] {
       title: metric.title,
       unit: metric.unit,
       digits: metric.digits,
-      candidateKind: result.candidate,
       verdict: result.failure === undefined ? '' : 'failed',
     };
     const set = <K extends keyof Row>(key: K, value: Row[K] | undefined) => {

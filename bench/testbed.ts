@@ -4,14 +4,14 @@
  * exactly that and nothing else.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, cpus, release, tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const VXLANE = join(ROOT, 'dist/src/cli/main.js');
+export const VXLANE = join(ROOT, 'dist/src/cli/main.js');
 /** 50 more than the overlay's 1500, so that nothing is fragmented and TCP has its usual segments. */
 const UNDERLAY_MTU = 1550;
 const OVERLAY_MTU = 1500;
@@ -19,7 +19,8 @@ const UNDERLAY = 'u0';
 const VTEP = 'vx0';
 const START_MS = 15_000;
 const STOP_MS = 3_000;
-const CLOCK_TICKS = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+/** USER_HZ: 100 on every architecture that Node runs on. */
+const CLOCK_TICKS = 100;
 
 export type Kind = 'kernel' | 'vxlane';
 
@@ -47,19 +48,6 @@ export interface Pair {
 export interface Helper {
   ask<Reply>(order: object): Promise<Reply>;
   stop(): void;
-}
-
-/** What keeps the bench from running here, as one line with the remedy; undefined when nothing does. */
-export function missing(kinds: Kind[]): string | undefined {
-  if (process.platform !== 'linux') return 'end to end needs Linux (network namespaces and its vxlan device)';
-  if (process.getuid?.() !== 0) return 'end to end needs root (network namespaces): sudo npm run bench';
-  const has = (tool: string) =>
-    (process.env.PATH ?? '').split(':').some((dir) => existsSync(join(dir, tool)));
-  const tools = ['iperf3', 'ethtool'].filter((tool) => !has(tool));
-  if (tools.length > 0) return `missing: ${tools.join(', ')}; apt-get install iperf3 ethtool`;
-  if (!has('ip') || !has('bridge')) return 'missing: iproute2; apt-get install iproute2';
-  if (kinds.includes('vxlane') && !existsSync(VXLANE)) return `${VXLANE} is not built: npm run build`;
-  return undefined;
 }
 
 function run(command: string, ...words: string[]): string {
@@ -137,9 +125,11 @@ export class Testbed {
     return child;
   }
 
-  /** Starts one of the bench's own programs that take orders, and waits until it listens. */
-  async helper(host: Host, file: string): Promise<Helper> {
-    const child = this.spawn(host, process.execPath, ['--import', 'tsx', join(ROOT, 'bench', file)], 'ipc');
+  /** Starts one of the bench's own programs that take orders, on that core if one is given, and waits until it listens. */
+  async helper(host: Host, file: string, core?: number): Promise<Helper> {
+    const words = [process.execPath, '--import', 'tsx', join(ROOT, 'bench', file)];
+    if (core !== undefined) words.unshift('taskset', '-c', `${core}`);
+    const child = this.spawn(host, words[0]!, words.slice(1), 'ipc');
     const next = () =>
       new Promise<unknown>((resolve, reject) => {
         const gone = () => reject(new Error(`${file} ended`));
@@ -263,13 +253,4 @@ export function processSeconds(pid: number): number {
   // The command's name may hold blanks and parentheses: count from behind it.
   const words = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(words[11]) + Number(words[12])) / CLOCK_TICKS;
-}
-
-export function machine(): Record<string, string | number> {
-  return {
-    cpu: cpus()[0]?.model ?? '?',
-    cores: availableParallelism(),
-    kernel: release(),
-    node: process.version,
-  };
 }

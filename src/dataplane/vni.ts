@@ -42,10 +42,11 @@ export class Vni {
         throw new VtepError('EXISTS', `vni ${vni}: device ${deviceOf(slot)} has it; delete that one first`);
       }
     }
-    if (free < 0) {
+    // One slot stays empty: there a look-up of an unknown VNI ends, and there sweeping begins.
+    if (this.#slots[free] === EMPTY && this.#slots.filter((slot) => slot === EMPTY).length === 1) {
       throw new VtepError(
         'NO_SPACE',
-        `vni ${vni}: all ${VNI_SLOT_COUNT} slots are taken; delete a device first`,
+        `vni ${vni}: all ${VNI_SLOT_COUNT - 1} slots are taken; delete a device first`,
       );
     }
     Atomics.store(this.#slots, free, (BigInt(device) << 32n) | BigInt(key));

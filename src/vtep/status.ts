@@ -1,22 +1,16 @@
 /** What `status` and `link show` tell, read out of the memory. */
-import { AF_INET, FDB_CAPACITY, HEADER_BASE, HEADER_FDB_COUNT_OFFSET } from '../../assembly/layout.ts';
+import { AF_INET, FDB_CAPACITY } from '../../assembly/layout.ts';
 import { type CounterName, readCounter, readCounters } from '../dataplane/counters.ts';
+import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine.ts';
 import type { Views } from '../dataplane/memory.ts';
 import { stateOf } from '../io/interface.ts';
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
 import type { Listeners } from './listeners.ts';
+import type { Offloads } from './offloads.ts';
 import type { DeviceInfo, DirectionStats, VtepStatus } from './types.ts';
 import type { Workers } from './workers.ts';
-
-/** "on", or "off: why" */
-export interface Offloads {
-  udpSegment: string;
-  udpGro: string;
-  coalesce: string;
-  tapUso: string;
-}
 
 /** Frames that had been counted as sent when the socket refused them. */
 const SEND_FAILURES = [
@@ -60,7 +54,7 @@ export function deviceInfo(views: Views, workers: number, device: Device): Devic
 }
 
 export interface StatusSources {
-  views: Views;
+  plane: Dataplane;
   workers: Workers;
   listeners: Listeners;
   devices: Device[];
@@ -69,14 +63,9 @@ export interface StatusSources {
   started: number;
 }
 
-export function vtepStatus({
-  views,
-  workers,
-  listeners,
-  devices,
-  offloads,
-  started,
-}: StatusSources): VtepStatus {
+export function vtepStatus(sources: StatusSources): VtepStatus {
+  const { plane, workers, listeners, devices, offloads, started } = sources;
+  const { views } = plane;
   const names = new Map(devices.map((device) => [device.index, device.config.name]));
   const counters: VtepStatus['counters'] = {};
   for (const [index, name] of [[0, ''] as const, ...names]) {
@@ -114,7 +103,7 @@ export function vtepStatus({
     devices: devices.map((device) => deviceInfo(views, workers.count, device)),
     counters,
     fdb: {
-      entries: views.view.getUint32(HEADER_BASE + HEADER_FDB_COUNT_OFFSET, true),
+      entries: plane.entries,
       capacity: FDB_CAPACITY,
     },
   };

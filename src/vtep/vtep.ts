@@ -2,28 +2,18 @@
  * A VTEP: one dataplane, its worker threads, and the devices on them. `createVtep` makes one on real TAPs
  * and sockets; it is what the daemon runs and what an embedder gets.
  */
-import { randomBytes } from 'node:crypto';
 import {
   AF_INET,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
-  HEADER_HASH_SEED_OFFSET,
-  HEADER_NOW_OFFSET,
-  HEADER_OFFLOADS_OFFSET,
   OFFLOAD_COALESCE,
-  OFFLOAD_TAP_USO,
   OFFLOAD_UDP_SEGMENT,
 } from '../../assembly/layout.ts';
 import { clearCounters } from '../dataplane/counters.ts';
-import { Devices } from '../dataplane/devices.ts';
-import { compileEngine, instantiateEngine } from '../dataplane/engine.ts';
-import { Fdb } from '../dataplane/fdb.ts';
-import { createMemory, type Views, viewsOf } from '../dataplane/memory.ts';
-import { Vni } from '../dataplane/vni.ts';
+import { Dataplane } from '../dataplane/dataplane.ts';
 import { indexOf, nameOf, stateOf } from '../io/interface.ts';
 import { syscalls } from '../io/syscalls.ts';
 import { closeTap, openTap } from '../io/tap.ts';
-import { hasUdpGro, hasUdpSegment } from '../io/udp.ts';
 import { ipBatch } from '../netlink/ip.ts';
 import {
   changed,
@@ -37,8 +27,9 @@ import {
 } from './device.ts';
 import { VtepError } from './errors.ts';
 import { Listeners } from './listeners.ts';
+import { type Offloads, probeOffloads } from './offloads.ts';
 import { releaseSource, retainSource } from './sources.ts';
-import { deviceInfo, type Offloads, vtepStatus } from './status.ts';
+import { deviceInfo, vtepStatus } from './status.ts';
 import type {
   DeviceChange,
   DeviceConfig,
@@ -75,12 +66,8 @@ export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
 class BatchedVtep implements Vtep {
   readonly #options: VtepOptions;
   readonly #queues: number;
-  readonly #views: Views;
-  readonly #module = compileEngine();
+  readonly #plane: Dataplane;
   readonly #workers: Workers;
-  readonly #table: Devices;
-  readonly #fdb: Fdb;
-  readonly #vni: Vni;
   readonly #listeners: Listeners;
   readonly #devices = new Map<string, Device>();
   readonly #offloads: Offloads;
@@ -94,37 +81,21 @@ class BatchedVtep implements Vtep {
   constructor(options: VtepOptions) {
     this.#options = options;
     this.#queues = options.queues ?? 1;
-    this.#views = viewsOf(createMemory(Workers.blocks(this.#queues)));
-    const { view, memory, bytes } = this.#views;
-    const exports = instantiateEngine(this.#module, memory);
-    view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(syscalls().addressOf(bytes)), true);
-    view.setUint32(HEADER_BASE + HEADER_HASH_SEED_OFFSET, randomBytes(4).readUInt32LE(), true);
-    this.#tick();
-    this.#offloads = probe(options);
+    this.#offloads = probeOffloads(options.offloads ?? {});
     let bits = 0;
     if (this.#offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
     if (this.#offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
-    if (this.#offloads.tapUso === 'on') bits |= OFFLOAD_TAP_USO;
-    view.setUint32(HEADER_BASE + HEADER_OFFLOADS_OFFSET, bits, true);
-    this.#workers = new Workers(this.#views);
-    this.#table = new Devices(this.#views);
-    this.#vni = new Vni(memory);
-    this.#listeners = new Listeners(this.#views, this.#offloads.udpGro === 'on');
-    this.#fdb = new Fdb({
-      view,
-      exports,
-      deviceIndex: (name) => this.#table.indexOf(name),
-      deviceName: (index) => this.#table.nameOf(index),
-      ifindex: indexOf,
-      ifname: (index) => nameOf(index) ?? `if${index}`,
-      now: () => this.#now(),
-    });
+    const names = { ifindex: indexOf, ifname: (index: number) => nameOf(index) ?? `if${index}` };
+    this.#plane = new Dataplane(Workers.blocks(this.#queues), bits, names);
+    this.#workers = new Workers(this.#plane.views);
+    this.#listeners = new Listeners(this.#plane.views, this.#offloads.udpGro === 'on');
   }
 
   async start(): Promise<void> {
-    const address = syscalls().addressOf(this.#views.bytes);
-    const failed = (reason: string) => this.#log('error', reason);
-    await this.#workers.start(this.#queues, this.#module, address, failed);
+    const { views, module } = this.#plane;
+    const address = syscalls().addressOf(views.bytes);
+    views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
+    await this.#workers.start(this.#queues, module, address, (reason) => this.#log('error', reason));
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
   }
 
@@ -141,28 +112,30 @@ class BatchedVtep implements Vtep {
   }
 
   devices(): DeviceInfo[] {
-    return [...this.#devices.values()].map((device) => deviceInfo(this.#views, this.#workers.count, device));
+    return [...this.#devices.values()].map((device) =>
+      deviceInfo(this.#plane.views, this.#workers.count, device),
+    );
   }
 
   fdb(request: FdbRequest): void {
-    this.#fdb.apply(request);
+    this.#plane.fdb.apply(request);
   }
 
   fdbShow(dev?: string): FdbEntry[] {
-    return this.#fdb.show(dev);
+    return this.#plane.fdb.show(dev);
   }
 
   fdbGet(dev: string, mac: string): FdbEntry {
-    return this.#fdb.get(dev, mac);
+    return this.#plane.fdb.get(dev, mac);
   }
 
   fdbFlush(filter: FdbFlush): number {
-    return this.#fdb.flush(filter);
+    return this.#plane.fdb.flush(filter);
   }
 
   status(): VtepStatus {
     return vtepStatus({
-      views: this.#views,
+      plane: this.#plane,
       workers: this.#workers,
       listeners: this.#listeners,
       devices: [...this.#devices.values()],
@@ -201,8 +174,8 @@ class BatchedVtep implements Vtep {
       await ipBatch([
         `link set dev ${name} address ${complete.address} mtu ${mtu} txqueuelen ${TAP_QUEUE_FRAMES}`,
       ]);
-      const index = this.#table.claim(name);
-      undo.push(() => this.#table.release(index));
+      const index = this.#plane.devices.claim(name);
+      undo.push(() => this.#plane.devices.release(index));
       const listener = await this.#listeners.retain(index, family, config.dstport, config.udp6zerocsumrx);
       undo.push(() => this.#listeners.release(listener, index) && this.#listeners.close(listener));
       const device: Device = {
@@ -217,17 +190,17 @@ class BatchedVtep implements Vtep {
       };
       this.#retainSources(device);
       undo.push(() => this.#releaseSources(device));
-      clearCounters(this.#views, this.#workers.count, index);
-      this.#table.write(index, recordOf(device));
-      this.#fdb.setDefaultRemote(index, undefined, config.remote, ifindex);
-      undo.push(() => this.#fdb.flushDevice(index));
-      this.#table.setQueues(index, tap.queues);
-      this.#table.setUp(index, true);
-      this.#vni.add(listener.id, config.id, index);
+      clearCounters(this.#plane.views, this.#workers.count, index);
+      this.#plane.devices.write(index, recordOf(device));
+      this.#plane.fdb.setDefaultRemote(index, undefined, config.remote, ifindex);
+      undo.push(() => this.#plane.fdb.flushDevice(index));
+      this.#plane.devices.setQueues(index, tap.queues);
+      this.#plane.devices.setUp(index, true);
+      this.#plane.vni.add(listener.id, config.id, index);
       if (listener.devices.size === 1) this.#workers.watchListener(listener.fd, listener.id);
       this.#workers.watchTap(tap.queues, index);
       this.#devices.set(name, device);
-      return deviceInfo(this.#views, this.#workers.count, device);
+      return deviceInfo(this.#plane.views, this.#workers.count, device);
     } catch (error) {
       for (const step of undo.reverse()) step();
       throw error;
@@ -248,10 +221,15 @@ class BatchedVtep implements Vtep {
     const before = { source: device.source, sourceDf: device.sourceDf };
     if (resource) this.#retainSources(next);
     if (change.remote !== undefined) {
-      this.#fdb.setDefaultRemote(device.index, device.config.remote, change.remote, underlayIndex(config));
+      this.#plane.fdb.setDefaultRemote(
+        device.index,
+        device.config.remote,
+        change.remote,
+        underlayIndex(config),
+      );
     }
     Object.assign(device, next);
-    this.#table.write(device.index, recordOf(device));
+    this.#plane.devices.write(device.index, recordOf(device));
     if (resource) {
       await this.#workers.quiesce();
       this.#releaseSources({ ...device, ...before });
@@ -259,27 +237,27 @@ class BatchedVtep implements Vtep {
     if (change.name !== undefined && change.name !== name) {
       this.#devices.delete(name);
       this.#devices.set(change.name, device);
-      this.#table.rename(device.index, change.name);
+      this.#plane.devices.rename(device.index, change.name);
     }
     this.#follow(device);
-    return deviceInfo(this.#views, this.#workers.count, device);
+    return deviceInfo(this.#plane.views, this.#workers.count, device);
   }
 
   async #delete(device: Device): Promise<void> {
     const { index, listener, tap } = device;
     this.#devices.delete(device.config.name);
     this.#workers.unwatchTap(tap.queues);
-    this.#vni.remove(listener.id, device.config.id);
-    this.#table.setUp(index, false);
+    this.#plane.vni.remove(listener.id, device.config.id);
+    this.#plane.devices.setUp(index, false);
     const last = this.#listeners.release(listener, index);
     if (last) this.#workers.unwatchListener(listener.fd, listener.id);
     await this.#workers.quiesce();
     if (last) this.#listeners.close(listener);
-    this.#table.setQueues(index, []);
+    this.#plane.devices.setQueues(index, []);
     closeTap(tap);
-    this.#fdb.flushDevice(index);
+    this.#plane.fdb.flushDevice(index);
     this.#releaseSources(device);
-    this.#table.release(index);
+    this.#plane.devices.release(index);
   }
 
   #find(name: string): Device {
@@ -317,28 +295,23 @@ class BatchedVtep implements Vtep {
       noChecksum: !hasChecksum(config, family),
       ports: config.srcport,
     };
-    device.source = retainSource(this.#views, { ...group, df: false });
-    device.sourceDf = family === AF_INET ? retainSource(this.#views, { ...group, df: true }) : device.source;
+    device.source = retainSource(this.#plane.views, { ...group, df: false });
+    device.sourceDf =
+      family === AF_INET ? retainSource(this.#plane.views, { ...group, df: true }) : device.source;
   }
 
   #releaseSources(device: Pick<Device, 'source' | 'sourceDf'>): void {
-    releaseSource(this.#views, device.source);
-    if (device.sourceDf !== device.source) releaseSource(this.#views, device.sourceDf);
-  }
-
-  /** The monotonic clock in seconds, from 1,000 on: an entry may look older than the machine. */
-  #now(): number {
-    return process.hrtime()[0] + 1000;
+    releaseSource(this.#plane.views, device.source);
+    if (device.sourceDf !== device.source) releaseSource(this.#plane.views, device.sourceDf);
   }
 
   #tick(): void {
-    const now = this.#now();
-    this.#views.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, now, true);
-    if (this.#devices === undefined) return;
+    const now = this.#plane.tick();
     for (const device of this.#devices.values()) this.#follow(device);
     if (now < this.#nextAgeing) return;
     let next = 10;
-    for (const device of this.#devices.values()) next = Math.min(next, this.#fdb.age(device.index).next);
+    for (const device of this.#devices.values())
+      next = Math.min(next, this.#plane.fdb.age(device.index).next);
     this.#nextAgeing = now + Math.max(1, next);
   }
 
@@ -350,7 +323,7 @@ class BatchedVtep implements Vtep {
     const state = name === undefined ? undefined : stateOf(name);
     if (name === undefined || state === undefined) {
       device.gone = true;
-      this.#table.setUp(device.index, false);
+      this.#plane.devices.setUp(device.index, false);
       this.#log(
         'warn',
         `link ${config.name}: the interface has gone (deleted, or moved to another network namespace): delete the device and add it again`,
@@ -359,14 +332,14 @@ class BatchedVtep implements Vtep {
     }
     if (state.address !== config.address || state.mtu !== config.mtu) {
       Object.assign(config, { address: state.address, mtu: state.mtu });
-      this.#table.setLink(device.index, state.address, state.mtu);
+      this.#plane.devices.setLink(device.index, state.address, state.mtu);
     }
     if (name !== config.name) {
       this.#log('info', `link ${config.name}: renamed to ${name}`);
       this.#devices.delete(config.name);
       config.name = name;
       this.#devices.set(name, device);
-      this.#table.rename(device.index, name);
+      this.#plane.devices.rename(device.index, name);
     }
   }
 
@@ -379,17 +352,4 @@ class BatchedVtep implements Vtep {
     this.#turn = result.catch(() => undefined);
     return result;
   }
-}
-
-/** What the kernel has and the options leave on. */
-function probe(options: VtepOptions): Offloads {
-  const wanted = options.offloads ?? {};
-  const say = (on: boolean | undefined, has: () => boolean, without: string) =>
-    on === false ? 'off: by configuration' : has() ? 'on' : `off: ${without}`;
-  return {
-    udpSegment: say(wanted.udpSegment, hasUdpSegment, 'Linux 4.18 or newer is needed'),
-    udpGro: say(wanted.udpGro, hasUdpGro, 'Linux 5.0 or newer is needed'),
-    coalesce: say(wanted.coalesce, () => true, ''),
-    tapUso: say(wanted.tapUso, () => true, ''),
-  };
 }

@@ -253,9 +253,12 @@ export async function layer3(
 function pod(bed: Bed, namespace: Namespace, side: 0 | 1, mtu: number): Namespace {
   const inside = bed.namespace(`pod${side}`);
   const { gateway, gateway6, pod: address, pod6 } = HOSTS[side];
-  inside.sysctl({ 'net.ipv6.conf.default.addr_gen_mode': 1 });
+  // A tentative link-local address would hold the first packets back.
+  inside.sysctl({ 'net.ipv6.conf.default.accept_dad': 0 });
+  namespace.ip('link add cni0 type bridge');
+  // A router asks for its neighbours from its link-local address: cni0 needs one.
+  namespace.sysctl({ 'net.ipv6.conf.cni0.addr_gen_mode': 0, 'net.ipv6.conf.cni0.accept_dad': 0 });
   namespace.ip(
-    'link add cni0 type bridge',
     `link add veth0 mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${inside.name}`,
     `link set cni0 mtu ${mtu}`,
     'link set veth0 master cni0 up',

@@ -1,0 +1,40 @@
+/**
+ * The portable port: Node's own dgram, any OS, no privilege. One datagram per call; what the batched port
+ * does with socket options and control messages can't be done here.
+ */
+import { createSocket } from 'node:dgram';
+
+export interface PortablePort {
+  readonly address: string;
+  readonly port: number;
+  /** What can't be sent is lost, as on any wire. */
+  send(datagram: Uint8Array, address: string, port: number): void;
+  close(): Promise<void>;
+}
+
+/**
+ * @param port 0 = any free one
+ * @throws Error EADDRINUSE and the like, from the bind
+ */
+export async function openPortablePort(
+  address: string,
+  port: number,
+  received: (datagram: Uint8Array, sender: string, senderPort: number) => void,
+): Promise<PortablePort> {
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  socket.on('message', (datagram, sender) => received(datagram, sender.address, sender.port));
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind(port, address, resolve);
+  });
+  socket.on('error', () => {
+    // "Port unreachable" and the like belong to a datagram that has gone; there is nobody to tell.
+  });
+  const bound = socket.address();
+  return {
+    address: bound.address,
+    port: bound.port,
+    send: (datagram, to, toPort) => socket.send(datagram, toPort, to, () => {}),
+    close: () => new Promise((resolve) => socket.close(() => resolve())),
+  };
+}

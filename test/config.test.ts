@@ -1,0 +1,197 @@
+/** The configuration file: what it becomes, and where and why it is refused. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { loadConfig, readConfig } from '../src/daemon/config.ts';
+import { VtepError } from '../src/vtep/errors.ts';
+
+const DEFAULTS = {
+  dstport: 8472,
+  srcport: [0, 0],
+  learning: true,
+  ageing: 300,
+  maxaddress: 0,
+  ttl: 0,
+  tos: 0,
+  df: 'unset',
+  udpcsum: true,
+  udp6zerocsumtx: false,
+  udp6zerocsumrx: false,
+};
+
+async function refuses(text: string, message: string): Promise<void> {
+  await assert.rejects(readConfig(text, 'f.yaml'), (error: unknown) => {
+    assert.ok(error instanceof VtepError, String(error));
+    assert.equal(error.message, message);
+    return true;
+  });
+}
+
+test('the example', async () => {
+  const config = await loadConfig(fileURLToPath(new URL('../examples/flannel.yaml', import.meta.url)));
+  assert.deepEqual(config, {
+    devices: [
+      {
+        device: {
+          ...DEFAULTS,
+          name: 'flannel.1',
+          id: 1,
+          address: '46:4d:ab:d0:69:e1',
+          dev: 'eth0',
+          local: '10.169.72.93',
+          learning: false,
+        },
+        up: true,
+        fdb: [
+          { op: 'add', dev: 'flannel.1', mac: '36:3c:de:36:68:58', dst: '10.169.72.98' },
+          { op: 'add', dev: 'flannel.1', mac: '8a:51:0f:5c:02:7d', dst: '10.169.72.99' },
+        ],
+      },
+    ],
+  });
+});
+
+test('a config is frozen to its depths', async () => {
+  const config = await readConfig('devices: [{ name: vx0, id: 1, srcport: [1, 2] }]', 'f.yaml');
+  assert.ok(Object.isFrozen(config.devices) && Object.isFrozen(config.devices[0]!.device.srcport));
+});
+
+test('every key, in the words of the command line', async () => {
+  const { devices, ...rest } = await readConfig(
+    `
+socket: /tmp/x.sock
+queues: 2
+offloads: { udpSegment: false, coalesce: true }
+devices:
+  - { name: vx0, vni: "0x2a", remote: 2001:DB8::2, local: "::", mtu: 1430, dstport: 0, ttl: auto, tos: AF11,
+      df: inherit, ageing: none, maxaddress: unlimited, nolearning: true, noudpcsum: true, noproxy: true,
+      udp6zerocsumrx: true, up: false }
+  - name: vx1
+    id: 43
+    tos: inherit
+    ttl: inherit
+    fdb:
+      - { mac: 00:00:00:00:00:00, dst: 192.0.2.2, port: 0 }
+      - { mac: 02:00:00:00:00:07, dst: 192.0.2.7, port: 4789, vni: 7, via: eth0, state: static }
+`,
+    'f.yaml',
+  );
+  assert.deepEqual(rest, {
+    socket: '/tmp/x.sock',
+    queues: 2,
+    offloads: { udpSegment: false, coalesce: true },
+  });
+  assert.deepEqual(devices[0], {
+    device: {
+      ...DEFAULTS,
+      name: 'vx0',
+      id: 42,
+      remote: '2001:db8::2',
+      local: '::',
+      mtu: 1430,
+      tos: 0x28,
+      df: 'inherit',
+      learning: false,
+      udpcsum: false,
+      udp6zerocsumrx: true,
+    },
+    up: false,
+    fdb: [],
+  });
+  assert.equal(devices[1]!.device.ttl, 'inherit');
+  assert.deepEqual(devices[1]!.fdb, [
+    { op: 'append', dev: 'vx1', mac: '00:00:00:00:00:00', dst: '192.0.2.2' },
+    {
+      op: 'add',
+      dev: 'vx1',
+      mac: '02:00:00:00:00:07',
+      dst: '192.0.2.7',
+      port: 4789,
+      vni: 7,
+      via: 'eth0',
+      state: 'static',
+    },
+  ]);
+});
+
+test('JSON is YAML; an empty file is an empty config', async () => {
+  assert.equal((await readConfig('{"devices": [{"name": "vx0", "id": 1}]}', 'f.json')).devices.length, 1);
+  assert.deepEqual(await readConfig('# nothing\n', 'f.yaml'), { devices: [] });
+});
+
+test('refusals name file, line, column and key', async () => {
+  const devices = (...lines: string[]) =>
+    `devices:\n  - name: vx0\n    id: 1\n${lines.map((l) => `    ${l}\n`).join('')}`;
+  const at = 'config f.yaml:4:';
+  await refuses(
+    'devices:\n  - name: vx0\n    id: 16777216\n',
+    'config f.yaml:3:9: devices[0].id: invalid id: a VNI is a number from 0 to 16777215',
+  );
+  await refuses(
+    'devices:\n  - name: vx0\n',
+    'config f.yaml:2:5: devices[0].id: missing virtual network identifier',
+  );
+  await refuses('devices:\n  - id: 1\n', 'config f.yaml:2:5: devices[0].name: missing');
+  await refuses(devices('df: yes'), `${at}9: devices[0].df: DF must be 'unset', 'set' or 'inherit'`);
+  await refuses(devices('learning: 1'), `${at}15: devices[0].learning: true or false is expected`);
+  await refuses(
+    devices('srcport: [5, 4]'),
+    `${at}14: devices[0].srcport: Invalid source port range: MIN is greater than MAX`,
+  );
+  await refuses(
+    devices('proxy: true'),
+    `${at}12: devices[0].proxy: "proxy" is not supported: answer ARP on the bridge instead (bridge link set dev NAME neigh_suppress on)`,
+  );
+  await refuses(
+    devices('local: 192.0.2.1', 'remote: 2001:db8::2'),
+    `${at}12: devices[0].local: Local and remote address must be from the same family`,
+  );
+  await refuses(
+    devices('fdb:', '  - { mac: 02:00:00:00:00:07 }'),
+    'config f.yaml:5:9: devices[0].fdb[0].dst: missing: the address of the far VTEP',
+  );
+  await refuses(
+    devices('fdb:', '  - { mac: x, dst: 192.0.2.7 }'),
+    'config f.yaml:5:16: devices[0].fdb[0].mac: invalid mac address: write it as aa:bb:cc:dd:ee:ff',
+  );
+  await refuses(
+    `${devices()}  - name: vx0\n    id: 2\n`,
+    'config f.yaml:4:11: devices[1].name: "vx0" is there twice',
+  );
+  await refuses(
+    `${devices()}  - name: vx1\n    id: 1\n`,
+    'config f.yaml:5:9: devices[1].id: A VXLAN device with the specified VNI already exists, give one of them another dstport',
+  );
+  await refuses(
+    'device: []\n',
+    'config f.yaml:1:9: device: unknown key: socket, queues, offloads, devices are known',
+  );
+  await refuses('queues: 9\n', 'config f.yaml:1:9: queues: the number of queues is 1 to 8');
+  await refuses('- a\n', 'config f.yaml:1:1: a mapping of keys to values is expected');
+  await refuses('devices: 5\n', 'config f.yaml:1:10: devices: a list of devices is expected');
+});
+
+test('broken YAML is refused with its place, in one line', async () => {
+  await assert.rejects(readConfig('devices:\n  - {name: vx0\n', 'f.yaml'), (error: Error) => {
+    assert.match(error.message, /^config f\.yaml:\d+:\d+: [^\n]+$/);
+    return true;
+  });
+  await assert.rejects(
+    readConfig('a: 1\na: 2\n', 'f.yaml'),
+    /^VtepError: config f\.yaml:2:1: Map keys must be unique/,
+  );
+});
+
+test('a file that is not there', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'vxlane-'));
+  try {
+    await assert.rejects(loadConfig(join(directory, 'no.yaml')), /no\.yaml: no such file/);
+    await writeFile(join(directory, 'a.yaml'), 'queues: 1\n');
+    assert.equal((await loadConfig(join(directory, 'a.yaml'))).queues, 1);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
