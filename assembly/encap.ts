@@ -154,7 +154,7 @@ function resolve(worker: usize, device: u32, frame: usize): u32 {
   let count = 0;
   if (entry >= 0) {
     fdb.touch(entry, load<u32>(HEADER_BASE, HEADER_NOW_OFFSET));
-    count = fdb.collect(entry, device, frame, worker + FANOUT_OFFSET, FANOUT_MAX);
+    count = fdb.collect(entry, device, ethernet.destination(frame), worker + FANOUT_OFFSET, FANOUT_MAX);
     if (count !== 0) return count;
   }
   entry = fdb.findZero(device);

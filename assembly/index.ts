@@ -12,7 +12,7 @@ export { encap } from './encap';
 export {
   addRemote as fdbAddRemote,
   beginChange as fdbBeginChange,
-  collect as fdbCollect,
+  collectAt as fdbCollect,
   endChange as fdbEndChange,
   erase as fdbErase,
   find as fdbFind,

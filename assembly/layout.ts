@@ -358,6 +358,8 @@ export const ENCAP_HEADERS_USED_OFFSET = 8;
 export const ENCAP_RUNS_USED_OFFSET = 12;
 export const ENCAP_FANOUT_NEXT_OFFSET = 16;
 export const ENCAP_FANOUT_COUNT_OFFSET = 20;
+/** u32: 1 = the datagrams that were last asked room for may share messages (UDP_SEGMENT). */
+export const ENCAP_SHARED_OFFSET = 24;
 /** Most datagrams in one UDP_SEGMENT message (Linux before 6.9 takes no more), and most bytes. */
 export const MESSAGE_SEGMENT_MAX = 64;
 export const MESSAGE_MAX_BYTES = 65507;

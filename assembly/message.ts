@@ -14,6 +14,7 @@ import {
   ENCAP_IOVECS_OFFSET,
   ENCAP_IOVECS_USED_OFFSET,
   ENCAP_MESSAGES_USED_OFFSET,
+  ENCAP_SHARED_OFFSET,
   ENCAP_STATE_OFFSET,
   ENVELOPE_BYTES,
   ENVELOPE_CLOSED_OFFSET,
@@ -60,6 +61,7 @@ import {
   RUN_FIRST_OFFSET,
   RUN_SOURCE_OFFSET,
   RUNS_OFFSET,
+  SEGMENT_MAX,
   SOCKADDR_IN_BYTES,
   SOCKADDR_IN6_BYTES,
   SOL_IP,
@@ -82,11 +84,16 @@ export function begin(worker: usize): void {
   store<u32>(state, 0, ENCAP_IOVECS_USED_OFFSET);
 }
 
-/** Is there room for `datagrams` more of `bytes` each, from this source? */
+/**
+ * Is there room for `datagrams` more of `bytes` each, from this source? This also settles whether they may
+ * share messages, for another thread can take that from the source between the question and the answer's use.
+ */
 export function hasRoom(worker: usize, source: u32, datagrams: i32, bytes: i32): boolean {
   const state = worker + ENCAP_STATE_OFFSET;
+  const shared = maySegment(source);
+  store<u32>(state, shared ? 1 : 0, ENCAP_SHARED_OFFSET);
   let messages = datagrams;
-  if (maySegment(source)) {
+  if (shared) {
     const each = min(MESSAGE_SEGMENT_MAX, MESSAGE_MAX_BYTES / max(bytes, 1));
     messages = datagrams / max(each, 1) + 2;
   }
@@ -96,9 +103,9 @@ export function hasRoom(worker: usize, source: u32, datagrams: i32, bytes: i32):
   );
 }
 
-/** The most datagrams of one frame that fit into an empty batch. */
+/** The most datagrams of one frame that fit into an empty batch; header memory has room for no more either. */
 export function datagramMax(source: u32): i32 {
-  return maySegment(source) ? ENCAP_IOVEC_COUNT / 2 : MESSAGE_COUNT;
+  return maySegment(source) ? SEGMENT_MAX : MESSAGE_COUNT;
 }
 
 /**
@@ -229,7 +236,11 @@ function open(
   store<u32>(envelope, bytes, ENVELOPE_SEGMENT_OFFSET);
   store<u32>(envelope, 1, ENVELOPE_SEGMENTS_OFFSET);
   store<u32>(envelope, bytes, ENVELOPE_LENGTH_OFFSET);
-  store<u32>(envelope, maySegment(source) ? 0 : 1, ENVELOPE_CLOSED_OFFSET);
+  store<u32>(
+    envelope,
+    load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_SHARED_OFFSET) ^ 1,
+    ENVELOPE_CLOSED_OFFSET,
+  );
   store<u32>(envelope, ifindex, ENVELOPE_IFINDEX_OFFSET);
   store<u32>(envelope, marks, ENVELOPE_MARKS_OFFSET);
   store<u32>(envelope, device, ENVELOPE_DEVICE_OFFSET);

@@ -219,7 +219,7 @@ export class Probe {
     };
     const key = `${subject.pair.name} ${subject.reverse} ${subject.bare} ${JSON.stringify(shape)}`;
     const flood = await once(0);
-    const best = await highestRate(this.#guesses.get(key) ?? flood.rate, once);
+    const best = await highestRate(flood, this.#guesses.get(key) ?? flood.rate, once);
     this.#guesses.set(key, best.rate);
     const { cores, loss, reordered, overrun } = best;
     const floods = {

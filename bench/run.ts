@@ -5,6 +5,7 @@
  * Both sides stay up in namespaces of their own, idle while the other one is measured, so that a pair of
  * measurements is seconds apart and a drift of the machine hits both. The order within a pair alternates.
  */
+
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
@@ -12,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { busyCores, Probe, type ProbeOptions, type Subject, TRIALS, type Trial } from './end-to-end.ts';
+import { kernels as measureKernels } from './kernels.bench.ts';
 import {
   endToEndTable,
   type KernelRow,
@@ -23,6 +25,7 @@ import {
   type Sample,
 } from './table.ts';
 import { busySeconds, type Kind, Testbed, VXLANE } from './testbed.ts';
+import { walks } from './walk.bench.ts';
 
 const KERNELS = 'kernels';
 const NAMES = [KERNELS, ...TRIALS.map(({ name }) => name)];
@@ -95,15 +98,10 @@ function missing(candidate: Kind): string | undefined {
   return undefined;
 }
 
-/** The benchmark of single kernels, if this tree has it. */
+/** Single kernels of the hot path, then both walks, in memory. */
 async function kernels(): Promise<KernelRow[]> {
-  const file = new URL('./kernels.bench.ts', import.meta.url);
-  if (!existsSync(file)) {
-    say('bench: no bench/kernels.bench.ts here; the kernels of the hot path are left out');
-    return [];
-  }
   say('kernels of the hot path ...');
-  return (await import(file.href)).kernels();
+  return [...(await measureKernels()), ...(await walks())];
 }
 
 async function endToEnd(bed: Testbed, options: Options): Promise<Result[]> {
@@ -190,11 +188,11 @@ function commit(): string {
 
 const asked = options();
 const bed = new Testbed();
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.once(signal, async () => {
+let stopping = false;
+for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
+  process.on(signal, async () => {
+    if (stopping) return;
+    stopping = true;
     say('bench: cleaning up');
     await bed.close();
     process.exit(code);
@@ -215,6 +213,8 @@ async function part<T>(name: string, work: () => Promise<T[]>): Promise<T[]> {
 const wantsKernels = asked.only.length === 0 || asked.only.includes(KERNELS);
 const kernelRows = wantsKernels ? await part(KERNELS, kernels) : [];
 const results = await part('end to end', () => endToEnd(bed, asked));
+// What a signal cut short is no result: its handler ends the process.
+if (stopping) await new Promise(() => {});
 await bed.close();
 
 for (const { trial, failure } of results) if (failure) failures.push(`${trial}: ${failure}`);

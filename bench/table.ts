@@ -60,7 +60,7 @@ export function notes({ trial, metrics, samples, background, stolen }: Result): 
   if (stolen > STOLEN_CORES) said.push(`the hypervisor kept ${stolen.toFixed(2)} cores back`);
   const steady = summary(samples.flatMap(({ baseline }) => baseline?.[metrics[0]!.key] ?? []));
   if (steady && steady.max > STEADY * steady.min) {
-    said.push('the kernel itself is unsteady: the scheduler moved the programs between cores; try --pin');
+    said.push('the kernel itself is unsteady: other load, or programs moved between cores (--pin)');
   }
   const any = (key: string) => samples.some(({ baseline, candidate }) => baseline?.[key] || candidate?.[key]);
   if (any('overrun')) said.push('the receiving socket overflowed: see "overrun" in the JSON');
@@ -164,7 +164,7 @@ export function endToEndTable(all: Row[]): string {
     'row: median (min..max)',
     'unit',
     'kernel',
-    'against it',
+    'candidate',
     'ratio',
     'cores',
     'veth',

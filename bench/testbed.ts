@@ -66,6 +66,7 @@ export class Testbed {
   readonly #directory = mkdtempSync(join(tmpdir(), 'vxlane-bench-'));
   readonly #hosts: Host[] = [];
   readonly #children = new Set<ChildProcess>();
+  #closed = false;
 
   /** Joins two new hosts and starts a VTEP on each. */
   async pair(name: string, kindA: Kind, kindB: Kind): Promise<Pair> {
@@ -116,6 +117,7 @@ export class Testbed {
 
   /** Starts a program inside the host's namespace; it ends with the test bed at the latest. */
   spawn(host: Host, command: string, words: string[], stdio: 'pipe' | 'ipc' = 'pipe'): ChildProcess {
+    if (this.#closed) throw new Error('the test bed is closed');
     const child = spawn('ip', ['netns', 'exec', host.namespace, command, ...words], {
       cwd: ROOT,
       stdio: stdio === 'ipc' ? ['ignore', 'inherit', 'inherit', 'ipc'] : ['ignore', 'pipe', 'pipe'],
@@ -152,6 +154,7 @@ export class Testbed {
 
   /** Ends the processes started here, then the namespaces. Safe to call twice. */
   async close(): Promise<void> {
+    this.#closed = true;
     for (const child of this.#children) child.kill('SIGTERM');
     for (let waited = 0; this.#children.size > 0 && waited < STOP_MS; waited += 50) await sleep(50);
     for (const child of this.#children) child.kill('SIGKILL');
@@ -166,6 +169,7 @@ export class Testbed {
   }
 
   #host(name: string, kind: Kind, number: number): Host {
+    if (this.#closed) throw new Error('the test bed is closed');
     const namespace = `vxb${process.pid}-${name}`;
     run('ip', 'netns', 'add', namespace);
     const host: Host = {

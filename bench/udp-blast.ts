@@ -128,10 +128,9 @@ function send(order: SendOrder, socket: number): SendReply {
         continue;
       }
       if (due > MAX_DEBT) {
-        // Too late to make up for it honestly: a huge burst would measure queues. The lower rate shows.
-        debtFrom = now;
-        repaid = 0;
-        due = BURST;
+        // Too late to make up for all of it: a huge burst would measure queues. The lower rate shows.
+        debtFrom += (due - MAX_DEBT) / perMs;
+        due = MAX_DEBT;
       }
     }
     const count = Math.min(BATCH, ring - slot, Math.max(1, Math.floor(due / order.segments)));
@@ -203,12 +202,13 @@ const COARSE = 1.15;
 const FINE = 1.04;
 
 /**
- * The highest rate that loses less than MAX_LOSS. Gallops from `guess` up or down until one rate passes and
- * a higher one fails, halves the gap, then confirms. A failed trial is tried once more, for a stall of the
- * machine is not the tunnel's; a confirmed rate has passed twice. A sender that can't reach the asked rate
- * without loss has found the top: the tunnel, or the sender inside it, takes no more.
+ * The highest rate that loses less than MAX_LOSS. A flood that arrives twice is its own answer: the way takes
+ * all that a sender can offer, which is how the kernel's own path behaves. Otherwise gallops from `guess` up or
+ * down until one rate passes and a higher one fails, halves the gap, then confirms. A failed trial is tried
+ * once more, for a stall of the machine is not the tunnel's; the rate that counts has passed twice.
  */
 export async function highestRate<T extends Outcome>(
+  flood: T,
   guess: number,
   trial: (rate: number) => Promise<T>,
 ): Promise<T> {
@@ -217,6 +217,10 @@ export async function highestRate<T extends Outcome>(
     const first = await trial(rate);
     return passes(first) ? first : await trial(rate);
   };
+  if (passes(flood)) {
+    const again = await trial(0);
+    if (passes(again)) return again;
+  }
   let best: T | undefined;
   let low = guess;
   let high = 0;
@@ -226,6 +230,7 @@ export async function highestRate<T extends Outcome>(
     if (passes(outcome)) {
       if (!best || outcome.rate > best.rate) best = outcome;
       low = rate;
+      // The sender can't keep that pace, so a higher one would not be offered either.
       if (outcome.offered < rate * 0.95) break;
     } else {
       high = rate;
@@ -233,7 +238,7 @@ export async function highestRate<T extends Outcome>(
       if (rate < 1000) throw new Error('more than 0.1 % is lost even at 1,000 datagrams a second');
     }
   }
-  for (let rate = Math.min(low, best!.offered); rate >= 1000; rate *= 0.95) {
+  for (let rate = best!.offered; rate >= 1000; rate *= 0.95) {
     const confirmed = await attempt(rate);
     if (passes(confirmed)) return confirmed;
   }

@@ -586,7 +586,7 @@ for (const build of BUILDS) {
         fdbLock();
         for (let n = 0; n < FDB_CAPACITY; n++) {
           const { low, high } = randomMac(n);
-          const entry = fdbInsert(1 + (n % 200), low, high, now);
+          const entry = fdbInsert(10 + (n % 200), low, high, now);
           assert.ok(entry >= 0, `entry ${n}`);
           fdbAddRemote(entry);
           fdbPublish(entry);
@@ -601,16 +601,16 @@ for (const build of BUILDS) {
         );
         for (let n = 0; n < FDB_CAPACITY; n++) {
           const at = macAt(randomMac(n));
-          const entry = fdbFind(1 + (n % 200), at);
+          const entry = fdbFind(10 + (n % 200), at);
           assert.ok(entry >= 0, `entry ${n}`);
-          assert.equal(fdbFind(201, at), -1);
+          assert.equal(fdbFind(9, at), -1);
           fdbLock();
           fdbErase(entry);
           fdbUnlock();
-          assert.equal(fdbFind(1 + (n % 200), at), -1);
+          assert.equal(fdbFind(10 + (n % 200), at), -1);
         }
         assert.equal(engine.view.getUint32(HEADER_BASE + HEADER_FDB_COUNT_OFFSET, true), 0);
-        assert.equal(engine.view.getUint32(DEVICES_BASE + DEVICE_BYTES + DEVICE_FDB_COUNT_OFFSET, true), 0);
+        assert.equal(engine.view.getUint32(DEVICES_BASE + 10 * DEVICE_BYTES + DEVICE_FDB_COUNT_OFFSET, true), 0);
         assert.equal(passed(), 0);
       });
 
@@ -644,7 +644,7 @@ for (const build of BUILDS) {
           fc.option(value, { nil: undefined, freq: 1 });
         const operation = fc.oneof(
           {
-            weight: 6,
+            weight: 60,
             arbitrary: fc.record({
               kind: fc.constant('apply' as const),
               op: fc.constantFrom('add' as const, 'append' as const, 'replace' as const, 'del' as const),
@@ -661,7 +661,7 @@ for (const build of BUILDS) {
             }),
           },
           {
-            weight: 6,
+            weight: 60,
             arbitrary: fc.record({
               kind: fc.constant('learn' as const),
               dev,
@@ -669,12 +669,12 @@ for (const build of BUILDS) {
               dst,
             }),
           },
-          { weight: 1, arbitrary: fc.record({ kind: fc.constant('touch' as const), dev, mac }) },
-          { weight: 1, arbitrary: fc.record({ kind: fc.constant('wait' as const), by: fc.nat({ max: 4 }) }) },
-          { weight: 1, arbitrary: fc.record({ kind: fc.constant('age' as const), dev }) },
-          { weight: 0.3, arbitrary: fc.record({ kind: fc.constant('down' as const), dev }) },
+          { weight: 10, arbitrary: fc.record({ kind: fc.constant('touch' as const), dev, mac }) },
+          { weight: 10, arbitrary: fc.record({ kind: fc.constant('wait' as const), by: fc.nat({ max: 4 }) }) },
+          { weight: 10, arbitrary: fc.record({ kind: fc.constant('age' as const), dev }) },
+          { weight: 3, arbitrary: fc.record({ kind: fc.constant('down' as const), dev }) },
           {
-            weight: 0.3,
+            weight: 3,
             arbitrary: fc.record({
               kind: fc.constant('default' as const),
               dev: fc.constant('vx0'),
@@ -683,7 +683,7 @@ for (const build of BUILDS) {
             }),
           },
           {
-            weight: 0.5,
+            weight: 5,
             arbitrary: fc.record({
               kind: fc.constant('flush' as const),
               dev,

@@ -6,11 +6,11 @@
  */
 import { Command as Commander, CommanderError } from 'commander';
 import { createClient, NoDaemonError, SOCKET_DEFAULT } from '../daemon/client.ts';
+import { version } from '../version.ts';
 import { VtepError } from '../vtep/errors.ts';
 import { normalise } from './argv.ts';
 import type { Command, Outside } from './command.ts';
 import * as help from './help.ts';
-import { version } from '../version.ts';
 
 const USAGE = 1;
 const REFUSED = 2;

@@ -63,15 +63,15 @@ export function statusText(status: VtepStatus, rates: Rates): string {
 }
 
 const pair = (rate: Rate | undefined) => [
-  scaled(rate?.packets_per_second ?? 0, 'pkt/s'),
-  scaled(rate?.bits_per_second ?? 0, 'bit/s'),
+  scaled(rate?.packets_per_second ?? 0),
+  scaled(rate?.bits_per_second ?? 0),
 ];
 
 function devices(status: VtepStatus, rates: Rates): string[] {
   if (status.devices.length === 0)
     return ['no devices: add one with "vxlane link add NAME type vxlan id VNI"'];
   return table([
-    ['DEVICE', 'STATE', 'VNI', 'RX', '', 'TX', '', 'RX DROPS', 'TX DROPS'],
+    ['DEVICE', 'STATE', 'VNI', 'RX PKT/S', 'RX BIT/S', 'TX PKT/S', 'TX BIT/S', 'RX DROPS', 'TX DROPS'],
     ...status.devices.map(({ config, up, stats }) => [
       config.name,
       up ? 'up' : 'down',
@@ -87,7 +87,7 @@ function devices(status: VtepStatus, rates: Rates): string[] {
 function workers(status: VtepStatus, rates: Rates): string[] {
   if (status.workers.length === 0) return [];
   return table([
-    ['WORKER', 'RATE', '', 'PKT/BATCH', 'SYSCALLS/S', 'SLEEPS/S'],
+    ['WORKER', 'PKT/S', 'BIT/S', 'PKT/BATCH', 'SYSCALLS/S', 'SLEEPS/S'],
     ...status.workers.map(({ name }) => {
       const rate = rates.workers[name];
       const batches = rate?.batches_per_second ?? 0;
@@ -95,8 +95,8 @@ function workers(status: VtepStatus, rates: Rates): string[] {
         name,
         ...pair(rate),
         batches === 0 ? '-' : ((rate?.packets_per_second ?? 0) / batches).toFixed(1),
-        scaled(rate?.syscalls_per_second ?? 0, ''),
-        scaled(rate?.sleeps_per_second ?? 0, ''),
+        scaled(rate?.syscalls_per_second ?? 0),
+        scaled(rate?.sleeps_per_second ?? 0),
       ];
     }),
   ]);
@@ -110,12 +110,12 @@ function drops(status: VtepStatus, rates: Rates, dropped: boolean): string[] {
       .map(([counter, value]) => [
         device || '-',
         String(value),
-        scaled(rates.counters[device]?.[counter] ?? 0, '/s'),
+        scaled(rates.counters[device]?.[counter] ?? 0),
         dropped ? reason(counter) : plain(counter),
       ]),
   );
   if (lines.length === 0) return dropped ? ['no drops'] : [];
-  return table([['DEVICE', 'COUNT', 'RATE', dropped ? 'DROPPED BECAUSE' : 'COUNTER'], ...lines], true);
+  return table([['DEVICE', 'COUNT', 'PER SECOND', dropped ? 'DROPPED BECAUSE' : 'COUNTER'], ...lines], true);
 }
 
 const plain = (counter: string) => counter.toLowerCase().replace(/[-_]+/g, ' ').trim();
@@ -146,12 +146,12 @@ function duration(seconds: number): string {
 }
 
 /** Three significant digits and an SI prefix. */
-export function scaled(value: number, unit: string): string {
+export function scaled(value: number): string {
   const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
   const number = value / 1000 ** power;
   const digits =
     power === 0 ? String(Math.round(number)) : number.toFixed(number < 10 ? 2 : number < 100 ? 1 : 0);
-  return `${digits} ${['', 'k', 'M', 'G', 'T'][power]}${unit}`.trimEnd();
+  return `${digits}${['', 'k', 'M', 'G', 'T'][power]}`;
 }
 
 /** First column and, if asked, the last one to the left; numbers to the right. */

@@ -33,13 +33,18 @@ function word<T>(read: values.Reader<T>) {
 const maybe = <T>(read: values.Reader<T>) => v.exactOptional(word(read));
 const flag = v.exactOptional(v.boolean('true or false is expected'));
 
-/** Objects without unknown keys; the message says what is missing, unknown or no object at all. */
+const mapping = v.custom<Record<string, unknown>>(
+  (input) => typeof input === 'object' && input !== null && !Array.isArray(input),
+  'a mapping of keys to values is expected',
+);
+
+/** Mappings without unknown keys; the message says what is missing or unknown. */
 export function strict<const Entries extends v.ObjectEntries>(entries: Entries) {
-  return v.strictObject(entries, (issue) => {
-    if (issue.expected === 'never') return `unknown key: ${Object.keys(entries).join(', ')} are known`;
-    if (issue.expected === 'Object') return 'a mapping of keys to values is expected';
-    return issue.expected === '"id"' ? 'missing virtual network identifier' : 'missing';
+  const object = v.strictObject(entries, ({ expected }) => {
+    if (expected === 'never') return `unknown key: ${Object.keys(entries).join(', ')} are known`;
+    return expected === '"id"' ? 'missing virtual network identifier' : 'missing';
   });
+  return v.pipe(mapping, object);
 }
 
 /** Rewrites aliases and `no` forms and refuses, by name, what is known and not done. */

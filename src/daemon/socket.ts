@@ -2,7 +2,7 @@
  * Takes a Unix socket for a server: nobody but its owner can reach it at any moment, the leftover of a
  * dead daemon gives way, a living daemon does not, and nothing stays behind at the end.
  */
-import { lstatSync, mkdirSync, rmSync, type Stats } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, rmSync, type Stats } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
@@ -18,7 +18,7 @@ export async function listenAt(server: Server, path: string): Promise<() => Prom
   if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX)
     throw new VtepError('USAGE', `socket ${path}: the path is longer than ${SOCKET_PATH_BYTES_MAX} bytes`);
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(path));
   } catch (error) {
     throw refused(error as NodeJS.ErrnoException, path);
   }
@@ -32,6 +32,13 @@ export async function listenAt(server: Server, path: string): Promise<() => Prom
       // different inode is somebody else's socket by now.
       if (look(path)?.ino === ino) rmSync(path, { force: true });
     });
+}
+
+/** Not mkdir's `recursive`: under /proc, where nothing can be made, that one never comes back. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeDirectory(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 function look(path: string): Stats | undefined {

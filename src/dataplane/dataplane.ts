@@ -9,7 +9,7 @@ import {
   HEADER_OFFLOADS_OFFSET,
 } from '../../assembly/layout.ts';
 import { Devices } from './devices.ts';
-import { compileEngine, instantiateEngine } from './engine.ts';
+import { compileEngine, type EngineBuild, instantiateEngine, preferredBuild } from './engine.ts';
 import type { EngineExports } from './exports.ts';
 import { Fdb } from './fdb.ts';
 import { createMemory, type Views, viewsOf } from './memory.ts';
@@ -37,9 +37,14 @@ export class Dataplane {
   readonly blocks: number;
 
   /** @param offloads OFFLOAD_* bits that the surroundings can do */
-  constructor(blocks: number, offloads: number, names: InterfaceNames = NO_INTERFACES) {
+  constructor(
+    blocks: number,
+    offloads: number,
+    names: InterfaceNames = NO_INTERFACES,
+    build: EngineBuild = preferredBuild(),
+  ) {
     this.blocks = blocks;
-    this.module = compileEngine();
+    this.module = compileEngine(build);
     this.views = viewsOf(createMemory(blocks));
     this.exports = instantiateEngine(this.module, this.views.memory);
     this.views.view.setUint32(HEADER_BASE + HEADER_OFFLOADS_OFFSET, offloads, true);

@@ -31,6 +31,8 @@ import { VtepError } from './errors.ts';
 const NOT_OPEN = -1;
 const OPENING = -2;
 const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
+/** Ports tried for one socket before its datagram is given up: each is a system call of the hot path. */
+const BIND_ATTEMPTS = 256;
 
 export interface SourceGroup {
   family: Family;
@@ -154,7 +156,7 @@ function bindSlot(views: Views, group: number, slot: number): number {
   const from = Math.floor((slot * span) / ports);
   const own = Math.max(1, Math.floor(((slot + 1) * span) / ports) - from);
   const turn = Math.floor(Math.random() * own);
-  for (let attempt = 0; attempt < span; ++attempt) {
+  for (let attempt = 0; attempt < Math.min(span, BIND_ATTEMPTS); ++attempt) {
     const offset = attempt < own ? from + ((turn + attempt) % own) : (from + attempt) % span;
     const fd = openSource({
       family,

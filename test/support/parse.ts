@@ -224,6 +224,6 @@ function macText(frame: Uint8Array, at: number): string {
   return Array.from(frame.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
-function ipText(frame: Uint8Array, at: number, bytes: number): string {
+export function ipText(frame: Uint8Array, at: number, bytes: number): string {
   return ipaddr.fromByteArray(Array.from(frame.subarray(at, at + bytes))).toString();
 }

@@ -54,7 +54,7 @@ export const HOSTS = [
 
 export interface VtepOptions {
   /** Further words for `ip link add ... type vxlan`, such as `ttl inherit`. */
-  words?: readonly string[];
+  words?: string;
   /** Use the IPv6 underlay addresses. */
   ipv6?: boolean;
   learning?: boolean;
@@ -85,7 +85,7 @@ function vtepWords(side: 0 | 1, options: VtepOptions): string[] {
     ...['type', 'vxlan', 'id', `${VNI}`, 'local', address(here)],
     ...(remote ? ['remote', address(there)] : []),
     ...['dev', UNDERLAY, 'dstport', `${PORT}`, learning ? 'learning' : 'nolearning'],
-    ...(options.words ?? []),
+    ...(options.words?.split(' ') ?? []),
   ];
 }
 
@@ -149,7 +149,7 @@ async function vxlaneVtep(bed: Bed, namespace: Namespace, words: string[]): Prom
   };
 }
 
-async function joinHosts(bed: Bed, mtu: number): Promise<[Namespace, Namespace]> {
+function joinHosts(bed: Bed, mtu: number): [Namespace, Namespace] {
   const hosts: [Namespace, Namespace] = [bed.namespace('master'), bed.namespace('worker')];
   hosts[0].ip(
     `link add ${UNDERLAY} address ${HOSTS[0].underlayMac} mtu ${mtu} type veth peer name ${UNDERLAY} ` +
@@ -174,27 +174,27 @@ async function joinHosts(bed: Bed, mtu: number): Promise<[Namespace, Namespace]>
   return hosts;
 }
 
-async function host(
+/** Makes the VTEP of one side, up. A host that stopped its VTEP may be given another this way. */
+export async function startVtep(
   bed: Bed,
-  namespace: Namespace,
+  place: Pick<Host, 'namespace' | 'agent'>,
   side: 0 | 1,
   kind: Kind | 'none',
-  options: VtepOptions,
+  options: VtepOptions = {},
 ): Promise<Host> {
-  const agent = await Agent.start(namespace);
-  const none: VtepHandle = {
-    fdb: () => undefined,
-    stopVtep: async () => null,
-    assertAlive: () => undefined,
-  };
+  const { namespace, agent } = place;
+  if (kind === 'none')
+    return {
+      kind,
+      namespace,
+      agent,
+      fdb: () => undefined,
+      stopVtep: async () => null,
+      assertAlive: () => undefined,
+    };
   const words = vtepWords(side, options);
-  const vtep =
-    kind === 'none'
-      ? none
-      : kind === 'kernel'
-        ? kernelVtep(namespace, words)
-        : await vxlaneVtep(bed, namespace, words);
-  if (kind !== 'none') namespace.ip(`link set ${VTEP} up`);
+  const vtep = kind === 'kernel' ? kernelVtep(namespace, words) : await vxlaneVtep(bed, namespace, words);
+  namespace.ip(`link set ${VTEP} up`);
   return { kind, namespace, agent, ...vtep };
 }
 
@@ -202,14 +202,16 @@ async function host(
 export async function layer2(
   bed: Bed,
   kinds: readonly [Kind | 'none', Kind | 'none'],
-  options: VtepOptions & { underlayMtu?: number } = {},
+  options: VtepOptions | readonly [VtepOptions, VtepOptions] = {},
 ): Promise<[Host, Host]> {
-  const namespaces = await joinHosts(bed, options.underlayMtu ?? 1500);
-  for (const namespace of namespaces) namespace.sysctl({ 'net.ipv6.conf.default.disable_ipv6': 1 });
-  return Promise.all([
-    host(bed, namespaces[0], 0, kinds[0], options),
-    host(bed, namespaces[1], 1, kinds[1], options),
-  ]);
+  const namespaces = joinHosts(bed, 1500);
+  const start = async (side: 0 | 1) => {
+    const namespace = namespaces[side];
+    namespace.sysctl({ 'net.ipv6.conf.default.disable_ipv6': 1 });
+    const place = { namespace, agent: await Agent.start(namespace) };
+    return startVtep(bed, place, side, kinds[side], 'length' in options ? options[side] : options);
+  };
+  return Promise.all([start(0), start(1)]);
 }
 
 export interface Scenario {
@@ -225,14 +227,18 @@ export async function layer3(
 ): Promise<Scenario> {
   const underlayMtu = options.underlayMtu ?? 1500;
   const mtu = underlayMtu - 50;
-  const namespaces = await joinHosts(bed, underlayMtu);
+  const namespaces = joinHosts(bed, underlayMtu);
   for (const namespace of namespaces)
     namespace.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
   const sides = [0, 1] as const;
   const pods = sides.map((side) => pod(bed, namespaces[side], side, mtu));
+  const start = async (side: 0 | 1) => {
+    const namespace = namespaces[side];
+    return startVtep(bed, { namespace, agent: await Agent.start(namespace) }, side, kinds[side], { mtu });
+  };
   const [agents, hosts] = await Promise.all([
     Promise.all(pods.map((namespace) => Agent.start(namespace))),
-    Promise.all(sides.map((side) => host(bed, namespaces[side], side, kinds[side], { mtu }))),
+    Promise.all(sides.map(start)),
   ]);
   for (const side of sides) {
     const there = HOSTS[1 - side]!;

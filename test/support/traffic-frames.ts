@@ -185,6 +185,17 @@ export function vxlan(vni: number, frame: Uint8Array, flags = 0x08000000, low = 
   return join(u32(flags), u32(vni * 256 + low), frame);
 }
 
+/** A locally administered MAC that numbers a frame: as its source address it survives the tunnel. */
+export const numberedMac = (n: number) =>
+  `02:00:00:00:${(n >> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}`;
+
+/** The number in a frame's source address, or -1. */
+export function numberOf(frame: Uint8Array): number {
+  const prefix = [2, 0, 0, 0];
+  if (frame.length < 14 || prefix.some((byte, i) => frame[6 + i] !== byte)) return -1;
+  return ((frame[10] ?? 0) << 8) | (frame[11] ?? 0);
+}
+
 /** Hex in rows of sixteen, for the report of a difference. */
 export function hexdump(bytes: Uint8Array): string {
   const rows: string[] = [];

@@ -32,7 +32,7 @@ export interface SweepTransport {
   drain(arrived: (sequence: number, payload: Uint8Array) => void): void;
 }
 
-/** Losses after which the sweep gives up: the rest would only cost time. */
+/** Losses after which the sweep gives up, as it does when nothing came at all: the rest would only cost time. */
 const HOPELESS = 64;
 
 const tick = () => new Promise((done) => setImmediate(done));
@@ -44,11 +44,13 @@ export async function runSweep(options: SweepOptions, transport: SweepTransport)
   const waiting = new Set<number>();
   const result: SweepResult = { sent: 0, lost: [], corrupt: [], duplicate: [] };
   let lastNews = performance.now();
+  let anyNews = false;
 
   const arrived = (sequence: number, payload: Uint8Array) => {
     const size = sizes[sequence];
     if (size === undefined) return;
     lastNews = performance.now();
+    anyNews = true;
     if (!waiting.delete(sequence)) result.duplicate.push(size);
     const expected = pattern(size, sequence);
     if (payload.length !== size || !expected.every((byte, i) => byte === payload[i])) result.corrupt.push(size);
@@ -66,7 +68,7 @@ export async function runSweep(options: SweepOptions, transport: SweepTransport)
     if (performance.now() - lastNews > patienceMs) {
       for (const sequence of waiting) result.lost.push(sizes[sequence] ?? 0);
       waiting.clear();
-      if (result.lost.length >= HOPELESS) break;
+      if (result.lost.length >= HOPELESS || !anyNews) break;
     }
   }
   // A late second copy must not go unnoticed.

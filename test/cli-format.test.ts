@@ -1,0 +1,306 @@
+/** What is printed: golden texts, and the kernel's own tools side by side where there is a kernel device. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { fdbObjects, fdbText } from '../src/cli/fdb-format.ts';
+import { parseChange } from '../src/cli/fdb-words.ts';
+import { toJson } from '../src/cli/json.ts';
+import { linkObjects, linkText } from '../src/cli/link-format.ts';
+import { ratesBetween } from '../src/cli/status.ts';
+import { reason, scaled, statusText } from '../src/cli/status-format.ts';
+import { completeDevice } from '../src/daemon/schema.ts';
+import type { DeviceInfo, FdbEntry, VtepStatus } from '../src/vtep/types.ts';
+import { FakeVtep } from './support/fake-vtep.ts';
+
+const ENTRIES: FdbEntry[] = [
+  {
+    mac: '02:00:00:00:00:17',
+    ifname: 'vx0',
+    dst: '192.0.2.3',
+    port: 5000,
+    vni: 77,
+    viaIf: 'v0',
+    used: 5,
+    updated: 9,
+    flags: ['self'],
+    state: '',
+  },
+  {
+    mac: '00:00:00:00:00:00',
+    ifname: 'vx1',
+    dst: '::',
+    used: 0,
+    updated: 0,
+    flags: ['self', 'router'],
+    state: 'permanent',
+  },
+];
+
+test('fdb text', () => {
+  assert.equal(
+    fdbText(ENTRIES, { oneDevice: false, ages: false }),
+    '02:00:00:00:00:17 dev vx0 dst 192.0.2.3 port 5000 vni 77 via v0 self \n' +
+      '00:00:00:00:00:00 dev vx1 dst :: self router permanent\n',
+  );
+  assert.equal(
+    fdbText(ENTRIES.slice(0, 1), { oneDevice: true, ages: true }),
+    '02:00:00:00:00:17 dst 192.0.2.3 port 5000 vni 77 via v0 used 5/9 self \n',
+  );
+});
+
+test('fdb JSON', () => {
+  const one = ENTRIES.slice(0, 1);
+  assert.equal(
+    toJson(fdbObjects(one, { oneDevice: false, ages: true }), false),
+    '[{"mac":"02:00:00:00:00:17","ifname":"vx0","dst":"192.0.2.3","port":5000,"vni":77,"viaIf":"v0","used":5,"updated":9,"flags":["self"],"state":""}]\n',
+  );
+  assert.equal(
+    toJson(fdbObjects(ENTRIES.slice(1), { oneDevice: true, ages: false }), true),
+    '[ {\n        "mac": "00:00:00:00:00:00",\n        "dst": "::",\n        "flags": [ "self","router" ],\n        "state": "permanent"\n    } ]\n',
+  );
+  assert.equal(toJson([], false), '[]\n');
+  assert.equal(toJson([], true), '[ ]\n');
+});
+
+/** Runs a script where a vxlan device of the kernel can be made; undefined where none can. */
+function inNamespace(script: string): string | undefined {
+  const flags = process.getuid?.() === 0 ? '-n' : '-Urn';
+  const { status, stdout } = spawnSync('unshare', [flags, 'sh', '-ec', script], { encoding: 'utf8' });
+  return status === 0 ? stdout : undefined;
+}
+
+const DEVICES = 'ip link add vx0 type vxlan id 42 dstport 4789 remote 192.0.2.9 dev lo; ip link set vx0 up';
+const CHANGES = [
+  'add 02:00:00:00:00:07 dev vx0 dst 192.0.2.7 port 8472 vni 43 via lo',
+  'add 02:00:00:00:00:08 dev vx0 dst 192.0.2.7 dynamic extern_learn',
+  'add 02:00:00:00:00:09 dev vx0 dst 192.0.2.7 dynamic',
+  'add 02:00:00:00:00:0a dev vx0 dst 192.0.2.7 static router',
+  'add 02:00:00:00:00:0b dev vx0 dst 0.0.0.0',
+  'append 00:00:00:00:00:00 dev vx0 dst 192.0.2.10 port 0x10',
+  'append ff:ff:ff:ff:ff:ff dev vx0 dst 192.0.2.11',
+  'append 02:00:00:00:00:09 dev vx0 dst 192.0.2.8 temp',
+  'replace 02:00:00:00:00:0a dev vx0 dst 192.0.2.12 vni 42 port 4789',
+  'add 02:00:00:00:00:0c dev vx0 dst 192.0.2.7 sticky',
+  'del 02:00:00:00:00:0b dev vx0',
+];
+const VIEWS: [options: string, ages: boolean, oneDevice: boolean][] = [
+  ['fdb show', false, false],
+  ['fdb show dev vx0', false, true],
+  ['-s fdb show', true, false],
+  ['-s fdb show dev vx0', true, true],
+];
+
+test('byte by byte what bridge prints', async (t) => {
+  const script = [
+    DEVICES,
+    ...CHANGES.map((change) => `bridge fdb ${change}`),
+    ...['', '-j', '-j -p'].flatMap((form) => VIEWS.map(([view]) => `bridge ${form} ${view}; printf '\\0'`)),
+  ].join('; ');
+  const printed = inNamespace(script)?.split('\0');
+  if (printed === undefined) return t.skip('no vxlan device of the kernel can be made here');
+
+  // 1. The formatter, fed with the kernel's entries.
+  const entries = (JSON.parse(printed[VIEWS.length + 2]!) as FdbEntry[]).map((entry) => ({
+    ...entry,
+    used: 0,
+    updated: 0,
+  }));
+  const still = (text: string) =>
+    text.replace(/used \d+\/\d+/g, 'used 0/0').replace(/("(used|updated)": ?)\d+/g, '$10');
+  for (const [index, [view, ages, oneDevice]] of VIEWS.entries()) {
+    const form = { ages, oneDevice };
+    assert.equal(fdbText(entries, form), still(printed[index]!), view);
+    assert.equal(
+      toJson(fdbObjects(entries, form), false),
+      still(printed[VIEWS.length + index]!),
+      `-j ${view}`,
+    );
+    assert.equal(
+      toJson(fdbObjects(entries, form), true),
+      still(printed[2 * VIEWS.length + index]!),
+      `-j -p ${view}`,
+    );
+  }
+
+  // 2. The same commands, read by our words and carried out by the stand-in.
+  const vtep = new FakeVtep();
+  await vtep.addDevice(
+    completeDevice({ name: 'vx0', id: 42, dstport: 4789, remote: '192.0.2.9', dev: 'lo' }),
+  );
+  for (const change of CHANGES) {
+    const [op, ...words] = change.split(' ');
+    vtep.fdb(parseChange(op as 'add', words));
+  }
+  const lines = (text: string) => text.split('\n').sort();
+  assert.deepEqual(lines(fdbText(vtep.fdbShow(), { oneDevice: false, ages: false })), lines(printed[0]!));
+});
+
+const none = { bytes: 0, packets: 0, errors: 0, dropped: 0 };
+const PLAIN: DeviceInfo = {
+  config: {
+    ...completeDevice({ name: 'vx0', id: 42, dstport: 4789 }),
+    address: '02:00:00:00:00:01',
+    mtu: 1500,
+  },
+  ifindex: 3,
+  up: false,
+  stats: { rx: none, tx: none },
+};
+const FULL: DeviceInfo = {
+  config: {
+    ...completeDevice({
+      name: 'vx1',
+      id: 43,
+      remote: '2001:db8::2',
+      local: '2001:db8::1',
+      dev: 'eth0',
+      srcport: [1, 2],
+      tos: 16,
+      ttl: 'inherit',
+      df: 'set',
+      ageing: 60,
+      maxaddress: 4,
+      learning: false,
+      udpcsum: false,
+      udp6zerocsumtx: true,
+      udp6zerocsumrx: true,
+    }),
+    address: '02:00:00:00:00:02',
+    mtu: 1430,
+  },
+  ifindex: 4,
+  up: true,
+  stats: {
+    rx: { bytes: 12345678901, packets: 5, errors: 1, dropped: 0, frame_errors: 1 },
+    tx: { bytes: 10, packets: 2, errors: 3, dropped: 4, carrier_errors: 3 },
+  },
+};
+
+test('link text', () => {
+  assert.equal(
+    linkText([PLAIN, FULL], { details: false, statistics: 0 }),
+    `3: vx0: <BROADCAST,MULTICAST> mtu 1500 state DOWN
+    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff
+4: vx1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1430 state UNKNOWN
+    link/ether 02:00:00:00:00:02 brd ff:ff:ff:ff:ff:ff
+`,
+  );
+  const details = linkText([PLAIN, FULL], { details: true, statistics: 0 }).split('\n');
+  assert.equal(
+    details[2],
+    '    vxlan id 42 srcport 0 0 dstport 4789 ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff ',
+  );
+  assert.equal(
+    details[5],
+    '    vxlan id 43 remote 2001:db8::2 local 2001:db8::1 dev eth0 srcport 1 2 dstport 8472 tos 0x10 ttl inherit df set ' +
+      'ageing 60 maxaddr 4 reserved_bits 0xf7ffffff000000ff nolearning noudp_csum udp_zero_csum6_tx udp_zero_csum6_rx ',
+  );
+});
+
+test('link statistics widen their columns', () => {
+  const [, , ...lines] = linkText([FULL], { details: false, statistics: 1 }).split('\n');
+  assert.deepEqual(lines, [
+    '    RX:   bytes packets errors dropped  missed   mcast           ',
+    '    12345678901       5      1       0       0       0 ',
+    '    TX:   bytes packets errors dropped carrier collsns           ',
+    '             10       2      3       4       3       0 ',
+    '',
+  ]);
+  const kinds = linkText([FULL], { details: false, statistics: 2 });
+  assert.match(
+    kinds,
+    / {4}RX errors: {3}length {4}crc {3}frame {4}fifo overrun\n {22}0 {6}0 {7}1 {7}0 {7}0 \n/,
+  );
+});
+
+test('link JSON', () => {
+  const [plain, full] = linkObjects([PLAIN, FULL], { details: true, statistics: 1 });
+  assert.deepEqual(JSON.parse(JSON.stringify(plain)), {
+    ifindex: 3,
+    ifname: 'vx0',
+    flags: ['BROADCAST', 'MULTICAST'],
+    mtu: 1500,
+    operstate: 'DOWN',
+    link_type: 'ether',
+    address: '02:00:00:00:00:01',
+    broadcast: 'ff:ff:ff:ff:ff:ff',
+    linkinfo: {
+      info_kind: 'vxlan',
+      info_data: {
+        id: 42,
+        port_range: { low: 0, high: 0 },
+        port: 4789,
+        ttl: 0,
+        df: 'unset',
+        ageing: 300,
+        reserved_bits: '0xf7ffffff000000ff',
+        external: false,
+        learning: true,
+        proxy: false,
+        rsc: false,
+        l2miss: false,
+        l3miss: false,
+        udp_csum: true,
+        udp_zero_csum6_tx: false,
+        udp_zero_csum6_rx: false,
+        remcsum_tx: false,
+        remcsum_rx: false,
+      },
+    },
+    stats64: {
+      rx: { bytes: 0, packets: 0, errors: 0, dropped: 0, over_errors: 0, multicast: 0 },
+      tx: { bytes: 0, packets: 0, errors: 0, dropped: 0, carrier_errors: 0, collisions: 0 },
+    },
+  });
+  const data = (full as { linkinfo: { info_data: Record<string, unknown> } }).linkinfo.info_data;
+  assert.deepEqual(
+    [data.remote6, data.local6, data.link, data.tos, data.ttl, data.limit],
+    ['2001:db8::2', '2001:db8::1', 'eth0', '0x10', undefined, 4],
+  );
+});
+
+test('status text: rates from two samples, drops in words', () => {
+  const vtep = new FakeVtep();
+  const worker = { name: 'encap 0', packets: 0, bytes: 0, batches: 0, syscalls: 0, sleeps: 0 };
+  const before: VtepStatus = { ...vtep.status(), devices: [FULL], workers: [worker] };
+  const busy = { ...FULL.stats.tx, packets: 1_000_002, bytes: 1_250_000_010 };
+  const after: VtepStatus = {
+    ...before,
+    devices: [{ ...FULL, stats: { ...FULL.stats, tx: busy } }],
+    workers: [
+      { ...worker, packets: 1_000_000, bytes: 1_250_000_000, batches: 20_000, syscalls: 40_000, sleeps: 3 },
+    ],
+    listeners: [{ family: 'inet6', port: 8472, devices: ['vx1'] }],
+    counters: {
+      vx1: { 'drop-no-target': 7, 'fdb-learned': 2 },
+      '': { DROP_UNKNOWN_VNI: 1, 'drop-new-thing': 1 },
+    },
+  };
+  const text = statusText(after, ratesBetween(before, after, 1));
+  assert.equal(
+    text,
+    `version   0.0.0-fake, pid ${process.pid}, up 1h2m3s
+engine    batched, simd WebAssembly, 64 MiB of shared memory
+offloads  udp-segment on
+          tap-uso off: Linux 6.2 or newer is needed
+fdb       0 of 65536 entries
+listening UDP 8472 IPv6: vx1
+
+DEVICE  STATE  VNI  RX PKT/S  RX BIT/S  TX PKT/S  TX BIT/S  RX DROPS  TX DROPS
+vx1        up   43         0         0     1.00M     10.0G         1         7
+
+WORKER   PKT/S  BIT/S  PKT/BATCH  SYSCALLS/S  SLEEPS/S
+encap 0  1.00M  10.0G       50.0       40.0k         3
+
+DEVICE  COUNT  PER SECOND  DROPPED BECAUSE
+vx1         7           7  no FDB entry for the destination and no default remote
+-           1           1  no device for this VNI
+-           1           1  new thing
+
+DEVICE  COUNT  PER SECOND  COUNTER
+vx1         2           2  fdb learned
+`,
+  );
+  assert.deepEqual([scaled(0), scaled(9.4), scaled(12345), scaled(1e10)], ['0', '9', '12.3k', '10.0G']);
+  assert.equal(reason('DROP_ECN'), 'congestion mark on a packet that can not carry one (RFC 6040)');
+});

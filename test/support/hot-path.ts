@@ -1,0 +1,260 @@
+/**
+ * Both walks with nothing around them: a device, its FDB and its sources in the engine's memory, frames
+ * and datagrams put where the host puts them, and everything that comes out read back.
+ *
+ *   encap   frames with virtio headers -> ring -> engine, as often as it asks -> messages -> datagrams
+ *   decap   datagrams with a sender, TOS, bundle size -> receive slots -> engine -> writes to TAPs
+ *
+ * Worker 0 is the encap worker, worker 1 the decap worker. HEADER_ADDRESS stays 0, so that addresses told
+ * to the kernel are offsets in the memory.
+ */
+import assert from 'node:assert/strict';
+import {
+  AF_INET,
+  DESCRIPTOR_ADDRESS_OFFSET,
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_DEVICE_OFFSET,
+  DESCRIPTOR_LENGTH_OFFSET,
+  ENCAP_ARENA_BYTES,
+  ENCAP_ARENA_OFFSET,
+  ENCAP_RING_COUNT,
+  ENCAP_RING_OFFSET,
+  FDB_STATE_OFFSET,
+  FRAME_HEADROOM_BYTES,
+  HEADER_BASE,
+  HEADER_HASH_SEED_OFFSET,
+  HEADER_NOW_OFFSET,
+  HEADER_OFFLOADS_OFFSET,
+  NUD_PERMANENT,
+  NUD_REACHABLE,
+  OFFLOAD_COALESCE,
+  OFFLOAD_UDP_SEGMENT,
+  REMOTE_VNI_DEFAULT,
+  RING_DESCRIPTORS_OFFSET,
+  RING_FILLED_OFFSET,
+  RING_FREED_OFFSET,
+  RING_TAKEN_OFFSET,
+  SOURCE_FAMILY_OFFSET,
+  SOURCE_GROUP_BYTES,
+  SOURCE_LOCAL_OFFSET,
+  SOURCE_PORT_COUNT,
+  SOURCE_PORTS_OFFSET,
+  SOURCE_SEGMENT_OFFSET,
+  SOURCES_BASE,
+  VIRTIO_HEADER_BYTES,
+} from '../../assembly/layout.ts';
+import { type CounterName, clearCounters, readCounters } from '../../src/dataplane/counters.ts';
+import { type DeviceRecord, Devices } from '../../src/dataplane/devices.ts';
+import type { EngineBuild } from '../../src/dataplane/engine.ts';
+import { entryRecord, writeRemote } from '../../src/dataplane/fdb-record.ts';
+import { parseAddress, parseMac } from '../../src/dataplane/fdb-text.ts';
+import { workerBase } from '../../src/dataplane/memory.ts';
+import { Vni } from '../../src/dataplane/vni.ts';
+import { loadEngine, type TestEngine } from './engine.ts';
+import { ipBytes } from './frames.ts';
+import { type Received, receive, type Written } from './received-messages.ts';
+import { datagramsOf, readRuns, type SentDatagram, type SentMessage } from './sent-messages.ts';
+import { NOTHING_ASKED, type VirtioHeader, writeVirtio } from './virtio.ts';
+
+export const HASH_SEED = 0x1badb002;
+export const VNI = 0x123456;
+export const PORT = 8472;
+export const LISTENER = 1;
+export const ENCAP_WORKER = workerBase(0);
+export const DECAP_WORKER = workerBase(1);
+/** Source groups: without DF, with DF. */
+export const SOURCE = 3;
+export const SOURCE_DF = 4;
+/** The all-zeros MAC, which has the default remotes. */
+export const DEFAULT = '00:00:00:00:00:00';
+export const OWN_MAC = '46:4d:ab:d0:69:e1';
+
+export interface TapFrame {
+  frame: Uint8Array;
+  virtio?: VirtioHeader;
+  device?: number;
+  /** Address of the virtio header, if not in the arena. */
+  at?: number;
+}
+
+export interface RemoteFields {
+  address: string;
+  port?: number;
+  vni?: number;
+  ifindex?: number;
+}
+
+export interface Sent {
+  messages: SentMessage[];
+  datagrams: SentDatagram[];
+  /** How often the engine was called until it had walked all frames. */
+  calls: number;
+}
+
+export class HotPath {
+  readonly engine: TestEngine;
+  /** What lies around frames and datagrams, and must not matter. */
+  surroundings = 0xa5;
+  readonly #devices: Devices;
+  readonly #vnis: Vni;
+
+  constructor(engine: TestEngine) {
+    this.engine = engine;
+    this.#devices = new Devices(engine);
+    this.#vnis = new Vni(engine.memory);
+    engine.view.setUint32(HEADER_BASE + HEADER_HASH_SEED_OFFSET, HASH_SEED, true);
+    engine.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, 1000, true);
+    this.offloads(OFFLOAD_UDP_SEGMENT | OFFLOAD_COALESCE);
+    this.source(SOURCE, {});
+    this.source(SOURCE_DF, {});
+    engine.exports.decapPrepare(DECAP_WORKER);
+  }
+
+  static async open(build: EngineBuild): Promise<HotPath> {
+    return new HotPath(await loadEngine(build));
+  }
+
+  /** OFFLOAD_* bits. */
+  offloads(bits: number): void {
+    this.engine.view.setUint32(HEADER_BASE + HEADER_OFFLOADS_OFFSET, bits, true);
+  }
+
+  source(
+    group: number,
+    { ports = SOURCE_PORT_COUNT, segment = true, local = '', family = AF_INET as number },
+  ): void {
+    const { view, bytes } = this.engine;
+    const at = SOURCES_BASE + group * SOURCE_GROUP_BYTES;
+    view.setUint32(at + SOURCE_PORTS_OFFSET, ports, true);
+    view.setUint8(at + SOURCE_SEGMENT_OFFSET, Number(segment));
+    view.setUint8(at + SOURCE_FAMILY_OFFSET, family);
+    bytes.fill(0, at + SOURCE_LOCAL_OFFSET, at + SOURCE_LOCAL_OFFSET + 16);
+    if (local) bytes.set(ipBytes(local), at + SOURCE_LOCAL_OFFSET);
+  }
+
+  /** A device that is up and, at a VNI of its own, reachable through LISTENER. Returns its index. */
+  device(fields: Partial<DeviceRecord> & { up?: boolean } = {}): number {
+    const name = `device${Math.random()}`;
+    const index = this.#devices.claim(name);
+    const record = { ...DEVICE, vni: VNI + index - 1, ...fields };
+    this.#devices.write(index, record);
+    this.#devices.setUp(index, fields.up ?? true);
+    this.#vnis.add(LISTENER, record.vni, index);
+    return index;
+  }
+
+  setUp(device: number, up: boolean): void {
+    this.#devices.setUp(device, up);
+  }
+
+  /** Makes an FDB entry; a dynamic one may move to another sender. */
+  entry(device: number, mac: string, remotes: readonly RemoteFields[], dynamic = false): number {
+    const { exports, view } = this.engine;
+    const { low, high } = parseMac(mac)!;
+    exports.fdbLock();
+    const entry = exports.fdbInsert(device, low, high, 1000);
+    assert.ok(entry >= 0);
+    view.setUint16(entryRecord(entry) + FDB_STATE_OFFSET, dynamic ? NUD_REACHABLE : NUD_PERMANENT, true);
+    for (const { address, port = 0, vni = REMOTE_VNI_DEFAULT, ifindex = 0 } of remotes) {
+      const record = exports.fdbAddRemote(entry);
+      assert.notEqual(record, 0);
+      writeRemote(view, record, { address: parseAddress(address)!, port, vni, ifindex });
+    }
+    exports.fdbPublish(entry);
+    exports.fdbUnlock();
+    return entry;
+  }
+
+  /** Counters of a device (0 = of none) that are not zero, both workers together. */
+  counters(device: number): Partial<Record<CounterName, number>> {
+    return readCounters(this.engine, 2, device);
+  }
+
+  /** The same, and begins to count anew. */
+  takeCounters(device: number): Partial<Record<CounterName, number>> {
+    const counters = this.counters(device);
+    clearCounters(this.engine, 2, device);
+    return counters;
+  }
+
+  /** Puts frames into the ring, as many as fit at a time, and has them all walked. */
+  encap(frames: readonly TapFrame[]): Sent {
+    const sent: Sent = { messages: [], datagrams: [], calls: 0 };
+    for (let next = 0; next < frames.length; ) {
+      const placed = this.fill(frames.slice(next, next + ENCAP_RING_COUNT));
+      next += placed;
+      for (let left = placed; left > 0; ) {
+        const before = this.#ring(RING_TAKEN_OFFSET);
+        const runs = this.engine.exports.encap(ENCAP_WORKER);
+        const messages = readRuns(this.engine, ENCAP_WORKER, runs);
+        const taken = this.#ring(RING_TAKEN_OFFSET);
+        assert.ok(taken !== before || messages.length > 0, 'the walk goes on');
+        left -= (taken - before) >>> 0;
+        sent.messages.push(...messages);
+        sent.calls++;
+      }
+      this.#setRing(RING_FREED_OFFSET, this.#ring(RING_TAKEN_OFFSET));
+    }
+    sent.datagrams = datagramsOf(sent.messages);
+    return sent;
+  }
+
+  /** Puts frames where the host reads them to. @returns how many there was room for */
+  fill(frames: readonly TapFrame[]): number {
+    const { view, bytes } = this.engine;
+    const start = ENCAP_WORKER + ENCAP_ARENA_OFFSET;
+    let cursor = this.#ring(RING_FILLED_OFFSET);
+    let at = start;
+    let placed = 0;
+    for (const { frame, virtio = NOTHING_ASKED, device = 1, at: given } of frames) {
+      const header = given ?? ((at + 63) & ~63) + FRAME_HEADROOM_BYTES - VIRTIO_HEADER_BYTES;
+      const end = header + VIRTIO_HEADER_BYTES + frame.length;
+      if (given === undefined) {
+        if (end + 256 > start + ENCAP_ARENA_BYTES) break;
+        bytes.fill(this.surroundings, at, end + 256);
+        at = end;
+      }
+      writeVirtio(view, header, virtio);
+      bytes.set(frame, header + VIRTIO_HEADER_BYTES);
+      const slot = RING_DESCRIPTORS_OFFSET + (cursor & (ENCAP_RING_COUNT - 1)) * DESCRIPTOR_BYTES;
+      const descriptor = ENCAP_WORKER + ENCAP_RING_OFFSET + slot;
+      view.setUint32(descriptor + DESCRIPTOR_ADDRESS_OFFSET, header, true);
+      view.setInt32(descriptor + DESCRIPTOR_LENGTH_OFFSET, frame.length, true);
+      view.setUint32(descriptor + DESCRIPTOR_DEVICE_OFFSET, device, true);
+      cursor = (cursor + 1) >>> 0;
+      placed++;
+    }
+    this.#setRing(RING_FILLED_OFFSET, cursor);
+    return placed;
+  }
+
+  /** @param listener the socket that received them */
+  decap(datagrams: readonly Received[], listener = LISTENER): Written[] {
+    return receive(this.engine, DECAP_WORKER, listener, datagrams, this.surroundings);
+  }
+
+  #ring(cursor: number): number {
+    return Atomics.load(this.engine.u32, (ENCAP_WORKER + ENCAP_RING_OFFSET + cursor) >>> 2);
+  }
+
+  #setRing(cursor: number, value: number): void {
+    Atomics.store(this.engine.u32, (ENCAP_WORKER + ENCAP_RING_OFFSET + cursor) >>> 2, value);
+  }
+}
+
+const DEVICE: DeviceRecord = {
+  vni: VNI,
+  address: OWN_MAC,
+  mtu: 1450,
+  family: AF_INET,
+  port: PORT,
+  learning: false,
+  ageing: 300,
+  maxaddress: 0,
+  ttl: 0,
+  tos: 0,
+  df: 'unset',
+  checksum: true,
+  source: SOURCE,
+  sourceDf: SOURCE_DF,
+};
