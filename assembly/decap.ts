@@ -92,6 +92,8 @@ import * as ip4 from './wire/ipv4';
 import * as ip6 from './wire/ipv6';
 import * as vxlan from './wire/vxlan';
 
+const SOCKADDR_IN6_SCOPE_OFFSET = 24;
+
 /** Lays out every mmsghdr for recvmmsg, once. */
 export function prepare(worker: usize): void {
   for (let index = 0; index < RECEIVE_COUNT; ++index) {
@@ -176,16 +178,17 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   return true;
 }
 
-/** The value of a control message of at most 4 bytes, or `absent`. */
+/** The value of a control message of 1 or 4 `bytes`, or `absent`. Lengths are looked at before they are believed. */
 function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i32, bytes: i32): i32 {
   let at = control;
-  while (at + CMSGHDR_BYTES + 4 <= end + 3) {
-    const length = <usize>load<u64>(at);
-    if (length < <usize>CMSGHDR_BYTES || length > end - at) return absent;
+  while (at + CMSGHDR_BYTES <= end) {
+    const length = load<u64>(at);
+    if (length < <u64>CMSGHDR_BYTES || length > <u64>(end - at)) return absent;
     if (load<i32>(at, 8) === level && load<i32>(at, 12) === type) {
+      if (length < <u64>(CMSGHDR_BYTES + bytes)) return absent;
       return bytes === 1 ? load<u8>(at, CMSGHDR_BYTES) : load<i32>(at, CMSGHDR_BYTES);
     }
-    at += (length + 7) & ~7;
+    at += (<usize>length + 7) & ~7;
   }
   return absent;
 }
@@ -255,13 +258,18 @@ function accept(worker: usize, device: u32, sender: usize, outer: u32, at: usize
 /** False: the sender may not have this MAC, which a static entry gives to somebody else. */
 function snoop(worker: usize, device: u32, frame: usize, sender: usize): boolean {
   const now = load<u32>(HEADER_BASE, HEADER_NOW_OFFSET);
-  const verdict = fdb.learn(device, frame + 6, sender, 0, now);
+  const verdict = fdb.learn(device, frame + 6, sender, scopeOf(sender), now);
   if (verdict === fdb.LEARN_KNOWN) return true;
   if (verdict === fdb.LEARN_REFUSED) return false;
   if (verdict === fdb.LEARN_NEW) counter.one(worker, device, FDB_LEARNED);
   else if (verdict === fdb.LEARN_MOVED) counter.one(worker, device, FDB_MOVED);
   else if (verdict === fdb.LEARN_FULL) counter.one(worker, device, FDB_FULL);
   return true;
+}
+
+/** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */
+function scopeOf(sender: usize): u32 {
+  return load<u16>(sender) === AF_INET ? 0 : load<u32>(sender, SOCKADDR_IN6_SCOPE_OFFSET);
 }
 
 /** RFC 6040 for an untagged inner IP packet. Returns 0 or the verdict to drop it with. */

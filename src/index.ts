@@ -15,5 +15,5 @@ export type {
   Vtep,
   VtepStatus,
   WorkerStatus,
-} from './vtep/types.ts';
+} from './types.ts';
 export { createVtep, type VtepOptions } from './vtep/vtep.ts';

@@ -9,7 +9,8 @@ import { linkObjects, linkText } from '../src/cli/link-format.ts';
 import { ratesBetween } from '../src/cli/status.ts';
 import { reason, scaled, statusText } from '../src/cli/status-format.ts';
 import { completeDevice } from '../src/daemon/schema.ts';
-import type { DeviceInfo, FdbEntry, VtepStatus } from '../src/vtep/types.ts';
+import { COUNTERS } from '../src/dataplane/counters.ts';
+import type { DeviceInfo, FdbEntry, VtepStatus } from '../src/types.ts';
 import { FakeVtep } from './support/fake-vtep.ts';
 
 const ENTRIES: FdbEntry[] = [
@@ -272,8 +273,8 @@ test('status text: rates from two samples, drops in words', () => {
     ],
     listeners: [{ family: 'inet6', port: 8472, devices: ['vx1'] }],
     counters: {
-      vx1: { 'drop-no-target': 7, 'fdb-learned': 2 },
-      '': { DROP_UNKNOWN_VNI: 1, 'drop-new-thing': 1 },
+      vx1: { drop_no_target: 7, fdb_learned: 2, encap_packets: 9 },
+      '': { drop_unknown_vni: 1, drop_new_thing: 1 },
     },
   };
   const text = statusText(after, ratesBetween(before, after, 1));
@@ -301,6 +302,15 @@ DEVICE  COUNT  PER SECOND  COUNTER
 vx1         2           2  fdb learned
 `,
   );
-  assert.deepEqual([scaled(0), scaled(9.4), scaled(12345), scaled(1e10)], ['0', '9', '12.3k', '10.0G']);
-  assert.equal(reason('DROP_ECN'), 'congestion mark on a packet that can not carry one (RFC 6040)');
+  assert.deepEqual(
+    [scaled(0), scaled(9.4, 'B'), scaled(12345), scaled(1e10, 'bit/s')],
+    ['0', '9 B', '12.3k', '10.0 Gbit/s'],
+  );
+});
+
+test('every drop has its reason in words', () => {
+  const drops = Object.keys(COUNTERS).filter((name) => name.startsWith('drop_'));
+  assert.ok(drops.length > 20);
+  for (const name of drops)
+    assert.notEqual(reason(name), name.slice('drop_'.length).replaceAll('_', ' '), name);
 });

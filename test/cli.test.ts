@@ -158,7 +158,7 @@ test('more usage errors: code 1 and one line', async () => {
 
 test('terminal sequences in a message are not passed on', async () => {
   const { err } = await inside('link show \u001b[31m\nx');
-  assert.match(err, /^vxlane: [^\u001b\n]+\n$/);
+  assert.match(err, /^vxlane: \P{Cc}+\n$/u);
 });
 
 test('whoever answers in another tongue is no daemon', async () => {
@@ -206,7 +206,7 @@ test('help everywhere, with examples', async () => {
   ]) {
     const { code, out, err } = await inside(line);
     assert.deepEqual([code, err], [0, ''], line);
-    assert.match(out, /^Usage: vxlane[^]*Examples:/, line);
+    assert.match(out, /^Usage: vxlane[\s\S]*Examples:/, line);
   }
   assert.match((await inside('--version')).out, /^\d+\.\d+\.\d+\n$/);
   assert.equal((await inside('')).code, 1);

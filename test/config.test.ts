@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { loadConfig, readConfig } from '../src/daemon/config.ts';
-import { VtepError } from '../src/vtep/errors.ts';
+import { VtepError } from '../src/errors.ts';
 
 const DEFAULTS = {
   dstport: 8472,

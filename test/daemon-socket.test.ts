@@ -10,7 +10,7 @@ import { after, before, test } from 'node:test';
 import { configOf } from '../src/daemon/config.ts';
 import { startDaemon } from '../src/daemon/daemon.ts';
 import { listenAt } from '../src/daemon/socket.ts';
-import { VtepError } from '../src/vtep/errors.ts';
+import { VtepError } from '../src/errors.ts';
 import { FakeVtep } from './support/fake-vtep.ts';
 
 let directory: string;

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { createClient } from '../src/daemon/client.ts';
 import { readConfig } from '../src/daemon/config.ts';
 import { startDaemon } from '../src/daemon/daemon.ts';
-import { VtepError } from '../src/vtep/errors.ts';
+import { VtepError } from '../src/errors.ts';
 import { FakeVtep } from './support/fake-vtep.ts';
 
 let directory: string;

@@ -42,7 +42,7 @@ import { compileEngine } from '../src/dataplane/engine.ts';
 import { Fdb } from '../src/dataplane/fdb.ts';
 import { entryRecord, firstRemote, readRemotes, writeRemote } from '../src/dataplane/fdb-record.ts';
 import { formatMac, type Mac, parseAddress, parseMac } from '../src/dataplane/fdb-text.ts';
-import type { FdbRequest } from '../src/vtep/types.ts';
+import type { FdbRequest } from '../src/types.ts';
 import { BUILDS, loadEngine, type TestEngine } from './support/engine.ts';
 import { FdbReference, type ReferenceDevice } from './support/fdb-reference.ts';
 
@@ -610,7 +610,10 @@ for (const build of BUILDS) {
           assert.equal(fdbFind(10 + (n % 200), at), -1);
         }
         assert.equal(engine.view.getUint32(HEADER_BASE + HEADER_FDB_COUNT_OFFSET, true), 0);
-        assert.equal(engine.view.getUint32(DEVICES_BASE + 10 * DEVICE_BYTES + DEVICE_FDB_COUNT_OFFSET, true), 0);
+        assert.equal(
+          engine.view.getUint32(DEVICES_BASE + 10 * DEVICE_BYTES + DEVICE_FDB_COUNT_OFFSET, true),
+          0,
+        );
         assert.equal(passed(), 0);
       });
 
@@ -670,7 +673,10 @@ for (const build of BUILDS) {
             }),
           },
           { weight: 10, arbitrary: fc.record({ kind: fc.constant('touch' as const), dev, mac }) },
-          { weight: 10, arbitrary: fc.record({ kind: fc.constant('wait' as const), by: fc.nat({ max: 4 }) }) },
+          {
+            weight: 10,
+            arbitrary: fc.record({ kind: fc.constant('wait' as const), by: fc.nat({ max: 4 }) }),
+          },
           { weight: 10, arbitrary: fc.record({ kind: fc.constant('age' as const), dev }) },
           { weight: 3, arbitrary: fc.record({ kind: fc.constant('down' as const), dev }) },
           {
@@ -711,7 +717,7 @@ for (const build of BUILDS) {
         };
         let done = 0;
         fc.assert(
-          fc.property(fc.array(operation, { minLength: 20, maxLength: 200 }), (operations) => {
+          fc.property(fc.array(operation, { minLength: 20, maxLength: 200, size: 'max' }), (operations) => {
             for (const device of [1, 2]) fdb.flushDevice(device);
             now = 1000;
             const model = new FdbReference([VX0, VX1]);
@@ -757,7 +763,7 @@ for (const build of BUILDS) {
           }),
           { numRuns: 120 },
         );
-        assert.ok(done > 5000);
+        assert.ok(done > 5000, `${done} operations`);
         for (const device of [1, 2]) fdb.flushDevice(device);
         assert.equal(passed(), 0);
         const { fresh, free } = pool();

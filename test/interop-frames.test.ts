@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { HOSTS, type Host, layer2, UNDERLAY, VTEP } from './support/scenario.ts';
 import { ethernet, hexdump, ipv4, numberedMac, numberOf, pattern, udp } from './support/traffic-frames.ts';
-import { type Host, HOSTS, layer2, UNDERLAY, VTEP } from './support/scenario.ts';
 import { pairings, suite } from './support/traffic-gate.ts';
 import { difference } from './support/traffic-packets.ts';
 import { multicastSamples, type NumberedFrame, numbered, taggedSamples } from './support/traffic-samples.ts';
@@ -64,17 +64,38 @@ for (const pairing of pairings) {
     for (const { name: direction, from, to } of DIRECTIONS) {
       test(`broadcast, multicast and unknown unicast reach the default remote unchanged, ${direction}`, async () => {
         const frames = numbered(multicastSamples);
-        assertUnchanged(frames, await carried(hosts[from], hosts[to], frames.map(({ frame }) => frame)));
+        assertUnchanged(
+          frames,
+          await carried(
+            hosts[from],
+            hosts[to],
+            frames.map(({ frame }) => frame),
+          ),
+        );
       });
 
       test(`802.1Q and 802.1ad tags cross unchanged, ${direction}`, async () => {
         const frames = numbered(taggedSamples(HOSTS[to].vtepMac));
-        assertUnchanged(frames, await carried(hosts[from], hosts[to], frames.map(({ frame }) => frame)));
+        assertUnchanged(
+          frames,
+          await carried(
+            hosts[from],
+            hosts[to],
+            frames.map(({ frame }) => frame),
+          ),
+        );
       });
 
       test(`frames of every size from 14 bytes to the MTU cross unchanged, ${direction}`, async () => {
         const frames = sized(sizes(14, 1464), UNKNOWN);
-        assertUnchanged(frames, await carried(hosts[from], hosts[to], frames.map(({ frame }) => frame)));
+        assertUnchanged(
+          frames,
+          await carried(
+            hosts[from],
+            hosts[to],
+            frames.map(({ frame }) => frame),
+          ),
+        );
       });
 
       test(`a burst of one flow arrives whole and in order, ${direction}`, async () => {
@@ -86,7 +107,10 @@ for (const pairing of pairings) {
         const capture = await hosts[to].agent.capture(VTEP, { direction: 'in' });
         await hosts[from].agent.call('inject', VTEP, burst, {});
         const { frames } = await capture.stop({ frames: burst.length, quietMs: 50, withinMs: 2000 });
-        assert.deepEqual(frames.map(({ data }) => numberOf(data)).join(' '), burst.map((_, i) => i).join(' '));
+        assert.deepEqual(
+          frames.map(({ data }) => numberOf(data)).join(' '),
+          burst.map((_, i) => i).join(' '),
+        );
       });
     }
 
@@ -115,7 +139,15 @@ for (const pairing of pairings) {
       test(`802.1Q and 802.1ad tags from a bridge port cross unchanged, ${direction}`, async () => {
         const frames = numbered(taggedSamples(UNKNOWN));
         const ends = { out: 'port1', in: 'port1' };
-        assertUnchanged(frames, await carried(hosts[from], hosts[to], frames.map(({ frame }) => frame), ends));
+        assertUnchanged(
+          frames,
+          await carried(
+            hosts[from],
+            hosts[to],
+            frames.map(({ frame }) => frame),
+            ends,
+          ),
+        );
       });
   });
 
@@ -128,12 +160,26 @@ for (const pairing of pairings) {
     for (const { name: direction, from, to } of DIRECTIONS) {
       test(`broadcast, multicast, unknown unicast and tagged frames cross unchanged, ${direction}`, async () => {
         const frames = numbered([...multicastSamples, ...taggedSamples(UNKNOWN)]);
-        assertUnchanged(frames, await carried(hosts[from], hosts[to], frames.map(({ frame }) => frame)));
+        assertUnchanged(
+          frames,
+          await carried(
+            hosts[from],
+            hosts[to],
+            frames.map(({ frame }) => frame),
+          ),
+        );
       });
 
       test(`frames of every size from 14 bytes to the MTU cross unchanged, ${direction}`, async () => {
         const frames = sized(sizes(14, 1444), UNKNOWN);
-        assertUnchanged(frames, await carried(hosts[from], hosts[to], frames.map(({ frame }) => frame)));
+        assertUnchanged(
+          frames,
+          await carried(
+            hosts[from],
+            hosts[to],
+            frames.map(({ frame }) => frame),
+          ),
+        );
       });
     }
   });
@@ -144,10 +190,7 @@ for (const pairing of pairings) {
     const toward = (to: string) => ethernet({ to, from: known, type: EXPERIMENTAL }, pattern(50));
     before(async () => {
       // Only the master knows where to send what it does not know; the worker has to learn.
-      hosts = await layer2(bed, pairing, [
-        { remote: true, learning: true },
-        { learning: true },
-      ]);
+      hosts = await layer2(bed, pairing, [{ remote: true, learning: true }, { learning: true }]);
     });
 
     test('a frame to an unknown address goes nowhere without a default remote', async () => {
@@ -159,7 +202,10 @@ for (const pairing of pairings) {
       assert.ok(there, 'the frame that teaches the address did not arrive');
       const back = ethernet({ to: known, from: numberedMac(1), type: EXPERIMENTAL }, pattern(50));
       const received = await carried(hosts[1], hosts[0], [back]);
-      assert.deepEqual(received, [Buffer.from(back)].map((frame) => new Uint8Array(frame)));
+      assert.deepEqual(
+        received,
+        [Buffer.from(back)].map((frame) => new Uint8Array(frame)),
+      );
     });
 
     test('an entry of its own sends broadcasts only where it says', async () => {
@@ -176,7 +222,9 @@ for (const pairing of pairings) {
       const third = '10.169.72.100';
       hosts[1].namespace.ip(`addr add ${second}/24 dev ${UNDERLAY}`, `addr add ${third}/24 dev ${UNDERLAY}`);
       for (const address of [second, third]) {
-        hosts[0].namespace.ip(`neigh add ${address} lladdr ${HOSTS[1].underlayMac} dev ${UNDERLAY} nud permanent`);
+        hosts[0].namespace.ip(
+          `neigh add ${address} lladdr ${HOSTS[1].underlayMac} dev ${UNDERLAY} nud permanent`,
+        );
         hosts[0].fdb('append', ZERO, 'dst', address);
       }
       const wire = await hosts[1].agent.capture(UNDERLAY, { direction: 'in', udpPort: 8472 });

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { type Host, HOSTS, layer3, type Scenario, UNDERLAY, VTEP } from './support/scenario.ts';
+import { HOSTS, type Host, layer3, type Scenario, UNDERLAY, VTEP } from './support/scenario.ts';
 import { pairings, suite } from './support/traffic-gate.ts';
 import type { SweepResult } from './support/traffic-sweep.ts';
 
@@ -26,17 +26,22 @@ interface Counters {
   dropped: number;
 }
 
-/** What the kernel counted on its own devices, by host, when both were the kernel's. */
-const control: (Counters | undefined)[] = [];
-
 function counters(host: Host): Counters {
   const [link] = host.namespace.ipJson('-s', '-s', 'link', 'show', VTEP);
   const { rx, tx } = link.stats64;
   const total = (direction: Record<string, number>, keys: string[]) =>
     keys.reduce((sum, key) => sum + (direction[key] ?? 0), 0);
   return {
-    errors: total(rx, ['errors', 'length_errors', 'crc_errors', 'frame_errors', 'fifo_errors', 'over_errors'])
-      + total(tx, ['errors', 'aborted_errors', 'carrier_errors', 'fifo_errors', 'heartbeat_errors', 'collisions']),
+    errors:
+      total(rx, ['errors', 'length_errors', 'crc_errors', 'frame_errors', 'fifo_errors', 'over_errors']) +
+      total(tx, [
+        'errors',
+        'aborted_errors',
+        'carrier_errors',
+        'fifo_errors',
+        'heartbeat_errors',
+        'collisions',
+      ]),
     dropped: total(rx, ['dropped', 'missed_errors', 'nohandler']) + total(tx, ['dropped']),
   };
 }
@@ -65,8 +70,12 @@ for (const pairing of pairings) {
 
   suite(`pods over ${name}`, pairing, (bed) => {
     let scenario: Scenario;
+    let atStart: Counters[];
     before(async () => {
       scenario = await layer3(bed, pairing);
+      // The interface's own group reports have no destination and count as drops: they are sent by now.
+      await new Promise((done) => setTimeout(done, 300));
+      atStart = scenario.hosts.map((host) => counters(host));
     });
 
     for (const { name: family, overhead, key } of FAMILIES) {
@@ -74,7 +83,10 @@ for (const pairing of pairings) {
         test(`${family} echo answers for every frame size from ${SMALLEST_FRAME} bytes to the MTU, ${direction}`, async () => {
           const first = Math.max(0, SMALLEST_FRAME - overhead);
           const last = 1450 + 14 - overhead;
-          const sweep = await scenario.pods[from].call('icmpSweep', HOSTS[from][key], HOSTS[to][key], { first, last });
+          const sweep = await scenario.pods[from].call('icmpSweep', HOSTS[from][key], HOSTS[to][key], {
+            first,
+            last,
+          });
           assertAllCameBack(sweep, last - first + 1);
         });
 
@@ -131,19 +143,13 @@ for (const pairing of pairings) {
       }
     });
 
-    test('the VTEPs are alive, and the kernel counted no error and no drop that two kernels would not', () => {
+    test('the VTEPs are alive, and the kernel counted no error and no drop, as between two kernels', () => {
       scenario.hosts.forEach((host, side) => {
         host.assertAlive();
         if (host.kind !== 'kernel') return;
         const seen = counters(host);
-        if (pairing.every((kind) => kind === 'kernel')) control[side] = seen;
-        const allowed = control[side] ?? { errors: 0, dropped: 0 };
-        assert.equal(seen.errors, 0, `errors on ${host.namespace.name}`);
-        assert.ok(
-          seen.dropped <= allowed.dropped,
-          `${seen.dropped} drops, ${allowed.dropped} between two kernels: ` +
-            JSON.stringify(host.namespace.ipJson('-s', '-s', 'link', 'show', VTEP)),
-        );
+        const dump = () => JSON.stringify(host.namespace.ipJson('-s', '-s', 'link', 'show', VTEP));
+        assert.deepEqual(seen, atStart[side], `on the ${side === 0 ? 'master' : 'worker'}: ${dump()}`);
       });
     });
 
@@ -167,7 +173,12 @@ for (const pairing of pairings) {
         test(`${family} echo answers for sizes up to the MTU of 8950, ${direction}`, async () => {
           const last = 8950 + 14 - overhead;
           const options = { first: last - 11 * 700, last, step: 11 };
-          const sweep = await scenario.pods[from].call('icmpSweep', HOSTS[from][key], HOSTS[to][key], options);
+          const sweep = await scenario.pods[from].call(
+            'icmpSweep',
+            HOSTS[from][key],
+            HOSTS[to][key],
+            options,
+          );
           assertAllCameBack(sweep, 701);
         });
 

@@ -6,7 +6,19 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { CapturedFrame } from './support/capture.ts';
 import type { Bed } from './support/netns.ts';
-import { type Host, HOSTS, type Kind, layer2, layer3, PORT, type Scenario, startVtep, UNDERLAY, VNI, VTEP } from './support/scenario.ts';
+import {
+  HOSTS,
+  type Host,
+  type Kind,
+  layer2,
+  layer3,
+  PORT,
+  type Scenario,
+  startVtep,
+  UNDERLAY,
+  VNI,
+  VTEP,
+} from './support/scenario.ts';
 import { ethernet, hexdump, ipv4, mac, numberedMac, pattern, udp } from './support/traffic-frames.ts';
 import { kinds, suite } from './support/traffic-gate.ts';
 import { faults, network, type TunnelPacket, tunnelPacket } from './support/traffic-packets.ts';
@@ -112,7 +124,11 @@ for (const kind of kinds) {
         t.diagnostic(`${segments.length} packets, ${full} of them full`);
         // Segments are cut at the MTU: with 1398 or 1378 bytes of payload in each, 8 MiB are some 6000 of them.
         assert.ok(full > 5500, `only ${full} of ${segments.length} packets are full`);
-        assert.equal(new Set(segments.map(({ sourcePort }) => sourcePort)).size, 1, 'one flow, one source port');
+        assert.equal(
+          new Set(segments.map(({ sourcePort }) => sourcePort)).size,
+          1,
+          'one flow, one source port',
+        );
       });
 
     test('UDP of every size has right lengths and checksums, outside and inside', async () => {
@@ -169,7 +185,8 @@ function sourcePorts(bed: Bed, kind: Kind): void {
       .run('cat', '/proc/sys/net/ipv4/ip_local_port_range')
       .split('\t')
       .map(Number);
-    for (const port of used) assert.ok(port >= low && port < high, `port ${port} is outside ${low} to ${high}`);
+    for (const port of used)
+      assert.ok(port >= low && port < high, `port ${port} is outside ${low} to ${high}`);
     assert.ok(new Set(used).size >= 20, `64 flows used ${new Set(used).size} ports`);
     assert.deepEqual(used.slice(64), used.slice(0, 64), 'the second round used other ports than the first');
   });
@@ -180,7 +197,13 @@ function sourcePorts(bed: Bed, kind: Kind): void {
       const packet = ipv4({ ...ends, protocol: 17, ...fields }, udp(ends, pattern(bytes)));
       return ethernet({ to: WORKER.vtepMac, from: numberedMac(from), type: 0x0800 }, packet);
     };
-    const variants = [like({}, 10, 1), like({ ttl: 3 }, 10, 1), like({ tos: 0xb8 }, 10, 1), like({}, 999, 1), like({}, 10, 2)];
+    const variants = [
+      like({}, 10, 1),
+      like({ ttl: 3 }, 10, 1),
+      like({ tos: 0xb8 }, 10, 1),
+      like({}, 999, 1),
+      like({}, 10, 2),
+    ];
     assert.equal(new Set(await ports(hosts, variants)).size, 1);
   });
 }

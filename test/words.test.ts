@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { normalise } from '../src/cli/argv.ts';
 import { parseAdd, parseName, parseRun, parseSet } from '../src/cli/device-words.ts';
 import { parseChange, parseFlush, parseGet, parseShow } from '../src/cli/fdb-words.ts';
-import { VtepError, type VtepErrorCode } from '../src/vtep/errors.ts';
+import { VtepError, type VtepErrorCode } from '../src/errors.ts';
 
 const split = (line: string) => line.split(' ').filter((word) => word !== '');
 const add = (options: string) => {

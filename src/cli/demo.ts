@@ -36,6 +36,9 @@ export async function demo(options: DemoOptions): Promise<number> {
   process.on('disconnect', stop);
   try {
     const mode = chooseMode();
+    // Choosing blocks: a signal that came meanwhile is heard now.
+    await pause(1);
+    if (stopping.signal.aborted) return interrupted(options);
     if (mode.kind !== 'user-namespace') return await runLab(labOf(mode), options, stopping.signal);
     say('no root, so this enters a user namespace of its own (unshare --user --net --mount)');
     return await runInUserNamespace(stopping.signal);
@@ -46,6 +49,12 @@ export async function demo(options: DemoOptions): Promise<number> {
     for (const signal of SIGNALS) process.off(signal, stop);
     process.off('disconnect', stop);
   }
+}
+
+/** Before there was anything to see: no failure, unless a verdict was asked for. */
+function interrupted({ once }: DemoOptions): number {
+  if (once) say('interrupted');
+  return once ? 1 : 0;
 }
 
 function labOf(mode: Exclude<Mode, { kind: 'user-namespace' }>): Lab {
@@ -62,9 +71,7 @@ async function runLab(lab: Lab, options: DemoOptions, signal: AbortSignal): Prom
     return await show(lab, options, signal);
   } catch (error) {
     if (!signal.aborted) throw error;
-    // No failure, unless a verdict was asked for.
-    if (!options.once) return 0;
-    throw signal.reason;
+    return interrupted(options);
   } finally {
     await lab.stop();
     process.off('exit', abandon);

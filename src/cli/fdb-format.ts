@@ -1,5 +1,5 @@
 /** FDB entries in the form of `bridge [-j] [-s] fdb`, byte by byte: scripts read this. */
-import type { FdbEntry } from '../vtep/types.ts';
+import type { FdbEntry } from '../types.ts';
 
 export interface FdbForm {
   /** Entries of one device: bridge then leaves its name out. */

@@ -3,7 +3,7 @@
  * not of the bridge above it.
  */
 import * as values from '../daemon/values.ts';
-import type { FdbFlush, FdbRequest } from '../vtep/types.ts';
+import type { FdbFlush, FdbRequest } from '../types.ts';
 import { type Grammar, type Keyword, parseWords, usage } from './words.ts';
 
 const DEV: Keyword = { names: 'dev', exact: true, key: 'dev', read: [values.deviceName] };

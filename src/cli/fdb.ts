@@ -1,5 +1,5 @@
 /** `vxlane fdb ...`: the words of `bridge fdb`, carried out by the daemon. */
-import type { FdbEntry } from '../vtep/types.ts';
+import type { FdbEntry } from '../types.ts';
 import type { Command } from './command.ts';
 import { type FdbForm, fdbObjects, fdbText } from './fdb-format.ts';
 import { parseChange, parseFlush, parseGet, parseShow } from './fdb-words.ts';

@@ -3,7 +3,7 @@
  * interface rather than to the tunnel (queueing discipline, group, queue length) are left out, as ip leaves out
  * what it is not told: `ip link show` has them.
  */
-import type { DeviceConfig, DeviceInfo, DirectionStats } from '../vtep/types.ts';
+import type { DeviceConfig, DeviceInfo, DirectionStats } from '../types.ts';
 
 /** Bits of the VXLAN header that make a packet be dropped: all but the I flag and the VNI. */
 const RESERVED_BITS = '0xf7ffffff000000ff';

@@ -6,8 +6,8 @@
  */
 import { Command as Commander, CommanderError } from 'commander';
 import { createClient, NoDaemonError, SOCKET_DEFAULT } from '../daemon/client.ts';
+import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
-import { VtepError } from '../vtep/errors.ts';
 import { normalise } from './argv.ts';
 import type { Command, Outside } from './command.ts';
 import * as help from './help.ts';
@@ -47,13 +47,12 @@ function report(error: unknown, outside: Outside): number {
   return error instanceof VtepError && error.code === 'USAGE' ? USAGE : REFUSED;
 }
 
-/** One line, and nothing in it that a terminal would obey. */
+/** One line, and no control character in it that a terminal would obey. */
 function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not get out
   return text
     .trim()
     .replace(/\s*\n\s*/g, ' ')
-    .replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+    .replace(/\p{Cc}/gu, '?');
 }
 
 function describe(outside: Outside, exitWith: (code: number) => void): Commander {

@@ -4,7 +4,7 @@
  */
 import type { Config } from '../daemon/config.ts';
 import { type Logger, startDaemon } from '../daemon/daemon.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 import type { Outside } from './command.ts';
 
 const RUN_DIRECTORY = '/run/vxlane';

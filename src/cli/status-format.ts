@@ -1,34 +1,34 @@
 /** The status as a page of text: what runs, how fast, and what was dropped and why. */
-import type { VtepStatus } from '../vtep/types.ts';
+import type { VtepStatus } from '../types.ts';
 import type { Rate, Rates } from './status.ts';
 
-/** What a drop means, by the name of its counter without "drop"; a counter that is not here is shown by its name. */
+/** What a drop means, by its counter; one that is not here is shown by its name. */
 const REASONS: Readonly<Record<string, string>> = {
-  'short frame': 'frame shorter than an Ethernet header',
-  'bad offload': 'super-frame whose lengths contradict each other',
-  'no target': 'no FDB entry for the destination and no default remote',
-  'short inner ip': 'IP header cut short',
-  'no remote': 'entry marked as not tunnelled',
-  'socket full': 'send buffer of the UDP socket full',
-  'no buffers': 'the kernel had no buffers',
-  'too big': 'larger than the path MTU',
-  unreachable: 'no route to the remote, or "local" is not an address of this host',
-  refused: 'the remote refused (ICMP)',
-  'send error': 'sending failed',
-  'tap read': 'reading from the TAP failed',
-  'short datagram': 'datagram shorter than a VXLAN header',
-  'no vni flag': 'VNI flag not set',
-  'unknown vni': 'no device for this VNI',
-  'reserved bits': 'reserved bits set',
-  'short inner frame': 'frame shorter than an Ethernet header',
-  'local mac': "sent with this device's own MAC: a loop, or a duplicate MAC",
-  'invalid source mac': 'source MAC multicast or zero',
-  'entry exists': 'source MAC belongs to a permanent or static entry elsewhere',
-  'short inner ip received': 'IP header cut short',
-  ecn: 'congestion mark on a packet that can not carry one (RFC 6040)',
-  'device down': 'device down',
-  truncated: 'datagram larger than the receive buffer',
-  'tap write': 'writing to the TAP failed',
+  drop_short_frame: 'frame to send shorter than an Ethernet header',
+  drop_bad_offload: 'super-frame whose lengths contradict each other',
+  drop_no_target: 'no FDB entry for the destination and no default remote',
+  drop_short_inner_ip: 'IP header of a frame to send cut short',
+  drop_no_remote: 'entry marked as not tunnelled',
+  drop_socket_full: 'send buffer of the UDP socket full',
+  drop_no_buffers: 'the kernel had no buffers',
+  drop_too_big: 'larger than the path MTU',
+  drop_unreachable: 'no route to the remote, or "local" is not an address of this host',
+  drop_refused: 'the remote refused (ICMP)',
+  drop_send_error: 'sending failed',
+  drop_tap_read: 'reading from the TAP failed',
+  drop_short_datagram: 'datagram shorter than a VXLAN header',
+  drop_no_vni_flag: 'VNI flag not set',
+  drop_unknown_vni: 'no device for this VNI',
+  drop_reserved_bits: 'reserved bits set',
+  drop_short_inner_frame: 'received frame shorter than an Ethernet header',
+  drop_local_mac: "sent with this device's own MAC: a loop, or a duplicate MAC",
+  drop_invalid_source_mac: 'source MAC multicast or zero',
+  drop_entry_exists: 'source MAC belongs to a permanent or static entry elsewhere',
+  drop_short_inner_ip_received: 'IP header of a received frame cut short',
+  drop_ecn: 'congestion mark on a packet that cannot carry one (RFC 6040)',
+  drop_device_down: 'the device was down',
+  drop_truncated: 'datagram larger than the receive buffer',
+  drop_tap_write: 'writing to the TAP failed',
 };
 
 export function statusText(status: VtepStatus, rates: Rates): string {
@@ -106,7 +106,7 @@ function workers(status: VtepStatus, rates: Rates): string[] {
 function drops(status: VtepStatus, rates: Rates, dropped: boolean): string[] {
   const lines = Object.entries(status.counters).flatMap(([device, counters]) =>
     Object.entries(counters)
-      .filter(([counter]) => isDrop(counter) === dropped)
+      .filter(([counter]) => isDrop(counter) === dropped && !isTraffic(counter))
       .map(([counter, value]) => [
         device || '-',
         String(value),
@@ -118,13 +118,13 @@ function drops(status: VtepStatus, rates: Rates, dropped: boolean): string[] {
   return table([['DEVICE', 'COUNT', 'PER SECOND', dropped ? 'DROPPED BECAUSE' : 'COUNTER'], ...lines], true);
 }
 
-const plain = (counter: string) => counter.toLowerCase().replace(/[-_]+/g, ' ').trim();
-const isDrop = (counter: string) => /^drop/i.test(counter);
+const plain = (counter: string) => counter.replaceAll('_', ' ');
+const isDrop = (counter: string) => counter.startsWith('drop_');
+/** The table of devices has these as rates. */
+const isTraffic = (counter: string) => /^(encap|decap)_(packets|bytes)$/.test(counter);
 
-/** The counter's words in full, with the verdict they come from when that is another one. */
 export function reason(counter: string): string {
-  const name = plain(counter).replace(/^drop(ped)? ?/, '');
-  return REASONS[name] ?? name;
+  return REASONS[counter] ?? plain(counter.replace(/^drop_/, ''));
 }
 
 function duration(seconds: number): string {
@@ -145,13 +145,13 @@ function duration(seconds: number): string {
         .join('');
 }
 
-/** Three significant digits and an SI prefix. */
-export function scaled(value: number): string {
+/** Three significant digits and an SI prefix; a unit stands behind a blank. */
+export function scaled(value: number, unit = ''): string {
   const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
   const number = value / 1000 ** power;
   const digits =
     power === 0 ? String(Math.round(number)) : number.toFixed(number < 10 ? 2 : number < 100 ? 1 : 0);
-  return `${digits}${['', 'k', 'M', 'G', 'T'][power]}`;
+  return `${digits}${unit && ' '}${['', 'k', 'M', 'G', 'T'][power]}${unit}`;
 }
 
 /** First column and, if asked, the last one to the left; numbers to the right. */

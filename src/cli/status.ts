@@ -1,7 +1,7 @@
 /** `vxlane status`: two samples a second apart, and what happened in between. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '../daemon/client.ts';
-import type { DirectionStats, VtepStatus, WorkerStatus } from '../vtep/types.ts';
+import type { DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
 
 const SAMPLE_DISTANCE_MS = 1000;
 
@@ -53,10 +53,11 @@ export function ratesBetween(before: VtepStatus, after: VtepStatus, seconds: num
       sleeps_per_second: moved('sleeps'),
     };
   }
-  for (const [device, counters] of Object.entries(after.counters))
-    for (const [counter, value] of Object.entries(counters)) {
-      const moved = each(value, before.counters[device]?.[counter]);
-      if (moved > 0) (rates.counters[device] ??= {})[counter] = moved;
-    }
+  for (const [device, counters] of Object.entries(after.counters)) {
+    const moved = Object.entries(counters)
+      .map(([counter, value]) => [counter, each(value, before.counters[device]?.[counter])] as const)
+      .filter(([, perSecond]) => perSecond > 0);
+    if (moved.length > 0) rates.counters[device] = Object.fromEntries(moved);
+  }
   return rates;
 }

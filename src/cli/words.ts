@@ -5,7 +5,7 @@
  */
 import { notSupported } from '../daemon/unsupported.ts';
 import type { Reader } from '../daemon/values.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 
 export interface Keyword {
   /** All names, separated by "|". */

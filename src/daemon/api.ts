@@ -13,8 +13,8 @@
  * after the other, in the order in which they arrive.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { VtepError, type VtepErrorCode } from '../vtep/errors.ts';
-import type { DeviceInfo, Vtep } from '../vtep/types.ts';
+import { VtepError, type VtepErrorCode } from '../errors.ts';
+import type { DeviceInfo, Vtep } from '../types.ts';
 import { createEvents } from './events.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
 import { ADD_AGAIN } from './unsupported.ts';

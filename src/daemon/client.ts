@@ -4,8 +4,8 @@
  * the command line tells apart by its exit code.
  */
 import { request } from 'node:http';
-import { VtepError, type VtepErrorCode } from '../vtep/errors.ts';
-import type { DeviceInfo, FdbEntry, FdbFlush, FdbRequest, VtepStatus } from '../vtep/types.ts';
+import { VtepError, type VtepErrorCode } from '../errors.ts';
+import type { DeviceInfo, FdbEntry, FdbFlush, FdbRequest, VtepStatus } from '../types.ts';
 
 export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
 

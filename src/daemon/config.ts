@@ -16,8 +16,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
-import { VtepError } from '../vtep/errors.ts';
-import type { DeviceConfig, FdbRequest } from '../vtep/types.ts';
+import { VtepError } from '../errors.ts';
+import type { DeviceConfig, FdbRequest } from '../types.ts';
 import {
   complaint,
   completeDevice,

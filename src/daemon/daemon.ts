@@ -4,8 +4,8 @@
  * during the set-up wait for its end. A set-up that fails halfway leaves nothing behind.
  */
 import { createServer } from 'node:http';
-import { VtepError } from '../vtep/errors.ts';
-import type { Vtep } from '../vtep/types.ts';
+import { VtepError } from '../errors.ts';
+import type { Vtep } from '../types.ts';
 import type { VtepOptions } from '../vtep/vtep.ts';
 import { createApi } from './api.ts';
 import type { Config, DeviceSetup } from './config.ts';

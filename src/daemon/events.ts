@@ -3,7 +3,7 @@
  * listener that does not keep up misses samples; nothing is queued for it.
  */
 import type { ServerResponse } from 'node:http';
-import type { VtepStatus } from '../vtep/types.ts';
+import type { VtepStatus } from '../types.ts';
 
 const SAMPLE_PERIOD_MS = 1000;
 

@@ -7,8 +7,8 @@
  * driver that this VTEP does not do are refused by name.
  */
 import * as v from 'valibot';
-import { VtepError } from '../vtep/errors.ts';
-import type { DeviceChange, DeviceConfig, FdbFlush, FdbRequest } from '../vtep/types.ts';
+import { VtepError } from '../errors.ts';
+import type { DeviceChange, DeviceConfig, FdbFlush, FdbRequest } from '../types.ts';
 import { ADD_AGAIN, cannotChange, isUnsupported, notSupported, restatesDefault } from './unsupported.ts';
 import * as values from './values.ts';
 

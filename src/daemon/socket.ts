@@ -6,7 +6,7 @@ import { existsSync, lstatSync, mkdirSync, rmSync, type Stats } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 import { createClient } from './client.ts';
 
 /** sun_path is 108 bytes and ends in a zero. */

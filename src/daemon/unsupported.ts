@@ -3,7 +3,7 @@
  * to do instead. Words that only restate the default (noproxy) are let through, so that a script which
  * spells everything out still runs.
  */
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 
 const MISS = 'run the far MACs from a controller through "vxlane fdb add"';
 const ALL_VNIS = 'add one device for each VNI';

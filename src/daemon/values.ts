@@ -7,7 +7,7 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 
 export type Value = string | number;
 export type Reader<T> = (value: Value) => T;
@@ -121,8 +121,7 @@ export const df: Reader<'unset' | 'set' | 'inherit'> = (value) =>
 export const deviceName: Reader<string> = (value) => {
   const name = String(value);
   const fits = Buffer.byteLength(name) >= 1 && Buffer.byteLength(name) <= 15;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name must not carry terminal sequences
-  return fits && name !== '.' && name !== '..' && !/[\s/:%\u0000-\u001f\u007f]/.test(name)
+  return fits && name !== '.' && name !== '..' && !/[\s/:%\p{Cc}]/u.test(name)
     ? name
     : refuse('not a valid ifname: 1 to 15 characters without blanks, "/", ":" and "%"');
 };

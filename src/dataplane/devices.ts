@@ -35,7 +35,7 @@ import {
   DF_SET,
   DF_UNSET,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 import { parseMac } from './fdb-text.ts';
 import type { Views } from './memory.ts';
 

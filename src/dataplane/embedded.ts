@@ -50,7 +50,7 @@ import {
   WRITE_IOVECS_OFFSET,
   WRITES_OFFSET,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 import { type CounterName, readCounters } from './counters.ts';
 import { Dataplane } from './dataplane.ts';
 import type { Fdb } from './fdb.ts';

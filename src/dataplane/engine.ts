@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { instantiateSync } from '@assemblyscript/loader';
 import { HEADER_BASE, HEADER_VERSION_OFFSET, LAYOUT_VERSION } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 import type { EngineExports } from './exports.ts';
 
 export type EngineBuild = 'release' | 'scalar' | 'debug';

@@ -20,7 +20,7 @@ import {
   NTF_ADDED_BY_USER,
   NTF_EXT_LEARNED,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 import {
   deviceRecord,
   entryRecord,

@@ -14,8 +14,8 @@ import {
   REMOTE_VNI_DEFAULT,
   VXLAN_VNI_MAX,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
-import type { FdbFlush, FdbRequest } from '../vtep/types.ts';
+import { VtepError } from '../errors.ts';
+import type { FdbFlush, FdbRequest } from '../types.ts';
 import type { Remote } from './fdb-record.ts';
 import { type Address, type Mac, parseAddress, parseMac, STATE_BITS, sameAddress } from './fdb-text.ts';
 

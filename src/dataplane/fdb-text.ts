@@ -15,7 +15,7 @@ import {
   NUD_REACHABLE,
   NUD_STALE,
 } from '../../assembly/layout.ts';
-import type { FdbStateWord } from '../vtep/types.ts';
+import type { FdbStateWord } from '../types.ts';
 
 /** A MAC as two numbers: `low` has the first four bytes, `high` the other two, the first byte lowest. */
 export interface Mac {

@@ -21,8 +21,8 @@ import {
   NUD_REACHABLE,
   REMOTE_VNI_DEFAULT,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
-import type { FdbEntry, FdbFlush, FdbRequest } from '../vtep/types.ts';
+import { VtepError } from '../errors.ts';
+import type { FdbEntry, FdbFlush, FdbRequest } from '../types.ts';
 import { FdbEntries, type FdbExports, type Snapshot } from './fdb-entries.ts';
 import { deviceRecord, type Remote, sameRemote } from './fdb-record.ts';
 import {

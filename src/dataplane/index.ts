@@ -1,6 +1,6 @@
 /** `vxlane/dataplane`: the embeddable module. */
-export { VtepError, type VtepErrorCode } from '../vtep/errors.ts';
-export type { FdbEntry, FdbFlush, FdbRequest } from '../vtep/types.ts';
+export { VtepError, type VtepErrorCode } from '../errors.ts';
+export type { FdbEntry, FdbFlush, FdbRequest } from '../types.ts';
 export type { CounterName } from './counters.ts';
 export {
   createDataplane,

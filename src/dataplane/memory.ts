@@ -12,7 +12,7 @@ import {
   WORKER_MAX,
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 
 export interface Views {
   readonly memory: WebAssembly.Memory;

@@ -12,7 +12,7 @@ import {
   VNIS_BASE,
   VXLAN_VNI_MAX,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 
 const EMPTY = 0n;
 

@@ -1,6 +1,6 @@
 /** Error numbers of Linux (the same on x86-64 and arm64), and errors made of them. */
 import { getSystemErrorName } from 'node:util';
-import { VtepError, type VtepErrorCode } from '../vtep/errors.ts';
+import { VtepError, type VtepErrorCode } from '../errors.ts';
 import { syscalls } from './syscalls.ts';
 
 export const EPERM = 1;

@@ -7,7 +7,7 @@
  */
 import { createRequire } from 'node:module';
 import type koffi from 'koffi';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 
 export interface Syscalls {
   /** The error number of the last call of this thread that failed. */

@@ -2,7 +2,7 @@
  * TAP devices: /dev/net/tun with virtio headers, several queues, and as many offloads as the kernel has.
  */
 
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 import { EBUSY, EINVAL, errorName, systemError } from './errno.ts';
 import { indexOf } from './interface.ts';
 import { syscalls } from './syscalls.ts';

@@ -3,7 +3,7 @@
  * commands.
  */
 import { execFile } from 'node:child_process';
-import { VtepError } from '../vtep/errors.ts';
+import { VtepError } from '../errors.ts';
 
 export interface LinkJson {
   ifindex: number;

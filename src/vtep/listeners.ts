@@ -4,9 +4,9 @@
  */
 import { AF_INET, LISTENER_COUNT, LISTENERS_BASE } from '../../assembly/layout.ts';
 import type { Views } from '../dataplane/memory.ts';
+import { VtepError } from '../errors.ts';
 import { syscalls } from '../io/syscalls.ts';
 import { type Family, openListener } from '../io/udp.ts';
-import { VtepError } from './errors.ts';
 import { holderOf } from './port-holder.ts';
 
 const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;

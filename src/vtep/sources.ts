@@ -24,9 +24,9 @@ import {
   SOURCES_BASE,
 } from '../../assembly/layout.ts';
 import type { Views } from '../dataplane/memory.ts';
+import { VtepError } from '../errors.ts';
 import { syscalls } from '../io/syscalls.ts';
 import { type Family, openSource } from '../io/udp.ts';
-import { VtepError } from './errors.ts';
 
 const NOT_OPEN = -1;
 const OPENING = -2;

@@ -5,11 +5,11 @@ import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine.ts';
 import type { Views } from '../dataplane/memory.ts';
 import { stateOf } from '../io/interface.ts';
+import type { DeviceInfo, DirectionStats, VtepStatus } from '../types.ts';
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
 import type { Listeners } from './listeners.ts';
 import type { Offloads } from './offloads.ts';
-import type { DeviceInfo, DirectionStats, VtepStatus } from './types.ts';
 import type { Workers } from './workers.ts';
 
 /** Frames that had been counted as sent when the socket refused them. */

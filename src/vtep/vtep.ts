@@ -11,10 +11,21 @@ import {
 } from '../../assembly/layout.ts';
 import { clearCounters } from '../dataplane/counters.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
+import { VtepError } from '../errors.ts';
 import { indexOf, nameOf, stateOf } from '../io/interface.ts';
 import { syscalls } from '../io/syscalls.ts';
 import { closeTap, openTap } from '../io/tap.ts';
 import { ipBatch } from '../netlink/ip.ts';
+import type {
+  DeviceChange,
+  DeviceConfig,
+  DeviceInfo,
+  FdbEntry,
+  FdbFlush,
+  FdbRequest,
+  Vtep,
+  VtepStatus,
+} from '../types.ts';
 import {
   changed,
   type Device,
@@ -25,21 +36,10 @@ import {
   recordOf,
   underlayIndex,
 } from './device.ts';
-import { VtepError } from './errors.ts';
 import { Listeners } from './listeners.ts';
 import { type Offloads, probeOffloads } from './offloads.ts';
 import { releaseSource, retainSource } from './sources.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
-import type {
-  DeviceChange,
-  DeviceConfig,
-  DeviceInfo,
-  FdbEntry,
-  FdbFlush,
-  FdbRequest,
-  Vtep,
-  VtepStatus,
-} from './types.ts';
 import { Workers } from './workers.ts';
 
 export interface VtepOptions {

@@ -12,8 +12,8 @@ import {
   WORKER_SYSCALLS_OFFSET,
 } from '../../assembly/layout.ts';
 import { type Views, workerBase } from '../dataplane/memory.ts';
+import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
-import { VtepError } from './errors.ts';
 import type { WorkerStart } from './worker-context.ts';
 
 interface Thread {

@@ -2,7 +2,7 @@
  * A Vtep without sockets, threads or packets: the interface's rules in memory, so that the daemon and the
  * command line can be tested anywhere. The FDB follows the kernel's driver as far as commands can see it.
  */
-import { VtepError } from '../../src/vtep/errors.ts';
+import { VtepError } from '../../src/errors.ts';
 import type {
   DeviceChange,
   DeviceConfig,
@@ -12,7 +12,7 @@ import type {
   FdbRequest,
   Vtep,
   VtepStatus,
-} from '../../src/vtep/types.ts';
+} from '../../src/types.ts';
 
 const ZERO_MAC = '00:00:00:00:00:00';
 

@@ -3,7 +3,7 @@
  * kernel's table after the other. What assembly/fdb.ts and src/dataplane/fdb.ts do is compared
  * with it, operation by operation.
  */
-import type { FdbEntry, FdbFlush, FdbRequest } from '../../src/vtep/types.ts';
+import type { FdbEntry, FdbFlush, FdbRequest } from '../../src/types.ts';
 
 export interface ReferenceDevice {
   name: string;

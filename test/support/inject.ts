@@ -68,7 +68,11 @@ async function paced<T>(items: readonly T[], pace: Pace, send: (item: T) => void
   }
 }
 
-export async function injectFrames(ifname: string, frames: readonly Uint8Array[], pace: Pace = {}): Promise<void> {
+export async function injectFrames(
+  ifname: string,
+  frames: readonly Uint8Array[],
+  pace: Pace = {},
+): Promise<void> {
   const fd = socket(AF_PACKET, SOCK_RAW, 0);
   try {
     const address = packetAddress(interfaceIndex(ifname), 0);

@@ -55,15 +55,14 @@ export class Namespace {
 
   // biome-ignore lint/suspicious/noExplicitAny: the shape is iproute2's
   ipJson(...args: string[]): any {
-    return JSON.parse(must(`ip -j ${args.join(' ')}`, finish('ip', ['-n', this.name, '-j', ...args])) || '[]');
+    return JSON.parse(
+      must(`ip -j ${args.join(' ')}`, finish('ip', ['-n', this.name, '-j', ...args])) || '[]',
+    );
   }
 
   /** Runs a command to its end and returns what it printed. */
   run(command: string, ...args: string[]): string {
-    return must(
-      `${command} ${args.join(' ')}`,
-      finish('ip', ['netns', 'exec', this.name, command, ...args]),
-    );
+    return must(`${command} ${args.join(' ')}`, finish('ip', ['netns', 'exec', this.name, command, ...args]));
   }
 
   /** Sets keys such as `net.ipv4.ip_forward`; a `/` stands for a dot inside a part, as in `net/ipv6/conf/flannel.1/...`. */
@@ -219,8 +218,7 @@ export function missingForNamespaces(): string | null {
   const version = finish('ip', ['-V']);
   if (version.status !== 0) return 'needs the `ip` command of iproute2';
   const refusal = canMakeNamespaces();
-  if (refusal !== null)
-    return process.env[INSIDE] ? `needs network namespaces: ${refusal}` : reenter();
+  if (refusal !== null) return process.env[INSIDE] ? `needs network namespaces: ${refusal}` : reenter();
   sweep();
   return null;
 }

@@ -220,7 +220,7 @@ export function verifyFrame(frame: Uint8Array): Verification {
   return verification;
 }
 
-function macText(frame: Uint8Array, at: number): string {
+export function macText(frame: Uint8Array, at: number): string {
   return Array.from(frame.subarray(at, at + 6), (byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 

@@ -12,7 +12,7 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Bed, type Namespace, REPOSITORY } from './netns.ts';
+import { type Bed, end, type Namespace, REPOSITORY } from './netns.ts';
 import { Agent } from './traffic.ts';
 
 export type Kind = 'kernel' | 'vxlane';
@@ -23,6 +23,7 @@ export const PORT = 8472;
 export const VNI = 1;
 const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
 const READY_MS = 10_000;
+const STOP_MS = 5000;
 
 /** The two hosts' fixed facts; underlay MACs are fixed too, so that whole packets can be compared between runs. */
 export const HOSTS = [
@@ -138,8 +139,7 @@ async function vxlaneVtep(bed: Bed, namespace: Namespace, words: string[]): Prom
     },
     async stopVtep() {
       if (child.exitCode === null && child.signalCode === null) {
-        child.kill('SIGTERM');
-        await Promise.race([once(child, 'exit'), new Promise((done) => setTimeout(done, 5000))]);
+        await end(child, STOP_MS);
       }
       return child.exitCode === 0 ? null : state();
     },
@@ -158,9 +158,11 @@ function joinHosts(bed: Bed, mtu: number): [Namespace, Namespace] {
   hosts.forEach((namespace, side) => {
     const here = HOSTS[side]!;
     const there = HOSTS[1 - side]!;
-    // No link-local addresses: what an interface says of its own accord would blur the counters and captures.
+    // No link-local addresses, and group reports at once: what an interface says of its own accord would blur the
+    // counters and captures.
     namespace.sysctl({
       'net.ipv6.conf.default.addr_gen_mode': 1,
+      'net.ipv6.conf.default.mldv2_unsolicited_report_interval': 10,
       [`net/ipv6/conf/${UNDERLAY}/addr_gen_mode`]: 1,
     });
     namespace.ip(
@@ -195,6 +197,9 @@ export async function startVtep(
   const words = vtepWords(side, options);
   const vtep = kind === 'kernel' ? kernelVtep(namespace, words) : await vxlaneVtep(bed, namespace, words);
   namespace.ip(`link set ${VTEP} up`);
+  const [link] = namespace.ipJson('-d', 'link', 'show', VTEP);
+  const driver = { kernel: 'vxlan', vxlane: 'tun' }[kind];
+  if (link.linkinfo.info_kind !== driver) throw new Error(`${VTEP} is a ${link.linkinfo.info_kind} device`);
   return { kind, namespace, agent, ...vtep };
 }
 

@@ -5,7 +5,7 @@
  */
 import { Capture, type CaptureOptions } from './capture.ts';
 import { features, setOffloads } from './ethtool.ts';
-import { type DatagramOptions, injectFrames, type Pace, sendDatagrams, type Datagram } from './inject.ts';
+import { type Datagram, type DatagramOptions, injectFrames, type Pace, sendDatagrams } from './inject.ts';
 import { tcpEchoClient, tcpEchoServer, udpEchoServer, udpSweep } from './traffic-echo.ts';
 import { icmpSweep } from './traffic-icmp.ts';
 import { receiveTransfer, sendTransfer, transferResult } from './traffic-transfer.ts';

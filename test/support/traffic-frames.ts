@@ -121,7 +121,13 @@ export function pseudoHeader(from: Uint8Array, to: Uint8Array, protocol: number,
 }
 
 /** Fills in the checksum at `at` of a segment that travels from `from` to `to`. */
-export function sealed(segment: Uint8Array, at: number, from: string, to: string, protocol: number): Uint8Array {
+export function sealed(
+  segment: Uint8Array,
+  at: number,
+  from: string,
+  to: string,
+  protocol: number,
+): Uint8Array {
   const value = checksum(pseudoHeader(ip(from), ip(to), protocol, segment.length), segment);
   // A UDP checksum that comes out zero is sent as all ones: zero means "none".
   segment.set(u16(value === 0 && protocol === 17 ? 0xffff : value), at);
@@ -135,14 +141,22 @@ export interface PortFields {
   port: number;
 }
 
-export function udp(fields: PortFields & { noChecksum?: boolean; length?: number }, payload: Uint8Array): Uint8Array {
+export function udp(
+  fields: PortFields & { noChecksum?: boolean; length?: number },
+  payload: Uint8Array,
+): Uint8Array {
   const length = u16(fields.length ?? 8 + payload.length);
   const segment = join(u16(fields.sourcePort), u16(fields.port), length, [0, 0], payload);
   return fields.noChecksum ? segment : sealed(segment, 6, fields.from, fields.to, 17);
 }
 
 export function tcp(
-  fields: PortFields & { sequence?: number; acknowledge?: number; flags?: number; options?: readonly number[] },
+  fields: PortFields & {
+    sequence?: number;
+    acknowledge?: number;
+    flags?: number;
+    options?: readonly number[];
+  },
   payload: Uint8Array,
 ): Uint8Array {
   const options = fields.options ?? [];
@@ -161,7 +175,13 @@ export function tcp(
 }
 
 /** An ICMP echo request, or the ICMPv6 one when both addresses are IPv6. */
-export function echo(from: string, to: string, id: number, sequence: number, payload: Uint8Array): Uint8Array {
+export function echo(
+  from: string,
+  to: string,
+  id: number,
+  sequence: number,
+  payload: Uint8Array,
+): Uint8Array {
   const v6 = from.includes(':');
   const message = join([v6 ? 128 : 8, 0, 0, 0], u16(id), u16(sequence), payload);
   if (v6) return sealed(message, 2, from, to, 58);

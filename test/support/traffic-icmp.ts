@@ -15,7 +15,7 @@ import {
   sendTo,
   socket,
 } from './traffic-libc.ts';
-import { type SweepResult, runSweep, type SweepOptions } from './traffic-sweep.ts';
+import { runSweep, type SweepOptions, type SweepResult } from './traffic-sweep.ts';
 
 const IPPROTO_ICMP = 1;
 const IPPROTO_ICMPV6 = 58;

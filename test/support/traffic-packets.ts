@@ -24,9 +24,7 @@ export interface TunnelPacket {
 
 const u16 = (b: Uint8Array, at: number) => ((b[at] ?? 0) << 8) | (b[at + 1] ?? 0);
 const address = (b: Uint8Array) =>
-  b.length === 4
-    ? b.join('.')
-    : Array.from({ length: 8 }, (_, i) => u16(b, i * 2).toString(16)).join(':');
+  b.length === 4 ? b.join('.') : Array.from({ length: 8 }, (_, i) => u16(b, i * 2).toString(16)).join(':');
 
 /** Where the network header starts and which type it has, tags skipped. */
 export function network(frame: Uint8Array): { at: number; type: number; tags: number } {

@@ -53,7 +53,8 @@ export async function runSweep(options: SweepOptions, transport: SweepTransport)
     anyNews = true;
     if (!waiting.delete(sequence)) result.duplicate.push(size);
     const expected = pattern(size, sequence);
-    if (payload.length !== size || !expected.every((byte, i) => byte === payload[i])) result.corrupt.push(size);
+    if (payload.length !== size || !expected.every((byte, i) => byte === payload[i]))
+      result.corrupt.push(size);
   };
 
   while (result.sent < sizes.length || waiting.size > 0) {

@@ -81,7 +81,7 @@ export class InProcessLab implements Lab {
       ...structuredClone(this.#traffic),
       tx: flow(counters.encap_packets, counters.encap_bytes),
       rx: flow(counters.decap_packets, counters.decap_bytes),
-      fdb: fdbText(near.plane.fdb.show(VTEP), { oneDevice: true, ages: false }).trimEnd().split('\n'),
+      fdb: fdbText(near.plane.fdb.show(VTEP), { oneDevice: true, ages: false }).split('\n').filter(Boolean),
       drops: [...dropsOf('near', near), ...dropsOf('far', far)],
       engine: `portable (dgram), ${preferredBuild() === 'scalar' ? 'scalar' : 'simd'} WebAssembly`,
       offloads: {},

@@ -42,10 +42,14 @@ async function keepTransferring(address: string, own: string, count: Transfers):
       if (intact) ++count.done;
     } catch (error) {
       ++count.failed;
-      count.lastFailure = (error as Error).message;
+      count.lastFailure = wordsFor(error as Error);
     }
     await pause(Math.max(0, due - performance.now()));
   }
+}
+
+function wordsFor({ name, message }: Error): string {
+  return name === 'AbortError' ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s` : message;
 }
 
 interface Target {

@@ -1,4 +1,4 @@
-/** What two samples say together: rates, and the spread of round trips. */
+/** What two samples say together: rates, the spread of round trips, and how such numbers are written. */
 import type { Flow, Sample } from './lab.ts';
 
 export interface Rates {
@@ -26,4 +26,12 @@ export function ratesBetween(before: Sample, after: Sample): Rates {
 export function percentile(values: readonly number[], percent: number): number | undefined {
   const sorted = [...values].sort((one, other) => one - other);
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)];
+}
+
+/** Three significant digits and an SI prefix: "86.2 Mbit/s". */
+export function withUnit(value: number, unit: string): string {
+  const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));
+  const number = value / 1000 ** power;
+  const digits = power === 0 || number >= 100 ? 0 : number < 10 ? 2 : 1;
+  return `${number.toFixed(digits)} ${['', 'k', 'M', 'G', 'T'][power]}${unit}`;
 }

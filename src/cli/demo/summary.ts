@@ -26,7 +26,8 @@ export function shortcomings(tour: Tour, { transfers, echoes, tx, rx }: Sample):
 export function summaryText(tour: Tour, sample: Sample, seconds: number): string[] {
   const { tx, rx, echoes, drops } = sample;
   return [
-    `${seconds.toFixed(1)} s: ${tour.transfers} ${transferred(sample)}; ${echoes.received} of ${echoes.sent} echoes back, ${roundTrips(echoes.rtts)}`,
+    `${seconds.toFixed(1)} s: ${tour.transfers} ${transferred(sample)}`,
+    `${echoes.received} of ${echoes.sent} echoes back, RTT ${roundTrips(echoes.rtts)}`,
     `vxlane counted ${tx.packets} packets out and ${rx.packets} in; ${drops.length === 0 ? 'no drops' : `drops: ${drops.map(dropLine).join(', ')}`}`,
   ];
 }

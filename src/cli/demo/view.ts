@@ -1,7 +1,6 @@
 /** The demonstration as lines of text: the table, its one-line form for logs, header and footer. */
-import { scaled } from '../status-format.ts';
 import type { Sample, Tour } from './lab.ts';
-import { percentile, type Rates } from './rates.ts';
+import { percentile, type Rates, withUnit } from './rates.ts';
 
 const LABEL_WIDTH = 11;
 const FDB_LINES_MAX = 5;
@@ -34,7 +33,7 @@ export function table(tour: Tour, sample: Sample, rates: Rates, paint: Paint): s
     [tour.transfers, `${rates.transfers.toFixed(0)}/s, ${transferred(sample)}`],
     ['', verdict(transfers.corrupt, transfers.failed, paint, transfers.lastFailure)],
     ['RTT', `${roundTrips(echoes.rtts)}, ${echoes.received} of ${echoes.sent} echoes back`],
-    ...labelled('FDB', cut(sample.fdb, FDB_LINES_MAX)),
+    ...labelled('FDB', sample.fdb.length > 0 ? cut(sample.fdb, FDB_LINES_MAX) : ['no entries']),
     ...labelled('DROPS', drops(sample, paint)),
     ['ENGINE', sample.engine],
     ...labelled('OFFLOADS', offloads(sample.offloads)),
@@ -62,7 +61,7 @@ export function roundTrips(rtts: readonly number[]): string {
 }
 
 export function transferred({ transfers }: Sample): string {
-  return `${transfers.done} bodies, ${scaled(transfers.bytesOut, 'B')} out, ${scaled(transfers.bytesIn, 'B')} in`;
+  return `${transfers.done} bodies, ${withUnit(transfers.bytesOut, 'B')} out, ${withUnit(transfers.bytesIn, 'B')} in`;
 }
 
 export function dropLine({ side, reason, count }: Sample['drops'][number]): string {
@@ -71,9 +70,9 @@ export function dropLine({ side, reason, count }: Sample['drops'][number]): stri
 
 /** The size tells super-frames, which count as one packet, from single ones. */
 function direction(name: string, rate: { packets: number; bits: number }, withSize = false): string {
-  const [packets, bits] = [scaled(rate.packets, 'pkt/s'), scaled(rate.bits, 'bit/s')];
+  const [packets, bits] = [withUnit(rate.packets, 'pkt/s'), withUnit(rate.bits, 'bit/s')];
   const size =
-    withSize && rate.packets > 0 ? ` ${scaled(rate.bits / 8 / rate.packets, 'B/pkt').padStart(12)}` : '';
+    withSize && rate.packets > 0 ? ` ${withUnit(rate.bits / 8 / rate.packets, 'B/pkt').padStart(12)}` : '';
   return `${name.padEnd(3)} ${packets.padStart(11)} ${bits.padStart(11)}${size}`;
 }
 

@@ -1,7 +1,7 @@
 /** The two kinds of VTEP that stand at an end of the tunnel: vxlane as a process, or the kernel's own device. */
 import { join } from 'node:path';
 import { type Client, createClient } from '../../daemon/client.ts';
-import type { VtepStatus } from '../../vtep/types.ts';
+import type { VtepStatus } from '../../types.ts';
 import { fdbText } from '../fdb-format.ts';
 import { reason } from '../status-format.ts';
 import { Child, PROGRAM } from './child.ts';
@@ -79,7 +79,7 @@ export class VxlaneVtep implements DemoVtep {
     return {
       tx: { packets: stats?.tx.packets ?? 0, bytes: stats?.tx.bytes ?? 0 },
       rx: { packets: stats?.rx.packets ?? 0, bytes: stats?.rx.bytes ?? 0 },
-      fdb: fdbText(fdb, { oneDevice: true, ages: false }).trimEnd().split('\n'),
+      fdb: fdbText(fdb, { oneDevice: true, ages: false }).split('\n').filter(Boolean),
       drops: this.#dropsOf(status),
       engine: `${io}, ${wasm} WebAssembly, ${Math.round(memoryBytes / 2 ** 20)} MiB of shared memory`,
       offloads: status.offloads,

@@ -1,0 +1,249 @@
+/**
+ * What sendmmsg reads: addresses, control messages, and which datagrams share a UDP_SEGMENT message. The
+ * layout of each structure is checked by support/sent-messages.ts with every message of every test; here
+ * are the values, and the bytes of one message of each family as Linux's headers define them.
+ */
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import {
+  AF_INET6,
+  ENVELOPES_OFFSET,
+  HEADER_ADDRESS_OFFSET,
+  HEADER_BASE,
+  MESSAGES_OFFSET,
+  OFFLOAD_UDP_SEGMENT,
+  SOURCE_GROUP_BYTES,
+  SOURCE_SEGMENT_OFFSET,
+  SOURCES_BASE,
+} from '../assembly/layout.ts';
+import type { DeviceRecord } from '../src/dataplane/devices.ts';
+import { BUILDS } from './support/engine.ts';
+import { arp, ethernet, ipv4, ipv6, rawPacket, vlan } from './support/frames.ts';
+import {
+  DEFAULT,
+  ENCAP_WORKER,
+  HotPath,
+  PORT,
+  SOURCE,
+  SOURCE_DF,
+  type TapFrame,
+} from './support/hot-path.ts';
+import { raw, tcp } from './support/messages.ts';
+import { ECN_ENCAPSULATION } from './support/reference.ts';
+import type { SentMessage } from './support/sent-messages.ts';
+import { superHeader } from './support/virtio.ts';
+
+const REMOTE = '10.169.72.98';
+const v4 = (fields: object) => ethernet({}, ipv4(fields, raw(253)));
+const v6 = (fields: object) => ethernet({}, ipv6(fields, raw(253)));
+const tagged = (fields: object) => ethernet({}, vlan({ id: 9 }, ipv4(fields, raw(253))));
+const other = ethernet({}, arp({ senderIp: '10.0.0.1', targetIp: '10.0.0.2' }));
+/** Frames of one flow: whatever its length, such a frame hashes by its ethertype. */
+const sized = (...lengths: number[]) =>
+  lengths.map((length) => ethernet({}, rawPacket(0x88b5, new Uint8Array(length - 14))));
+
+for (const build of BUILDS) {
+  describe(`message (${build})`, async () => {
+    const path = await HotPath.open(build);
+    const { view, bytes } = path.engine;
+
+    function send(fields: Partial<DeviceRecord>, frames: readonly Uint8Array[]): SentMessage[] {
+      const device = path.device(fields);
+      const address = fields.family === AF_INET6 ? 'fd00::98' : REMOTE;
+      path.entry(device, DEFAULT, [{ address }]);
+      return path.encap(frames.map((frame) => ({ frame, device }))).messages;
+    }
+
+    const marks = (fields: Partial<DeviceRecord>, frame: Uint8Array) => {
+      const [{ tos, ttl }] = send(fields, [frame]) as [SentMessage];
+      return [tos, ttl];
+    };
+
+    it('TTL and TOS: the device’s own, or the inner packet’s', () => {
+      const inherit = { ttl: 'inherit', tos: 'inherit' } as const;
+      const ip = { tos: 0x40, ttl: 9 };
+      assert.deepEqual(marks({}, v4(ip)), [0, 0], 'the socket’s own');
+      assert.deepEqual(marks({ ttl: 255, tos: 0xb8 }, v4(ip)), [0xb8, 255]);
+      assert.deepEqual(
+        marks({ ttl: 1, tos: 0x13 }, v6({})),
+        [0x10, 1],
+        'ECN bits of a fixed TOS don’t count',
+      );
+      assert.deepEqual(marks({ ttl: 7, tos: 4 }, other), [4, 7]);
+      assert.deepEqual(marks(inherit, v4(ip)), [0x40, 9]);
+      assert.deepEqual(marks(inherit, v6({ trafficClass: 0xfc, hopLimit: 2 })), [0xfc, 2]);
+      assert.deepEqual(marks(inherit, tagged(ip)), [0x40, 9]);
+      assert.deepEqual(marks(inherit, other), [0, 0]);
+      assert.deepEqual(marks({ ...inherit, family: AF_INET6 }, v4(ip)), [0x40, 9]);
+    });
+
+    it('ECN: RFC 6040 section 4.1, CE becoming ECT(0)', () => {
+      for (const [inner, outer] of ECN_ENCAPSULATION) {
+        for (const tos of [0, 0x28, 'inherit'] as const) {
+          const expected = (tos === 'inherit' ? 0x44 : tos) | outer;
+          assert.equal(marks({ tos }, v4({ tos: 0x44 | inner }))[0], expected);
+          assert.equal(marks({ tos }, v6({ trafficClass: 0x44 | inner }))[0], expected);
+          assert.equal(marks({ tos }, tagged({ tos: 0x44 | inner }))[0], expected);
+        }
+      }
+    });
+
+    it('DF chooses the source group', () => {
+      const group = (df: DeviceRecord['df'], frame: Uint8Array) => send({ df }, [frame])[0]!.source >> 6;
+      const [set, clear] = [{ dontFragment: true }, { dontFragment: false }];
+      for (const frame of [v4(set), v4(clear), v6({}), tagged(set), other]) {
+        assert.equal(group('unset', frame), SOURCE);
+        assert.equal(group('set', frame), SOURCE_DF);
+      }
+      assert.equal(group('inherit', v4(set)), SOURCE_DF);
+      assert.equal(group('inherit', v4(clear)), SOURCE);
+      assert.equal(group('inherit', v6({})), SOURCE_DF);
+      assert.equal(group('inherit', tagged(set)), SOURCE, 'what a tag hides doesn’t count');
+      assert.equal(group('inherit', other), SOURCE);
+    });
+
+    it('IPv4: sockaddr_in and control messages byte for byte, at absolute addresses', () => {
+      const base = 0x7f0012340000n;
+      view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, base, true);
+      path.source(SOURCE, { local: '10.169.72.93' });
+      const device = path.device({ ttl: 64, tos: 0x20, port: 0x1234 });
+      path.entry(device, DEFAULT, [{ address: REMOTE, ifindex: 0x01020304 }]);
+      path.fill([...sized(60, 60)].map((frame) => ({ frame, device })));
+      assert.equal(path.engine.exports.encap(ENCAP_WORKER), 1);
+      const message = ENCAP_WORKER + MESSAGES_OFFSET;
+      const envelope = ENCAP_WORKER + ENVELOPES_OFFSET;
+      const hex = (at: number, length: number) => Buffer.from(bytes.slice(at, at + length)).toString('hex');
+      assert.equal(view.getBigUint64(message, true), base + BigInt(envelope));
+      assert.equal(view.getBigUint64(message + 32, true), base + BigInt(envelope + 32));
+      assert.equal(view.getBigUint64(message + 40, true), 104n);
+      assert.equal(hex(envelope, 16), '020012340aa948620000000000000000');
+      // cmsg_len 20, SOL_IP, IP_TOS; 20, SOL_IP, IP_TTL; 28, SOL_IP, IP_PKTINFO; 18, SOL_UDP, UDP_SEGMENT
+      assert.equal(hex(envelope + 32, 24), '14000000000000000000000001000000' + '2000000000000000');
+      assert.equal(hex(envelope + 56, 24), '14000000000000000000000002000000' + '4000000000000000');
+      const info = '040302010aa9485d0000000000000000';
+      assert.equal(hex(envelope + 80, 32), `1c000000000000000000000008000000${info}`);
+      assert.equal(hex(envelope + 112, 18), '12000000000000001100000067000000' + '4400');
+      view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, 0n, true);
+      path.source(SOURCE, {});
+    });
+
+    it('IPv6: sockaddr_in6 with scope, traffic class, hop limit, packet information', () => {
+      path.source(SOURCE, { local: 'fd00::93', family: AF_INET6 });
+      const device = path.device({ family: AF_INET6, ttl: 3, tos: 0xb8 });
+      path.entry(device, DEFAULT, [{ address: 'fe80::98', ifindex: 7, port: 4789 }]);
+      const [message] = path.encap([{ frame: v4({}), device }]).messages;
+      const { family, remote, port, scope, tos, ttl, ifindex, local } = message!;
+      assert.deepEqual([family, remote, port, scope], [AF_INET6, 'fe80::98', 4789, 7]);
+      assert.deepEqual([tos, ttl, ifindex, local], [0xb8, 3, 7, 'fd00::93']);
+      path.source(SOURCE, {});
+      const [plain] = send({ family: AF_INET6 }, [v4({})]);
+      assert.deepEqual([plain!.remote, plain!.port, plain!.scope, plain!.local], ['fd00::98', PORT, 0, '']);
+    });
+
+    /** Lengths of the datagrams of each message, without VXLAN. */
+    const shape = (messages: SentMessage[]) =>
+      messages.map(({ datagrams }) => datagrams.map(({ length }) => length - 8));
+
+    it('joins equal datagrams, and one shorter that closes the message', () => {
+      const sent = send({}, sized(100, 100, 100, 60, 60, 100, 60, 61));
+      assert.deepEqual(shape(sent), [[100, 100, 100, 60], [60], [100, 60], [61]]);
+      assert.deepEqual(
+        sent.map(({ gsoSize }) => gsoSize),
+        [108, 0, 108, 0],
+      );
+    });
+
+    it('holds at most 64 datagrams and 65507 bytes in a message', () => {
+      const counts = (lengths: number[]) => shape(send({}, sized(...lengths))).map((each) => each.length);
+      assert.deepEqual(counts(new Array(129).fill(60)), [64, 64, 1]);
+      assert.deepEqual(counts(new Array(16).fill(9000)), [7, 7, 2]);
+      // 2 * (32745 + 8) = 65506 bytes fit, two more do not.
+      assert.deepEqual(counts([32745, 32745]), [2]);
+      assert.deepEqual(counts([32746, 32746]), [1, 1]);
+      assert.deepEqual(counts([65507, 20]), [1, 1]);
+      const frame = ethernet({}, ipv4({}, tcp({ checksum: 'partial' }, new Uint8Array(64000))));
+      for (const [size, most] of [
+        [1390, 45],
+        [100, 64],
+      ] as const) {
+        const device = path.device();
+        path.entry(device, DEFAULT, [{ address: REMOTE }]);
+        const sent = path.encap([{ frame, device, virtio: superHeader(frame, size) }]).messages;
+        for (const { datagrams } of sent.slice(0, -1)) assert.equal(datagrams.length, most);
+      }
+    });
+
+    it('never joins what differs in source, remote, port, way out or marks', () => {
+      const device = path.device({ tos: 'inherit', df: 'inherit' });
+      const remotes = [
+        { address: REMOTE },
+        { address: '10.0.0.1' },
+        { address: '10.0.0.1', port: 1 },
+        { address: '10.0.0.1', port: 1, ifindex: 2 },
+        { address: '10.0.0.1', port: 1, ifindex: 2, vni: 5 },
+      ];
+      path.entry(device, DEFAULT, remotes);
+      const fan = path.encap([{ frame: other, device }]).messages;
+      assert.deepEqual(shape(fan), [[42], [42], [42, 42], [42]], 'the VNI is inside the datagram');
+      const same = { tos: 0, dontFragment: false };
+      path.entry(device, '02:00:00:00:00:02', [{ address: REMOTE }]);
+      const frames = [same, { ...same, tos: 4 }, { ...same, tos: 4, dontFragment: true }].map(v4);
+      const flow = v4({ ...same, tos: 4, dontFragment: true, source: '10.7.7.7' });
+      const sent = path.encap([...frames, flow].map((frame) => ({ frame, device }))).messages;
+      assert.equal(sent.length, 4);
+      assert.equal(new Set(sent.map(({ source }) => source)).size, 3);
+    });
+
+    it('never joins where the source or the dataplane forbids it', () => {
+      path.source(SOURCE, { segment: false });
+      assert.deepEqual(shape(send({}, sized(60, 60))), [[60], [60]]);
+      path.source(SOURCE, {});
+      path.offloads(0);
+      assert.deepEqual(shape(send({}, sized(60, 60))), [[60], [60]]);
+      path.offloads(OFFLOAD_UDP_SEGMENT);
+      assert.deepEqual(shape(send({}, sized(60, 60))), [[60, 60]]);
+    });
+
+    it('groups neighbouring messages of one source into one run', () => {
+      // readRuns() refuses neighbours that should be one run; here is that there are several.
+      const flows = [1, 1, 2, 2, 1, 3].map((n) => v4({ source: `10.3.0.${n}` }));
+      const sent = send({}, [...flows, ...sized(1000, 60, 1000)]);
+      const sources = sent.map(({ source }) => source).filter((source, i, all) => source !== all[i - 1]);
+      assert.equal(sources.length, 5);
+      assert.equal(sent.flatMap(({ datagrams }) => datagrams).length, 9);
+    });
+
+    it('stays inside its memory when a source loses UDP_SEGMENT while a frame is being cut', async () => {
+      const device = path.device();
+      path.entry(device, DEFAULT, [{ address: REMOTE }]);
+      const at = SOURCES_BASE + SOURCE * SOURCE_GROUP_BYTES + SOURCE_SEGMENT_OFFSET;
+      const script = `
+        const { workerData: { buffer, at }, parentPort } = require('node:worker_threads');
+        const bytes = new Uint8Array(buffer);
+        let stop = false;
+        parentPort.on('message', () => { stop = true; });
+        const turn = () => {
+          for (let i = 0; i < 2e6; i++) Atomics.xor(bytes, at, 1);
+          if (stop) parentPort.close(); else setImmediate(turn);
+        };
+        turn();`;
+      const worker = new Worker(script, {
+        eval: true,
+        workerData: { buffer: path.engine.memory.buffer, at },
+      });
+      await new Promise((resolve) => worker.once('online', resolve));
+      const frame = ethernet({}, ipv4({}, tcp({ checksum: 'partial' }, new Uint8Array(60000))));
+      const frames: TapFrame[] = [{ frame, device, virtio: superHeader(frame, 45) }];
+      for (let round = 0; round < 200; round++) {
+        path.takeCounters(device);
+        const { datagrams } = path.encap(frames);
+        const dropped = path.counters(device).drop_bad_offload ?? 0;
+        assert.equal(datagrams.length, dropped === 1 ? 0 : 1334);
+      }
+      worker.postMessage('stop');
+      await new Promise((resolve) => worker.once('exit', resolve));
+      path.source(SOURCE, {});
+    });
+  });
+}
