@@ -4,19 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  IP_TOS,
-  IPV6_TCLASS,
-  OFFLOAD_COALESCE,
-  SOL_IP,
-  SOL_IPV6,
-  SOL_UDP,
-  UDP_GRO,
-} from '../assembly/layout.ts';
+import { IP_TOS, IPV6_TCLASS, SOL_IP, SOL_IPV6, SOL_UDP, UDP_GRO } from '../assembly/layout.ts';
 import type { DeviceRecord } from '../src/dataplane/devices.ts';
 import { BUILDS } from './support/engine.ts';
 import { concat, ethernet, ipv4, ipv6, rawPacket, vlan } from './support/frames.ts';
-import { DECAP_WORKER, HotPath, LISTENER, OWN_MAC, VNI } from './support/hot-path.ts';
+import { HotPath, LISTENER, OWN_MAC, VNI } from './support/hot-path.ts';
 import { icmp, raw, udp } from './support/messages.ts';
 import { decapNaively, type NaiveDevice } from './support/naive-decap.ts';
 import { verifyFrame } from './support/parse.ts';
@@ -297,21 +289,6 @@ for (const build of BUILDS) {
         for (const [i, [, count, ecn]] of cases.entries())
           assert.deepEqual(result[i], [count, ecn], `case ${i}`);
       }
-    });
-
-    it('merges nothing when told not to', () => {
-      path.offloads(0);
-      const [, device] = deviceOf();
-      const writes = path.decap([{ bytes: vxlan(device.vni, ping()) }, { bytes: vxlan(device.vni, ping()) }]);
-      assert.deepEqual(
-        writes.map(({ frames, frame }) => [frames, frame]),
-        [
-          [1, ping()],
-          [1, ping()],
-        ],
-      );
-      path.offloads(OFFLOAD_COALESCE);
-      assert.equal(DECAP_WORKER % 64, 0);
     });
   });
 }

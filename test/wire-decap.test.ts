@@ -10,6 +10,7 @@ import {
   type Host,
   type Kind,
   layer2,
+  type Statistics,
   startVtep,
   UNDERLAY,
   VTEP,
@@ -66,8 +67,21 @@ function casesOf({ options, by }: Variant): { number: number; entry: Case }[] {
     .filter(({ entry }) => by === 'packet socket' || entry.packets === undefined);
 }
 
-async function outcome(bed: Bed, hosts: [Host, Host], kind: Kind, variant: Variant): Promise<Outcome> {
+interface Run {
+  outcome: Outcome;
+  statistics: Statistics;
+}
+
+async function run(bed: Bed, hosts: [Host, Host], kind: Kind, variant: Variant): Promise<Run> {
   const receiver = await startVtep(bed, hosts[1], 1, kind, variant.options);
+  try {
+    return await measure(hosts, receiver, variant);
+  } finally {
+    assert.equal(await receiver.stopVtep(), null);
+  }
+}
+
+async function measure(hosts: [Host, Host], receiver: Host, variant: Variant): Promise<Run> {
   const capture = await receiver.agent.capture(VTEP, { direction: 'in' });
   // A last good datagram shows that the VTEP has survived all the others.
   const last = ethernet({ to: 'ff:ff:ff:ff:ff:ff', from: numberedMac(SENTINEL), type: 0x88b5 }, pattern(46));
@@ -75,7 +89,7 @@ async function outcome(bed: Bed, hosts: [Host, Host], kind: Kind, variant: Varia
   await send(hosts[0], [...cases, { name: 'sentinel', datagram: vxlan(1, last) }], variant);
   const { frames, missed } = await capture.stop({ quietMs: 150 });
   receiver.assertAlive();
-  assert.equal(await receiver.stopVtep(), null);
+  const statistics = receiver.statistics();
   assert.equal(missed, 0);
   const result: Outcome = new Map();
   for (const { data } of frames) {
@@ -83,7 +97,7 @@ async function outcome(bed: Bed, hosts: [Host, Host], kind: Kind, variant: Varia
     result.set(number, [...(result.get(number) ?? []), data]);
   }
   assert.equal(result.get(SENTINEL)?.length, 1, 'the good datagram at the end did not arrive');
-  return result;
+  return { outcome: result, statistics };
 }
 
 function compare(variant: Variant, kernel: Outcome, other: Outcome): string[] {
@@ -114,14 +128,16 @@ for (const kind of kinds)
     });
 
     for (const variant of VARIANTS)
-      test(`gives what the kernel gives for each datagram: ${variant.name}`, async (t) => {
-        const kernel = await outcome(bed, hosts, 'kernel', variant);
-        const delivered = [...kernel.values()].reduce((sum, frames) => sum + frames.length, 0);
+      test(`gives and counts what the kernel does for each datagram: ${variant.name}`, async (t) => {
+        const kernel = await run(bed, hosts, 'kernel', variant);
+        const delivered = [...kernel.outcome.values()].reduce((sum, frames) => sum + frames.length, 0);
         const sent = casesOf(variant).length;
         t.diagnostic(`${sent} datagrams, of which the kernel delivers ${delivered - 1}`);
         // A table of which everything or nothing is delivered compares nothing.
         assert.ok(delivered > sent / 4 && delivered < sent, `${delivered} of ${sent}`);
-        const differences = compare(variant, kernel, await outcome(bed, hosts, kind, variant));
+        const seen = await run(bed, hosts, kind, variant);
+        const differences = compare(variant, kernel.outcome, seen.outcome);
         assert.equal(differences.length, 0, `${differences.length} differences\n${differences.join('\n')}`);
+        assert.deepEqual(seen.statistics, kernel.statistics);
       });
   });

@@ -12,6 +12,7 @@ import {
   type Kind,
   layer2,
   PORT,
+  type Statistics,
   startVtep,
   UNDERLAY,
   VTEP,
@@ -57,8 +58,21 @@ function carriesUdp(packet: Uint8Array): boolean {
   return (type === 0x0800 && packet[at + 9] === 17) || (type === 0x86dd && packet[at + 6] === 17);
 }
 
-async function outcome(bed: Bed, hosts: [Host, Host], kind: Kind, options: VtepOptions): Promise<Outcome> {
+interface Run {
+  outcome: Outcome;
+  statistics: Statistics;
+}
+
+async function run(bed: Bed, hosts: [Host, Host], kind: Kind, options: VtepOptions): Promise<Run> {
   const sender = await startVtep(bed, hosts[0], 0, kind, { ...options, remote: true });
+  try {
+    return await measure(hosts, sender, options);
+  } finally {
+    assert.equal(await sender.stopVtep(), null);
+  }
+}
+
+async function measure(hosts: [Host, Host], sender: Host, options: VtepOptions): Promise<Run> {
   const capture = await hosts[1].agent.capture(UNDERLAY, { direction: 'in' });
   await sender.agent.call(
     'inject',
@@ -68,7 +82,7 @@ async function outcome(bed: Bed, hosts: [Host, Host], kind: Kind, options: VtepO
   );
   const { frames, missed } = await capture.stop({ quietMs: 150 });
   sender.assertAlive();
-  assert.equal(await sender.stopVtep(), null);
+  const statistics = sender.statistics();
   assert.equal(missed, 0);
   const result: Outcome = new Map();
   const whose = new Map<string, number>();
@@ -82,13 +96,13 @@ async function outcome(bed: Bed, hosts: [Host, Host], kind: Kind, options: VtepO
     if (packet && key !== undefined) whose.set(key, number);
     result.set(number, [...(result.get(number) ?? []), data]);
   }
-  return result;
+  return { outcome: result, statistics };
 }
 
 function compare(frames: readonly NumberedFrame[], kernel: Outcome, other: Outcome): string[] {
   const found: string[] = [];
   for (const { name, number, frame } of [
-    ...FRAMES,
+    ...frames,
     { name: 'strays', number: -1, frame: new Uint8Array(0) },
   ]) {
     const wanted = kernel.get(number) ?? [];
@@ -138,14 +152,15 @@ for (const kind of kinds)
     });
 
     for (const { name, options } of VARIANTS)
-      test(`sends what the kernel sends for each frame: ${name}`, async (t) => {
+      test(`sends and counts what the kernel does for each frame: ${name}`, async (t) => {
         const frames = framesFor(options);
-        const kernel = await outcome(bed, hosts, 'kernel', options);
-        t.diagnostic(`${frames.length} frames, of which the kernel sends ${kernel.size}`);
-        assert.ok(kernel.size > frames.length / 2, `the kernel sends only ${kernel.size}`);
-        const seen = await outcome(bed, hosts, kind, options);
+        const kernel = await run(bed, hosts, 'kernel', options);
+        t.diagnostic(`${frames.length} frames, of which the kernel sends ${kernel.outcome.size}`);
+        assert.ok(kernel.outcome.size > frames.length / 2, `the kernel sends only ${kernel.outcome.size}`);
+        const seen = await run(bed, hosts, kind, options);
         const range = options.words?.includes('srcport') ? ([100, 200] as const) : ([32768, 60999] as const);
-        const differences = [...compare(frames, kernel, seen), ...wrong(seen, range)];
+        const differences = [...compare(frames, kernel.outcome, seen.outcome), ...wrong(seen.outcome, range)];
         assert.equal(differences.length, 0, `${differences.length} differences\n${differences.join('\n')}`);
+        assert.deepEqual(seen.statistics, kernel.statistics);
       });
   });

@@ -40,7 +40,7 @@ export async function demo(options: DemoOptions): Promise<number> {
     await pause(1);
     if (stopping.signal.aborted) return interrupted(options);
     if (mode.kind !== 'user-namespace') return await runLab(labOf(mode), options, stopping.signal);
-    say('no root, so this enters a user namespace of its own (unshare --user --net --mount)');
+    say('no root, so this enters a user namespace of its own (unshare)');
     return await runInUserNamespace(stopping.signal);
   } catch (error) {
     say((error as Error).message.replace(/\s*\n\s*/g, ' '));

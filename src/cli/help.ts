@@ -95,7 +95,13 @@ Examples:
   vxlane --socket /run/vxlane/flannel.1.sock fdb show`;
 
 export const DEMO = `
-Two hosts on this machine, joined by a tunnel that carries real traffic. Ctrl-C cleans up.
+Two hosts on this machine, joined by a tunnel that carries real traffic. Ctrl-C cleans up. Root uses network
+namespaces; others get a user namespace; where that is forbidden, the tunnel runs in this process.
+
+Environment:
+  VXLANE_DEMO_MODE=namespaces|in-process   no other way than this
+  VXLANE_DEMO_PEER=vxlane                  vxlane on the far side too, not the kernel's device
+  NO_COLOR=1                               no colours
 
 Examples:
   vxlane demo

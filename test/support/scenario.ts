@@ -64,6 +64,17 @@ export interface VtepOptions {
   mtu?: number;
 }
 
+/** The counters that both kinds have. */
+export type Statistics = Record<'rx' | 'tx', Record<string, number>>;
+
+const COUNTED = ['packets', 'bytes', 'errors', 'dropped', 'length_errors', 'frame_errors', 'carrier_errors'];
+
+function statistics(link: { stats64: Statistics }): Statistics {
+  const pick = (from: Record<string, number>) =>
+    Object.fromEntries(COUNTED.map((key) => [key, from[key] ?? 0]));
+  return { rx: pick(link.stats64.rx), tx: pick(link.stats64.tx) };
+}
+
 /** One host: its namespace, an agent in it, and the VTEP's way to change its FDB and to stop. */
 export interface Host {
   readonly kind: Kind | 'none';
@@ -71,6 +82,8 @@ export interface Host {
   readonly agent: Agent;
   /** `bridge fdb` words after the device: `append MAC dst ADDR`. */
   fdb(operation: string, mac: string, ...words: string[]): void;
+  /** The VTEP's own counters, as the kernel's driver and vxlane's command line show them. */
+  statistics(): Statistics;
   /** Ends the VTEP; resolves to what it said if it did not end well, else null. */
   stopVtep(): Promise<string | null>;
   /** Throws with the VTEP's last words if it has died. */
@@ -90,7 +103,7 @@ function vtepWords(side: 0 | 1, options: VtepOptions): string[] {
   ];
 }
 
-type VtepHandle = Pick<Host, 'fdb' | 'stopVtep' | 'assertAlive'>;
+type VtepHandle = Pick<Host, 'fdb' | 'statistics' | 'stopVtep' | 'assertAlive'>;
 
 function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
   namespace.ip(`link add ${VTEP} ${words.join(' ')}`);
@@ -98,6 +111,7 @@ function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
     fdb: (operation, mac, ...rest) => {
       namespace.run('bridge', 'fdb', operation, mac, 'dev', VTEP, ...rest);
     },
+    statistics: () => statistics(namespace.ipJson('-s', '-s', 'link', 'show', VTEP)[0]),
     async stopVtep() {
       namespace.ip(`link del ${VTEP}`);
       return null;
@@ -136,6 +150,10 @@ async function vxlaneVtep(bed: Bed, namespace: Namespace, words: string[]): Prom
     fdb: (operation, mac, ...rest) => {
       const command = [PROGRAM, '--socket', socket, 'fdb', operation, mac, 'dev', VTEP, ...rest];
       namespace.run(process.execPath, ...command);
+    },
+    statistics: () => {
+      const command = [PROGRAM, '--socket', socket, '-s', '-s', '-j', 'link', 'show', VTEP];
+      return statistics(JSON.parse(namespace.run(process.execPath, ...command))[0]);
     },
     async stopVtep() {
       if (child.exitCode === null && child.signalCode === null) {
@@ -191,6 +209,7 @@ export async function startVtep(
       namespace,
       agent,
       fdb: () => undefined,
+      statistics: () => ({ rx: {}, tx: {} }),
       stopVtep: async () => null,
       assertAlive: () => undefined,
     };

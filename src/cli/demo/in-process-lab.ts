@@ -12,6 +12,7 @@ import type { Flow, Lab, Sample, Tour, Traffic } from './lab.ts';
 import { FAR, type HostPlan, MTU, NEAR, VNI, VTEP } from './plan.ts';
 import { TinyHost } from './tiny-host.ts';
 import { BODY_BYTES, TinyTransfers } from './tiny-transfer.ts';
+import { tryNextInProcess } from './try-next.ts';
 import { Undo } from './undo.ts';
 import { dropsIn } from './vtep.ts';
 
@@ -65,7 +66,7 @@ export class InProcessLab implements Lab {
         `Two hosts in this process, UDP and ping between ${NEAR.pod} and ${FAR.pod}.`,
         `A vxlane dataplane each, VNI ${VNI}, joined by UDP ${LOOPBACK}:${near.port.port} and :${far.port.port}.`,
       ],
-      commands: commands(far.port.port),
+      commands: tryNextInProcess(far.port.port),
     };
   }
 
@@ -168,9 +169,4 @@ export class InProcessLab implements Lab {
 function join({ plane }: End, there: HostPlan, port: number): void {
   for (const mac of [ALL_ZEROS, there.vtepMac])
     plane.fdb.apply({ op: 'append', dev: VTEP, mac, dst: LOOPBACK, port });
-}
-
-function commands(port: number): string[] {
-  const loopback = process.platform === 'linux' ? 'lo' : 'lo0';
-  return ['sudo npm start', `sudo tcpdump -ni ${loopback} -T vxlan udp port ${port}`, 'npm run bench'];
 }

@@ -6,7 +6,7 @@ import type { Place } from './hosts.ts';
 import { insideUserNamespace } from './mode.ts';
 import { FAR, UNDERLAY, VTEP } from './plan.ts';
 
-export const BENCHMARK = 'npm run bench';
+const BENCHMARK = 'npm run bench';
 
 export function tryNext(socket: string, { host, pod }: Place): string[] {
   const sudo = process.env.SUDO_UID === undefined ? '' : 'sudo ';
@@ -18,6 +18,15 @@ export function tryNext(socket: string, { host, pod }: Place): string[] {
       ? `ip netns exec ${host.name} tcpdump -nei ${UNDERLAY} -T vxlan`
       : `ip -n ${host.name} -s link show ${VTEP}`;
   return [`${sudo}${vxlane()} --socket ${socket} fdb show`, `${enter}${look}`, BENCHMARK];
+}
+
+/** @param port one end of the tunnel on the loopback interface */
+export function tryNextInProcess(port: number): string[] {
+  const linux = process.platform === 'linux';
+  const root = process.getuid?.() === 0;
+  const capture = `tcpdump -ni ${linux ? 'lo' : 'lo0'} -T vxlan udp port ${port}`;
+  const more = linux && !root ? 'sudo npm start' : `${vxlane()} --help`;
+  return [more, root ? capture : `sudo ${capture}`, BENCHMARK];
 }
 
 /** The command as it was started, unless it is installed. */
