@@ -96,19 +96,26 @@ export function hasRoom(worker: usize): boolean {
  * @param gsoSize segment size that the socket reported for a super-frame of UDP, else 0
  */
 export function add(worker: usize, device: u32, frame: usize, length: i32, gsoSize: i32): void {
-  const l4 = transportOffset(frame, length);
+  const l3 = ethernet.networkOffset(frame, length);
+  const l4 = transportOffset(frame, length, l3);
   if (l4 === 0) {
+    closeHosts(worker, device, frame);
     open(worker, device, frame, length);
     return;
   }
-  const isTcp = protocolOf(frame) === IP_PROTOCOL_TCP;
-  if (isUnfinished(frame, length, l4, isTcp)) {
-    if (isTcp) closeFlow(worker, device, frame, l4);
+  const isTcp = protocolOf(frame, l3) === IP_PROTOCOL_TCP;
+  if (isUnfinished(frame, length, l3, l4, isTcp)) {
+    if (isTcp) closeHosts(worker, device, frame);
     const write = open(worker, device, frame, length);
-    passUnfinished(worker, device, write, frame, length, l4, isTcp, gsoSize);
+    passUnfinished(worker, device, write, frame, length, l3, l4, isTcp, gsoSize);
     return;
   }
   if (!isTcp || (load<u32>(HEADER_BASE, HEADER_OFFLOADS_OFFSET) & OFFLOAD_COALESCE) === 0) {
+    open(worker, device, frame, length);
+    return;
+  }
+  if (!isPlain(frame, l3, l4)) {
+    closeHosts(worker, device, frame);
     open(worker, device, frame, length);
     return;
   }
@@ -166,51 +173,58 @@ function iovecsOf(worker: usize, write: usize): usize {
   return worker + WRITE_IOVECS_BASE_OFFSET + index * (WRITE_IOVEC_MAX * IOVEC_BYTES);
 }
 
-function protocolOf(frame: usize): u32 {
-  const ip = frame + L3;
-  return ethernet.etherType(frame) === ETHERTYPE_IPV4 ? ip4.protocol(ip) : ip6.nextHeader(ip);
+function isIpv4(frame: usize, l3: i32): boolean {
+  return ethernet.etherTypeBefore(frame, l3) === ETHERTYPE_IPV4;
+}
+
+function protocolOf(frame: usize, l3: i32): u32 {
+  const ip = frame + l3;
+  return isIpv4(frame, l3) ? ip4.protocol(ip) : ip6.nextHeader(ip);
 }
 
 /**
- * Offset of the TCP or UDP header of an untagged, unfragmented packet that fills its frame exactly;
- * 0 for everything else. A padded frame is "everything else": its tail is no payload.
+ * Offset of the TCP or UDP header of an unfragmented packet that fills its frame exactly, behind tags and
+ * IPv4 options too; 0 for everything else. A padded frame is "everything else": its tail is no payload.
  */
-function transportOffset(frame: usize, length: i32): i32 {
-  const type = ethernet.etherType(frame);
-  const ip = frame + L3;
+function transportOffset(frame: usize, length: i32, l3: i32): i32 {
+  if (l3 > length) return 0;
+  const type = ethernet.etherTypeBefore(frame, l3);
+  const ip = frame + l3;
   let l4 = 0;
-  let protocol: u32 = 0;
   if (type === ETHERTYPE_IPV4) {
-    if (length < L3 + IPV4_HEADER_BYTES || ip4.totalLength(ip) !== length - L3) return 0;
-    if (load<u8>(ip) !== 0x45 || ip4.isFragment(ip)) return 0;
-    l4 = L3 + IPV4_HEADER_BYTES;
-    protocol = ip4.protocol(ip);
+    if (length < l3 + IPV4_HEADER_BYTES || ip4.totalLength(ip) !== length - l3) return 0;
+    if (load<u8>(ip) < 0x45 || load<u8>(ip) > 0x4f || ip4.isFragment(ip)) return 0;
+    l4 = l3 + ip4.headerBytes(ip);
   } else if (type === ETHERTYPE_IPV6) {
-    if (length < L3 + IPV6_HEADER_BYTES || ip6.payloadLength(ip) !== length - L3 - IPV6_HEADER_BYTES)
+    if (length < l3 + IPV6_HEADER_BYTES || ip6.payloadLength(ip) !== length - l3 - IPV6_HEADER_BYTES)
       return 0;
-    l4 = L3 + IPV6_HEADER_BYTES;
-    protocol = ip6.nextHeader(ip);
+    l4 = l3 + IPV6_HEADER_BYTES;
   }
   if (l4 === 0) return 0;
+  const protocol = protocolOf(frame, l3);
   if (protocol === IP_PROTOCOL_UDP) return l4 + UDP_HEADER_BYTES <= length ? l4 : 0;
   if (protocol !== IP_PROTOCOL_TCP || l4 + TCP_HEADER_BYTES > length) return 0;
   const own = tcp.headerBytes(frame + l4);
   return own >= TCP_HEADER_BYTES && l4 + own <= length ? l4 : 0;
 }
 
-function pseudoSum(frame: usize, length: i32, l4: i32, protocol: u32): u32 {
-  const ip = frame + L3;
-  const sum =
-    l4 === L3 + IPV4_HEADER_BYTES
-      ? checksum.pseudoIpv4(ip, protocol, length - l4)
-      : checksum.pseudoIpv6(ip, protocol, length - l4);
+/** Neither tags nor options: merging asks for that, and l4 tells the families apart from here on. */
+function isPlain(frame: usize, l3: i32, l4: i32): boolean {
+  return l3 === L3 && l4 - L3 === (isIpv4(frame, L3) ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES);
+}
+
+function pseudoSum(frame: usize, length: i32, l3: i32, l4: i32, protocol: u32): u32 {
+  const ip = frame + l3;
+  const sum = isIpv4(frame, l3)
+    ? checksum.pseudoIpv4(ip, protocol, length - l4)
+    : checksum.pseudoIpv6(ip, protocol, length - l4);
   return checksum.fold(sum);
 }
 
 /** Does the checksum field hold the pseudo header's sum only? */
-function isUnfinished(frame: usize, length: i32, l4: i32, isTcp: boolean): boolean {
+function isUnfinished(frame: usize, length: i32, l3: i32, l4: i32, isTcp: boolean): boolean {
   const field = isTcp ? tcp.checksum(frame + l4) : udp.checksum(frame + l4);
-  return field === pseudoSum(frame, length, l4, isTcp ? IP_PROTOCOL_TCP : IP_PROTOCOL_UDP);
+  return field === pseudoSum(frame, length, l3, l4, isTcp ? IP_PROTOCOL_TCP : IP_PROTOCOL_UDP);
 }
 
 /** NEEDS_CSUM, and GSO when the frame is longer than the TAP's MTU. */
@@ -220,20 +234,20 @@ function passUnfinished(
   write: usize,
   frame: usize,
   length: i32,
+  l3: i32,
   l4: i32,
   isTcp: boolean,
   gsoSize: i32,
 ): void {
   const header = write + WRITE_VIRTIO_OFFSET;
-  const ipv4 = l4 === L3 + IPV4_HEADER_BYTES;
   const headers = isTcp ? l4 + tcp.headerBytes(frame + l4) : l4 + UDP_HEADER_BYTES;
   const field = isTcp ? tcp.CHECKSUM_OFFSET : udp.CHECKSUM_OFFSET;
   const mtu = load<i32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_MTU_OFFSET);
   let type = VIRTIO_GSO_NONE;
   let size = 0;
-  if (isTcp && length - L3 > mtu) {
-    type = ipv4 ? VIRTIO_GSO_TCPV4 : VIRTIO_GSO_TCPV6;
-    size = mtu + L3 - headers;
+  if (isTcp && length - l3 > mtu) {
+    type = isIpv4(frame, l3) ? VIRTIO_GSO_TCPV4 : VIRTIO_GSO_TCPV6;
+    size = mtu + l3 - headers;
   } else if (!isTcp && gsoSize > 0) {
     type = VIRTIO_GSO_UDP;
     size = gsoSize;
@@ -311,9 +325,22 @@ function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i3
   store<u32>(write, (push ? 0 : WRITE_OPEN) | ipv6, WRITE_FLAGS_OFFSET);
 }
 
-function closeFlow(worker: usize, device: u32, frame: usize, l4: i32): void {
-  const write = findFlow(worker, device, frame, l4);
-  if (write !== 0) closeWrite(worker, write);
+/**
+ * A frame that is no plain TCP but may be of a flow that is open (a fragment, say, has no ports to tell):
+ * what came before it is written before it.
+ */
+function closeHosts(worker: usize, device: u32, frame: usize): void {
+  const type = ethernet.etherType(frame);
+  if (type !== ETHERTYPE_IPV6 && (type !== ETHERTYPE_IPV4 || protocolOf(frame, L3) !== IP_PROTOCOL_TCP))
+    return;
+  const l4 = L3 + (type === ETHERTYPE_IPV4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES);
+  const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_FLOWS_USED_OFFSET);
+  for (let index: u32 = 0; index < used; ++index) {
+    const write = flowAt(worker, index);
+    if (load<u32>(write, WRITE_DEVICE_OFFSET) !== device || load<i32>(write, WRITE_L4_OFFSET) !== l4)
+      continue;
+    if (sameAddresses(<usize>load<u32>(write, WRITE_FRAME_OFFSET), frame, l4)) closeWrite(worker, write);
+  }
 }
 
 function closeWrite(_worker: usize, write: usize): void {
@@ -330,6 +357,8 @@ function continues(write: usize, frame: usize, length: i32, l4: i32, headers: i3
   if (load<i32>(write, WRITE_IP_LENGTH_OFFSET) + bytes > IP_LENGTH_MAX) return false;
   if (load<u32>(write, WRITE_IOVECS_OFFSET) === WRITE_IOVEC_MAX) return false;
   if (tcp.acknowledgement(first + l4) !== tcp.acknowledgement(frame + l4)) return false;
+  // The data offset is equal; beside it are bits that one header can't tell apart (RFC 9293 section 3.1).
+  if (load<u8>(first + l4, 12) !== load<u8>(frame + l4, 12)) return false;
   if (!sameMarks(first + L3, frame + L3, l4)) return false;
   if (load<u64>(first) !== load<u64>(frame) || load<u32>(first, 8) !== load<u32>(frame, 8)) return false;
   for (let at = l4 + TCP_HEADER_BYTES; at < headers; at += 4) {
@@ -391,7 +420,7 @@ function reject(worker: usize, device: u32): boolean {
 /** Are the IPv4 header's and the TCP checksum right? */
 function isRight(frame: usize, length: i32, l4: i32): boolean {
   if (l4 === L3 + IPV4_HEADER_BYTES && checksum.sum(frame + L3, IPV4_HEADER_BYTES) !== 0xffff) return false;
-  const sum = pseudoSum(frame, length, l4, IP_PROTOCOL_TCP) + checksum.sum(frame + l4, length - l4);
+  const sum = pseudoSum(frame, length, L3, l4, IP_PROTOCOL_TCP) + checksum.sum(frame + l4, length - l4);
   return checksum.fold(sum) === 0xffff;
 }
 
@@ -408,7 +437,7 @@ function finishSuper(worker: usize, write: usize): void {
     ip4.setTotalLength(ip, ipLength);
     ip4.setChecksum(ip, checksum.ipv4Header(ip, IPV4_HEADER_BYTES));
   }
-  tcp.setChecksum(first + l4, pseudoSum(first, L3 + ipLength, l4, IP_PROTOCOL_TCP));
+  tcp.setChecksum(first + l4, pseudoSum(first, L3 + ipLength, L3, l4, IP_PROTOCOL_TCP));
   virtio.emit(
     write + WRITE_VIRTIO_OFFSET,
     ipv6 ? VIRTIO_GSO_TCPV6 : VIRTIO_GSO_TCPV4,

@@ -200,9 +200,9 @@ function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i3
 function isSuperFrame(datagram: usize, length: i32): boolean {
   const frame = datagram + VXLAN_HEADER_BYTES;
   const bytes = length - VXLAN_HEADER_BYTES;
-  if (bytes < ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES) return false;
+  if (bytes < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) return false;
   const l3 = ethernet.networkOffset(frame, bytes);
-  if (l3 + IPV6_HEADER_BYTES > bytes) return false;
+  if (l3 + IPV4_HEADER_BYTES > bytes) return false;
   const type = ethernet.etherTypeBefore(frame, l3);
   if (type === ETHERTYPE_IPV4) return ip4.totalLength(frame + l3) === bytes - l3;
   return type === ETHERTYPE_IPV6 && ip6.payloadLength(frame + l3) === bytes - l3 - IPV6_HEADER_BYTES;

@@ -37,6 +37,7 @@ function withoutId(frame: Uint8Array): Uint8Array {
   return copy;
 }
 
+const isIpv6 = (frame: Uint8Array) => frame[12] === 0x86;
 const text = (frame: Uint8Array) => Buffer.from(withoutId(frame)).toString('base64');
 
 for (const build of BUILDS) {
@@ -119,7 +120,9 @@ for (const build of BUILDS) {
         }
         frames.length = 64;
         const ofFlow = (all: readonly Uint8Array[]) =>
-          Map.groupBy(all.map(withoutId), (frame) => frame.subarray(22, 30).join());
+          members.map(({ ipv6, number }) =>
+            all.map(withoutId).filter((frame) => frame[ipv6 ? 37 : 29] === number && isIpv6(frame) === ipv6),
+          );
         const out = receive(frames.map((frame) => ({ device, frame }))).flatMap(cut);
         assert.deepEqual(ofFlow(out), ofFlow(frames));
       }

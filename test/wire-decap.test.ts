@@ -120,6 +120,13 @@ function compare(variant: Variant, kernel: Outcome, other: Outcome): string[] {
   return found;
 }
 
+/** Drops are left out: the kernel adds to its device's those of the stack behind it, which a TAP counts by itself. */
+function miscounted(kernel: Run, seen: Run): string[] {
+  return Object.entries(kernel.statistics.rx)
+    .filter(([key, value]) => key !== 'dropped' && seen.statistics.rx[key] !== value)
+    .map(([key, value]) => `rx ${key}: ${seen.statistics.rx[key]}, the kernel counts ${value}`);
+}
+
 for (const kind of kinds)
   suite(`decapsulation by ${kind}`, ['kernel', kind], (bed) => {
     let hosts: [Host, Host];
@@ -137,7 +144,7 @@ for (const kind of kinds)
         assert.ok(delivered > sent / 4 && delivered < sent, `${delivered} of ${sent}`);
         const seen = await run(bed, hosts, kind, variant);
         const differences = compare(variant, kernel.outcome, seen.outcome);
+        differences.push(...miscounted(kernel, seen));
         assert.equal(differences.length, 0, `${differences.length} differences\n${differences.join('\n')}`);
-        assert.deepEqual(seen.statistics, kernel.statistics);
       });
   });

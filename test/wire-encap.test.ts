@@ -136,6 +136,12 @@ function wrong(seen: Outcome, range: readonly [number, number]): string[] {
   return found;
 }
 
+function miscounted(kernel: Run, seen: Run): string[] {
+  return Object.entries(kernel.statistics.tx)
+    .filter(([key, value]) => seen.statistics.tx[key] !== value)
+    .map(([key, value]) => `tx ${key}: ${seen.statistics.tx[key]}, the kernel counts ${value}`);
+}
+
 for (const kind of kinds)
   suite(`encapsulation by ${kind}`, ['kernel', kind], (bed) => {
     let hosts: [Host, Host];
@@ -159,8 +165,11 @@ for (const kind of kinds)
         assert.ok(kernel.outcome.size > frames.length / 2, `the kernel sends only ${kernel.outcome.size}`);
         const seen = await run(bed, hosts, kind, options);
         const range = options.words?.includes('srcport') ? ([100, 200] as const) : ([32768, 60999] as const);
-        const differences = [...compare(frames, kernel.outcome, seen.outcome), ...wrong(seen.outcome, range)];
+        const differences = [
+          ...compare(frames, kernel.outcome, seen.outcome),
+          ...wrong(seen.outcome, range),
+          ...miscounted(kernel, seen),
+        ];
         assert.equal(differences.length, 0, `${differences.length} differences\n${differences.join('\n')}`);
-        assert.deepEqual(seen.statistics, kernel.statistics);
       });
   });

@@ -2,6 +2,9 @@
 /** The `vxlane` command: hands argv over and ends the process with the answer. */
 import { runCli } from './program.ts';
 
+// Who asks what holds a port, or what is using the CPU, is to read this and not "node".
+process.title = 'vxlane';
+
 // `vxlane fdb show | head` is no error: the reader has seen enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 1);

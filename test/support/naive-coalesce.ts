@@ -116,7 +116,7 @@ function plainTcp(frame: Uint8Array): Plain | undefined {
 function tcpHosts(frame: Uint8Array): string | undefined {
   const type = (frame[12]! << 8) | frame[13]!;
   if (type === 0x0800 && frame[23] === 6) return frame.subarray(26, 34).join();
-  return type === 0x86dd && frame[20] !== 17 && frame[20] !== 58 ? frame.subarray(22, 54).join() : undefined;
+  return type === 0x86dd && frame[20] !== 17 ? frame.subarray(22, 54).join() : undefined;
 }
 
 function isUnfinished(frame: Uint8Array, { l4, pseudo }: Plain): boolean {
