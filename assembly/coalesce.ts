@@ -294,8 +294,10 @@ function sameAddresses(one: usize, other: usize, l4: i32): boolean {
   );
 }
 
-/** The table holds few flows on purpose: it is walked for every segment. The oldest makes room. */
+/** The table holds few flows on purpose: it is walked for every segment. When it is full, one makes room. */
 function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i32, headers: i32): void {
+  // PSH ends a super-frame, also before it has begun.
+  if ((tcp.flags(frame + l4) & tcp.PSH) !== 0) return;
   const state = worker + DECAP_STATE_OFFSET;
   const index = <u32>((write - worker - WRITES_OFFSET) / WRITE_BYTES);
   const used = load<u32>(state, DECAP_FLOWS_USED_OFFSET);
@@ -314,7 +316,6 @@ function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i3
   }
   store<u32>(worker + FLOWS_OFFSET + place * 4, index);
   const payload = length - headers;
-  const push = (tcp.flags(frame + l4) & tcp.PSH) !== 0;
   store<u32>(write, <u32>frame, WRITE_FRAME_OFFSET);
   store<u32>(write, l4, WRITE_L4_OFFSET);
   store<u32>(write, headers, WRITE_PAYLOAD_OFFSET);
@@ -322,7 +323,7 @@ function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i3
   store<u32>(write, tcp.sequence(frame + l4) + payload, WRITE_NEXT_SEQUENCE_OFFSET);
   store<u32>(write, length - L3, WRITE_IP_LENGTH_OFFSET);
   const ipv6: u32 = l4 === L3 + IPV4_HEADER_BYTES ? 0 : WRITE_IPV6;
-  store<u32>(write, (push ? 0 : WRITE_OPEN) | ipv6, WRITE_FLAGS_OFFSET);
+  store<u32>(write, WRITE_OPEN | ipv6, WRITE_FLAGS_OFFSET);
 }
 
 /**

@@ -11,7 +11,7 @@
  * bucket on the way counts the entry as passed. A look-up leaves the walk at the first bucket
  * that nobody passed, which in most cases is the home bucket: one cache line. Entries never move.
  *
- * Everything here but `find`, `next` and `nextExpired` expects the lock. Readers take none, so
+ * Everything here but `findKey`, `next` and `nextExpired` expects the lock. Readers take none, so
  * writers owe them two things:
  *
  *   - A key is stored last when an entry is made (`insert` reserves it, the caller fills it,

@@ -279,7 +279,9 @@ for (const build of BUILDS) {
         assert.equal(free, fresh);
       });
 
-      test('a reader on another thread sees old or new, never a mixture', { timeout: 60_000 }, async () => {
+      test('a reader on another thread sees old or new, never a mixture', {
+        timeout: 60_000,
+      }, async (context) => {
         // Remotes whose every field says the same byte, and which MAC it belongs to (byte % MACS).
         // One bucket, so that slots and pool are reused at once. Rows of 8 bytes: the MACs.
         const MACS = 12;
@@ -302,13 +304,14 @@ for (const build of BUILDS) {
             into: rows + 4096,
           },
         });
+        context.after(() => reader.terminate());
         const report = new Promise<{ looks: number; hits: number; torn: string }>((resolve, reject) => {
           reader.once('error', reject);
           reader.once('message', resolve);
         });
         await new Promise((resolve) => reader.once('online', resolve));
 
-        const { exports, view } = engine;
+        const { exports, view } = fixture.engine;
         const random = (below: number) => Math.floor(Math.random() * below);
         const marked = (row: number) => {
           const byte = row + MACS * random(20);
@@ -354,7 +357,6 @@ for (const build of BUILDS) {
         }
         Atomics.store(fixture.engine.i32, stop / 4, 1);
         const { looks, hits, torn } = await report;
-        await reader.terminate();
         assert.equal(torn, '');
         assert.ok(
           looks > 1000 && hits > 100 && writes > 1000,
@@ -369,6 +371,7 @@ for (const build of BUILDS) {
     });
   });
 }
+
 /** Looks up and collects until told to stop; reports the first remote that is not of one piece. */
 const READER = `
 const { parentPort, workerData } = require('node:worker_threads');

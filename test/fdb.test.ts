@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { before, beforeEach, describe, test } from 'node:test';
-import { FANOUT_MAX, HEADER_BASE, HEADER_FDB_LOCK_OFFSET } from '../assembly/layout.ts';
+import { FANOUT_MAX, FDB_STATE_OFFSET, HEADER_BASE, HEADER_FDB_LOCK_OFFSET } from '../assembly/layout.ts';
 import { entryRecord } from '../src/dataplane/fdb-record.ts';
 import type { FdbRequest } from '../src/types.ts';
 import { BUILDS, loadEngine } from './support/engine.ts';
