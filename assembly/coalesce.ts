@@ -105,7 +105,8 @@ export function add(worker: usize, device: u32, frame: usize, length: i32, gsoSi
   }
   const isTcp = protocolOf(frame, l3) === IP_PROTOCOL_TCP;
   if (isUnfinished(frame, length, l3, l4, isTcp)) {
-    if (isTcp) closeHosts(worker, device, frame);
+    if (isTcp && isPlain(frame, l3, l4)) closeFlow(worker, device, frame, l4);
+    else if (isTcp) closeHosts(worker, device, frame);
     const write = open(worker, device, frame, length);
     passUnfinished(worker, device, write, frame, length, l3, l4, isTcp, gsoSize);
     return;
@@ -326,14 +327,21 @@ function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i3
   store<u32>(write, WRITE_OPEN | ipv6, WRITE_FLAGS_OFFSET);
 }
 
+function closeFlow(worker: usize, device: u32, frame: usize, l4: i32): void {
+  const write = findFlow(worker, device, frame, l4);
+  if (write !== 0) closeWrite(worker, write);
+}
+
 /**
  * A frame that is no plain TCP but may be of a flow that is open (a fragment, say, has no ports to tell):
  * what came before it is written before it.
  */
 function closeHosts(worker: usize, device: u32, frame: usize): void {
   const type = ethernet.etherType(frame);
-  if (type !== ETHERTYPE_IPV6 && (type !== ETHERTYPE_IPV4 || protocolOf(frame, L3) !== IP_PROTOCOL_TCP))
-    return;
+  if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return;
+  // Extension headers of IPv6 may hide TCP.
+  const protocol = protocolOf(frame, L3);
+  if (protocol !== IP_PROTOCOL_TCP && (type === ETHERTYPE_IPV4 || protocol === IP_PROTOCOL_UDP)) return;
   const l4 = L3 + (type === ETHERTYPE_IPV4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES);
   const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_FLOWS_USED_OFFSET);
   for (let index: u32 = 0; index < used; ++index) {

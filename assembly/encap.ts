@@ -141,7 +141,6 @@ function drop(worker: usize, device: u32, verdict: i32): boolean {
 
 /** Are the tags and the fixed part of an inner IP header there? Nothing else is asked of other frames. */
 function isWhole(frame: usize, length: i32, l3: i32): boolean {
-  if (l3 > length) return false;
   const type = ethernet.etherTypeBefore(frame, l3);
   if (type === ETHERTYPE_IPV4) return l3 + IPV4_HEADER_BYTES <= length;
   if (type === ETHERTYPE_IPV6) return l3 + IPV6_HEADER_BYTES <= length;
@@ -209,15 +208,15 @@ function transmit(
     if (!message.hasRoom(worker, source, 1, length) || !segment.hasRoom(worker, 1)) return false;
     const head = segment.claimHeader(worker);
     vxlan.emit(head, vni);
-    message.append(worker, device, source, remote, port, marks, head, VXLAN_HEADER_BYTES, frame, length);
+    message.append(worker, device, source, remote, port, marks, l3, head, VXLAN_HEADER_BYTES, frame, length);
   } else {
     if (!message.hasRoom(worker, source, 1, length)) return false;
     const head = frame - VXLAN_HEADER_BYTES;
     vxlan.emit(head, vni);
-    message.append(worker, device, source, remote, port, marks, head, VXLAN_HEADER_BYTES + length, 0, 0);
+    message.append(worker, device, source, remote, port, marks, l3, head, VXLAN_HEADER_BYTES + length, 0, 0);
   }
   counter.one(worker, device, ENCAP_PACKETS);
-  counter.add(worker, device, ENCAP_BYTES_COUNTED, length - ETHERNET_HEADER_BYTES);
+  counter.add(worker, device, ENCAP_BYTES_COUNTED, length - l3);
   return true;
 }
 
@@ -263,7 +262,7 @@ function transmitSuper(
   counter.one(worker, device, SUPER_FRAMES_SPLIT);
   counter.add(worker, device, SEGMENTS_SENT, segments);
   counter.add(worker, device, ENCAP_PACKETS, segments);
-  const headerTotal = segments * (headers - ETHERNET_HEADER_BYTES);
+  const headerTotal = segments * (headers - l3);
   counter.add(worker, device, ENCAP_BYTES_COUNTED, headerTotal + length - headers);
   return true;
 }

@@ -390,6 +390,8 @@ export const ENVELOPE_MARKS_OFFSET = 168;
 export const ENVELOPE_DEVICE_OFFSET = 172;
 /** u32: bytes of control messages without the UDP_SEGMENT one, which stands last. */
 export const ENVELOPE_CONTROL_USED_OFFSET = 176;
+/** u32: bytes of each datagram that the byte counter leaves out: VXLAN and inner Ethernet headers. */
+export const ENVELOPE_OVERHEAD_OFFSET = 180;
 
 /** Runs: u32 source, u32 first message, u32 messages: one sendmmsg each. */
 export const RUN_BYTES = 16;

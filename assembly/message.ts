@@ -24,6 +24,7 @@ import {
   ENVELOPE_IFINDEX_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_MARKS_OFFSET,
+  ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENT_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
   ENVELOPE_SOURCE_OFFSET,
@@ -73,6 +74,7 @@ import {
   SOURCE_SEGMENT_OFFSET,
   SOURCES_BASE,
   UDP_SEGMENT,
+  VXLAN_HEADER_BYTES,
 } from './layout';
 
 const UDP_SEGMENT_CONTROL_BYTES = 24;
@@ -114,6 +116,7 @@ export function datagramMax(source: u32): i32 {
  * @param remote where to, a REMOTE record
  * @param port   destination port in host order
  * @param marks  outer TOS | TTL << 8, 0 = the socket's own
+ * @param l3     bytes of the inner Ethernet header with its tags, which the byte counter leaves out
  */
 export function append(
   worker: usize,
@@ -122,6 +125,7 @@ export function append(
   remote: usize,
   port: u32,
   marks: u32,
+  l3: i32,
   head: usize,
   headBytes: i32,
   body: usize,
@@ -131,9 +135,9 @@ export function append(
   const used = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
   const bytes = headBytes + bodyBytes;
   let message = used;
-  if (used === 0 || !joins(worker, used - 1, source, remote, port, marks, bytes)) {
+  if (used === 0 || !joins(worker, used - 1, device, source, remote, port, marks, l3, bytes)) {
     store<u32>(state, used + 1, ENCAP_MESSAGES_USED_OFFSET);
-    open(worker, used, device, source, remote, port, marks, bytes);
+    open(worker, used, device, source, remote, port, marks, l3, bytes);
   } else {
     message = used - 1;
     grow(worker, message, bytes);
@@ -190,10 +194,12 @@ function headerOf(worker: usize, message: u32): usize {
 function joins(
   worker: usize,
   message: u32,
+  device: u32,
   source: u32,
   remote: usize,
   port: u32,
   marks: u32,
+  l3: i32,
   bytes: i32,
 ): boolean {
   const envelope = envelopeOf(worker, message);
@@ -205,6 +211,8 @@ function joins(
     load<i32>(envelope, ENVELOPE_SEGMENTS_OFFSET) < MESSAGE_SEGMENT_MAX &&
     load<i32>(headerOf(worker, message), MMSGHDR_IOVEC_COUNT_OFFSET) <= MESSAGE_IOVEC_MAX - 2 &&
     load<u32>(envelope, ENVELOPE_MARKS_OFFSET) === marks &&
+    load<u32>(envelope, ENVELOPE_DEVICE_OFFSET) === device &&
+    load<i32>(envelope, ENVELOPE_OVERHEAD_OFFSET) === l3 + VXLAN_HEADER_BYTES &&
     load<u32>(envelope, ENVELOPE_IFINDEX_OFFSET) === load<u32>(remote, REMOTE_IFINDEX_OFFSET) &&
     isNamed(envelope, remote, port)
   );
@@ -226,6 +234,7 @@ function open(
   remote: usize,
   port: u32,
   marks: u32,
+  l3: i32,
   bytes: i32,
 ): void {
   const envelope = envelopeOf(worker, message);
@@ -244,6 +253,7 @@ function open(
   store<u32>(envelope, ifindex, ENVELOPE_IFINDEX_OFFSET);
   store<u32>(envelope, marks, ENVELOPE_MARKS_OFFSET);
   store<u32>(envelope, device, ENVELOPE_DEVICE_OFFSET);
+  store<u32>(envelope, l3 + VXLAN_HEADER_BYTES, ENVELOPE_OVERHEAD_OFFSET);
 
   const iovec =
     worker +

@@ -169,6 +169,7 @@ export function split(
       remote,
       port,
       marks,
+      l3,
       head,
       headers + VXLAN_HEADER_BYTES,
       frame + at,

@@ -12,7 +12,7 @@ import { flowOf, nextFrames } from './support/gro-traffic.ts';
 import { HotPath, VNI } from './support/hot-path.ts';
 import { tcp } from './support/messages.ts';
 import { type Arrival, coalesceNaively } from './support/naive-coalesce.ts';
-import { segmentNaively } from './support/naive-segment.ts';
+import { networkOffset, segmentNaively } from './support/naive-segment.ts';
 import type { Written } from './support/received-messages.ts';
 import { internetSum, mulberry32, randomBytes } from './support/reference.ts';
 import { NOTHING_ASKED } from './support/virtio.ts';
@@ -37,7 +37,13 @@ function withoutId(frame: Uint8Array): Uint8Array {
   return copy;
 }
 
-const isIpv6 = (frame: Uint8Array) => frame[12] === 0x86;
+/** A flow of gro-traffic.ts: by its source address; what is tagged or UDP may overtake the rest. */
+function flowName(frame: Uint8Array): string {
+  const l3 = networkOffset(frame);
+  const ipv6 = frame[l3 - 2] === 0x86;
+  return [l3, ipv6, frame[l3 + (ipv6 ? 23 : 15)], frame[l3 + (ipv6 ? 6 : 9)] === 17].join();
+}
+
 const text = (frame: Uint8Array) => Buffer.from(withoutId(frame)).toString('base64');
 
 for (const build of BUILDS) {
@@ -92,7 +98,7 @@ for (const build of BUILDS) {
       it(`${flows} flows, ${trouble * 100} % trouble: the model’s groups, and every frame again`, () => {
         const prng = mulberry32(flows * 1000 + trouble * 100);
         let merged = 0;
-        for (let round = 0; round < 120; round++) {
+        for (let round = 0; round < 60; round++) {
           const members = Array.from({ length: flows }, (_, i) => flowOf(prng, i + 1));
           const arrivals: Arrival[] = [];
           while (arrivals.length < 60) {
@@ -105,7 +111,7 @@ for (const build of BUILDS) {
           arrivals.length = Math.min(arrivals.length, 64);
           merged += check(arrivals).filter(({ frames }) => frames > 1).length;
         }
-        if (trouble < 1) assert.ok(merged > 100, `${merged} super-frames`);
+        if (trouble < 1) assert.ok(merged > 50, `${merged} super-frames`);
       });
     }
 
@@ -120,8 +126,8 @@ for (const build of BUILDS) {
         }
         frames.length = 64;
         const ofFlow = (all: readonly Uint8Array[]) =>
-          members.map(({ ipv6, number }) =>
-            all.map(withoutId).filter((frame) => frame[ipv6 ? 37 : 29] === number && isIpv6(frame) === ipv6),
+          [...new Set(frames.map(flowName))].map((name) =>
+            all.filter((frame) => flowName(frame) === name).map(withoutId),
           );
         const out = receive(frames.map((frame) => ({ device, frame }))).flatMap(cut);
         assert.deepEqual(ofFlow(out), ofFlow(frames));

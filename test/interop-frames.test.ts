@@ -4,11 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { HOSTS, type Host, layer2, UNDERLAY, VTEP } from './support/scenario.ts';
+import { layer2 } from './support/scenario.ts';
 import { ethernet, hexdump, ipv4, numberedMac, numberOf, pattern, udp } from './support/traffic-frames.ts';
 import { pairings, suite } from './support/traffic-gate.ts';
 import { difference } from './support/traffic-packets.ts';
 import { multicastSamples, type NumberedFrame, numbered, taggedSamples } from './support/traffic-samples.ts';
+import { HOSTS, type Host, UNDERLAY, VTEP } from './support/traffic-vtep.ts';
 
 const DIRECTIONS = [
   { name: 'master to worker', from: 0, to: 1 },

@@ -4,9 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { HOSTS, type Host, layer3, type Scenario, UNDERLAY, VTEP } from './support/scenario.ts';
+import { layer3, type Scenario } from './support/scenario.ts';
 import { pairings, suite } from './support/traffic-gate.ts';
 import type { SweepResult } from './support/traffic-sweep.ts';
+import { HOSTS, type Host, UNDERLAY, VTEP } from './support/traffic-vtep.ts';
 
 const MIB = 1 << 20;
 const TRANSFER_BYTES = Number(process.env.VXLANE_TEST_TRANSFER_MIB ?? 1024) * MIB;
@@ -19,7 +20,16 @@ const FAMILIES = [
   { name: 'IPv4', overhead: 14 + 20 + 8, key: 'pod' },
   { name: 'IPv6', overhead: 14 + 40 + 8, key: 'pod6' },
 ] as const;
-const OFFLOADS = ['tx', 'tso', 'gso', 'gro'];
+/** What an underlay may be able to do, other than what a fresh veth does. */
+const UNDERLAYS: { name: string; features: Record<string, boolean> }[] = [
+  {
+    name: 'cannot segment tunnels',
+    features: { 'tx-udp_tnl-segmentation': false, 'tx-udp_tnl-csum-segmentation': false },
+  },
+  { name: 'cannot segment UDP', features: { 'tx-udp-segmentation': false } },
+  { name: 'merges what it receives', features: { gro: true } },
+  { name: 'has no offloads', features: { tx: false, tso: false, gso: false, gro: false } },
+];
 
 interface Counters {
   errors: number;
@@ -131,17 +141,21 @@ for (const pairing of pairings) {
       await Promise.all(flows);
     });
 
-    test('transfers arrive with the same hash when the underlay has no offloads', async (t) => {
-      const off = Object.fromEntries(OFFLOADS.map((word) => [word, false]));
-      const on = Object.fromEntries(OFFLOADS.map((word) => [word, true]));
-      for (const host of scenario.hosts) await host.agent.call('offloads', UNDERLAY, off);
-      try {
-        for (const { from, to } of DIRECTIONS)
-          for (const { key } of FAMILIES) t.diagnostic(await transfer(scenario, from, to, key, 64 * MIB));
-      } finally {
-        for (const host of scenario.hosts) await host.agent.call('offloads', UNDERLAY, on);
-      }
-    });
+    for (const { name: ability, features } of UNDERLAYS)
+      test(`transfers arrive with the same hash when the underlay ${ability}`, async (t) => {
+        const before = await scenario.hosts[0].agent.call('features', UNDERLAY);
+        for (const host of scenario.hosts) await host.agent.call('offloads', UNDERLAY, features);
+        const now = await scenario.hosts[0].agent.call('features', UNDERLAY);
+        const changed = Object.entries(before).filter(([feature, on]) => now[feature] !== on);
+        assert.ok(changed.length > 0, 'the underlay is what it was');
+        try {
+          for (const { from, to } of DIRECTIONS)
+            for (const { key } of FAMILIES) t.diagnostic(await transfer(scenario, from, to, key, 64 * MIB));
+        } finally {
+          const undo = Object.fromEntries(changed);
+          for (const host of scenario.hosts) await host.agent.call('offloads', UNDERLAY, undo);
+        }
+      });
 
     test('the VTEPs are alive, and the kernel counted no error and no drop, as between two kernels', () => {
       scenario.hosts.forEach((host, side) => {

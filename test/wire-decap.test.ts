@@ -6,20 +6,20 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { Bed } from './support/netns.ts';
+import { layer2 } from './support/scenario.ts';
+import { ethernet, hexdump, numberedMac, numberOf, pattern, vxlan } from './support/traffic-frames.ts';
+import { kinds, suite } from './support/traffic-gate.ts';
+import { type Case, decapCases, ends, outerFrames } from './support/traffic-outer.ts';
+import { difference } from './support/traffic-packets.ts';
 import {
   type Host,
   type Kind,
-  layer2,
   type Statistics,
   startVtep,
   UNDERLAY,
   VTEP,
   type VtepOptions,
-} from './support/scenario.ts';
-import { ethernet, hexdump, numberedMac, numberOf, pattern, vxlan } from './support/traffic-frames.ts';
-import { kinds, suite } from './support/traffic-gate.ts';
-import { type Case, decapCases, ends, outerFrames } from './support/traffic-outer.ts';
-import { difference } from './support/traffic-packets.ts';
+} from './support/traffic-vtep.ts';
 
 const SENTINEL = 0xfffe;
 

@@ -6,22 +6,11 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { CapturedFrame } from './support/capture.ts';
 import type { Bed } from './support/netns.ts';
-import {
-  HOSTS,
-  type Host,
-  type Kind,
-  layer2,
-  layer3,
-  PORT,
-  type Scenario,
-  startVtep,
-  UNDERLAY,
-  VNI,
-  VTEP,
-} from './support/scenario.ts';
+import { layer2, layer3, type Scenario } from './support/scenario.ts';
 import { ethernet, hexdump, ipv4, mac, numberedMac, pattern, udp } from './support/traffic-frames.ts';
 import { kinds, suite } from './support/traffic-gate.ts';
 import { faults, network, type TunnelPacket, tunnelPacket } from './support/traffic-packets.ts';
+import { HOSTS, type Host, type Kind, PORT, startVtep, UNDERLAY, VNI, VTEP } from './support/traffic-vtep.ts';
 
 const OFF = { tx: false, tso: false, gso: false, gro: false };
 const MIB = 1 << 20;

@@ -32,10 +32,10 @@ export function etherTypeBefore(frame: usize, l3: i32): u32 {
   return bswap<u16>(load<u16>(frame + l3 - 2));
 }
 
-/** Offset of the network header behind all tags; more than `length` when the frame ends within them. */
+/** Offset of the network header behind all tags. A tag that the frame ends within is none. */
 export function networkOffset(frame: usize, length: i32): i32 {
   let offset = ETHERNET_HEADER_BYTES;
-  for (let tags = 0; tags < TAGS_MAX && offset <= length; ++tags) {
+  for (let tags = 0; tags < TAGS_MAX && offset + VLAN_TAG_BYTES <= length; ++tags) {
     const type = etherTypeBefore(frame, offset);
     if (type !== ETHERTYPE_VLAN && type !== ETHERTYPE_QINQ) break;
     offset += VLAN_TAG_BYTES;

@@ -10,10 +10,13 @@ import {
   DROP_SOCKET_FULL,
   DROP_TOO_BIG,
   DROP_UNREACHABLE,
+  ENCAP_BYTES_COUNTED,
+  ENCAP_PACKETS,
   ENVELOPE_BYTES,
   ENVELOPE_CONTROL_USED_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
+  ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENT_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
   ENVELOPES_OFFSET,
@@ -133,7 +136,7 @@ export class Sender {
       }
       view.setBigUint64(header + MMSGHDR_IOVEC_OFFSET, BigInt(address + first), true);
       view.setUint32(header + MMSGHDR_IOVEC_COUNT_OFFSET, (iovec - first) / IOVEC_BYTES, true);
-      if (sys.sendmsg(fd, address + header, 0) < 0) this.#count(message, verdictOf(sys.errno()), 1);
+      if (sys.sendmsg(fd, address + header, 0) < 0) this.#lose(message, verdictOf(sys.errno()), 1, datagram);
       left -= datagram;
     }
   }
@@ -144,7 +147,16 @@ export class Sender {
   }
 
   #drop(message: number, verdict: number): void {
-    this.#count(message, verdict, this.#envelope(message, ENVELOPE_SEGMENTS_OFFSET));
+    const datagrams = this.#envelope(message, ENVELOPE_SEGMENTS_OFFSET);
+    this.#lose(message, verdict, datagrams, this.#envelope(message, ENVELOPE_LENGTH_OFFSET));
+  }
+
+  /** The engine has counted the datagrams as sent: that is taken back. */
+  #lose(message: number, verdict: number, datagrams: number, bytes: number): void {
+    const overhead = this.#envelope(message, ENVELOPE_OVERHEAD_OFFSET);
+    this.#count(message, verdict, datagrams);
+    this.#count(message, ENCAP_PACKETS, -datagrams);
+    this.#count(message, ENCAP_BYTES_COUNTED, datagrams * overhead - bytes);
   }
 
   #count(message: number, counter: number, amount: number): void {

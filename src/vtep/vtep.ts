@@ -8,11 +8,13 @@ import {
   HEADER_BASE,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
+  WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { clearCounters } from '../dataplane/counters.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf, stateOf } from '../io/interface.ts';
+import { makeResident } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import { closeTap, openTap } from '../io/tap.ts';
 import { ipBatch } from '../netlink/ip.ts';
@@ -95,6 +97,7 @@ class BatchedVtep implements Vtep {
     const { views, module } = this.#plane;
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
+    if (!process.env.NOHUGE) makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
     await this.#workers.start(this.#queues, module, address, (reason) => this.#log('error', reason));
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
   }

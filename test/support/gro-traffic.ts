@@ -5,7 +5,15 @@
  */
 import { concat, ethernet, ipv4, ipv6, set16, vlan } from './frames.ts';
 import { raw, tcp, tcpTimestamps, udp } from './messages.ts';
-import { randomBytes } from './reference.ts';
+import { mulberry32, randomBytes } from './reference.ts';
+
+/** Payloads are cut from here: drawing each byte anew would take longer than all the rest. */
+const POOL = randomBytes(mulberry32(1), 65536);
+
+function payloadOf(prng: () => number, bytes: number): Uint8Array {
+  const from = Math.floor(prng() * (POOL.length - bytes));
+  return POOL.subarray(from, from + bytes);
+}
 
 export interface Flow {
   readonly ipv6: boolean;
@@ -88,7 +96,7 @@ export function nextFrames(prng: () => number, flow: Flow, trouble: number): Uin
     case 15:
       return [ethernet({}, vlan({ id: 5 }, packet(flow, tcpOf(prng, flow, flow.size, 'A'))))];
     case 16:
-      return [ethernet({}, packet(flow, udp({}, randomBytes(prng, flow.size))))];
+      return [ethernet({}, packet(flow, udp({}, payloadOf(prng, flow.size))))];
     case 17: // a fragment, or extension headers
       return [ethernet({}, odd(flow, prng))];
     case 18: {
@@ -118,7 +126,7 @@ function tcpOf(prng: () => number, flow: Flow, bytes: number, flags: string) {
   const options = tcpTimestamps(timestamp, 1);
   const sourcePort = 1000 + number;
   flow.sequence = (sequence + bytes) >>> 0;
-  return tcp({ sourcePort, sequence, acknowledgment, options, flags }, randomBytes(prng, bytes));
+  return tcp({ sourcePort, sequence, acknowledgment, options, flags }, payloadOf(prng, bytes));
 }
 
 function packet(flow: Flow, message: ReturnType<typeof raw>) {
@@ -132,7 +140,7 @@ function packet(flow: Flow, message: ReturnType<typeof raw>) {
 }
 
 function odd(flow: Flow, prng: () => number) {
-  const message = raw(6, randomBytes(prng, 40));
+  const message = raw(6, payloadOf(prng, 40));
   const [offset, more] = [8 * Math.floor(prng() * 3), prng() < 0.5];
   if (flow.ipv6) {
     const source = `fd00:1::${flow.number.toString(16)}`;

@@ -37,6 +37,8 @@ export interface DatagramOptions extends Pace {
   port: number;
   /** Send without a UDP checksum. */
   noChecksum?: boolean;
+  /** Cut what is sent into datagrams of this size below the socket (UDP_SEGMENT). */
+  segmentBytes?: number;
 }
 
 /** A payload, and the TOS byte or traffic class of its packet. */
@@ -50,6 +52,7 @@ const IPV6_TCLASS = 67;
 const SO_NO_CHECK = 11;
 const SOL_UDP = 17;
 const UDP_NO_CHECK6_TX = 101;
+const UDP_SEGMENT = 103;
 
 async function paced<T>(items: readonly T[], pace: Pace, send: (item: T) => void): Promise<void> {
   const { count = 1, paceUs = 0 } = pace;
@@ -83,12 +86,13 @@ export async function injectFrames(
 }
 
 export async function sendDatagrams(datagrams: readonly Datagram[], options: DatagramOptions): Promise<void> {
-  const { from, to, sourcePort, port, noChecksum = false } = options;
+  const { from, to, sourcePort, port, noChecksum = false, segmentBytes = 0 } = options;
   const v4 = from.length === 4;
   const fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0);
   try {
     bind(fd, internetAddress(from, sourcePort));
     if (noChecksum) setInt(fd, v4 ? SOL_SOCKET : SOL_UDP, v4 ? SO_NO_CHECK : UDP_NO_CHECK6_TX, 1);
+    if (segmentBytes > 0) setInt(fd, SOL_UDP, UDP_SEGMENT, segmentBytes);
     const address = internetAddress(to, port);
     await paced(datagrams, options, ({ data, tos = 0 }) => {
       setInt(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_TOS : IPV6_TCLASS, tos);

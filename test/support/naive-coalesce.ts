@@ -10,6 +10,8 @@ const PSH = 0x08;
 const IP_MAX_BYTES = 65535;
 /** As many payloads as a write has iovecs for, behind the virtio header and the first frame. */
 const MERGED_MAX = 66;
+/** Flows that may be open at a time. */
+const TABLE_SIZE = 16;
 
 export interface Arrival {
   device: number;
@@ -24,6 +26,7 @@ interface Plain {
 
 interface Group {
   frames: number[];
+  isOpen: boolean;
   device: number;
   key: string;
   hosts: string;
@@ -35,24 +38,26 @@ interface Group {
 /** @returns the numbers of the frames of each write, in the order of writes */
 export function coalesceNaively(arrivals: readonly Arrival[]): number[][] {
   const groups: number[][] = [];
-  let open: Group[] = [];
+  const table: Group[] = [];
   for (const [number, { device, frame }] of arrivals.entries()) {
     const plain = plainTcp(frame);
     if (!plain) {
       // It may be of a flow that is open: what comes before it must be out before it.
       const hosts = tcpHosts(frame);
-      open = open.filter((group) => hosts === undefined || group.device !== device || group.hosts !== hosts);
+      for (const group of table) {
+        if (group.device === device && group.hosts === hosts) group.isOpen = false;
+      }
       groups.push([number]);
       continue;
     }
     const { l4, headers } = plain;
     const key = [device, ...frame.subarray(14 + (l4 === 34 ? 12 : 8), l4 + 4)].join();
-    const group = open.find((one) => one.key === key);
+    const group = table.find((one) => one.isOpen && one.key === key);
     const payload = frame.length - headers;
     const flags = frame[l4 + 13]!;
     const special = (flags & FIN_TO_CWR_WITHOUT_PSH) !== ACK || payload === 0;
     if (special || isUnfinished(frame, plain)) {
-      open = open.filter((one) => one !== group);
+      if (group) group.isOpen = false;
       groups.push([number]);
       continue;
     }
@@ -72,13 +77,14 @@ export function coalesceNaively(arrivals: readonly Arrival[]): number[][] {
         group.frames.push(number);
         group.nextSequence = (sequence + payload) >>> 0;
         group.ipBytes += payload;
-        if (ends || payload < group.segment) open = open.filter((one) => one !== group);
+        if (ends || payload < group.segment) group.isOpen = false;
         continue;
       }
-      open = open.filter((one) => one !== group);
+      group.isOpen = false;
     }
     const started: Group = {
       frames: [number],
+      isOpen: true,
       device,
       key,
       hosts: tcpHosts(frame)!,
@@ -87,9 +93,17 @@ export function coalesceNaively(arrivals: readonly Arrival[]): number[][] {
       ipBytes: frame.length - 14,
     };
     groups.push(started.frames);
-    if (!ends) open.push(started);
+    if (!ends) keep(table, started, groups.length - 1);
   }
   return groups;
+}
+
+/** In the first place that is free; in a full table, in one that the write's number names. */
+function keep(table: Group[], group: Group, write: number): void {
+  const free = table.findIndex(({ isOpen }) => !isOpen);
+  if (free >= 0) table[free] = group;
+  else if (table.length < TABLE_SIZE) table.push(group);
+  else table[write % TABLE_SIZE] = group;
 }
 
 /** An untagged TCP packet without IP options that fills its frame exactly and is no fragment. */

@@ -3,6 +3,7 @@
  * about it: a verdict named as its counter, and the frame as the overlay gets it.
  */
 import type { CounterName } from '../../src/dataplane/counters.ts';
+import { networkOffset } from './naive-segment.ts';
 import { macText } from './parse.ts';
 import { ECN_DECAPSULATION, internetSum } from './reference.ts';
 
@@ -12,6 +13,8 @@ export interface NaiveDevice {
   mac: string;
   up: boolean;
   learning: boolean;
+  /** Most entries by learning; 0 or absent = no limit. */
+  limit?: number;
   /** MAC -> where it is; an entry made by hand stays there. Learning adds to it. */
   fdb: Map<string, { sender: string; fixed: boolean }>;
 }
@@ -19,7 +22,7 @@ export interface NaiveDevice {
 export interface NaiveVerdict {
   verdict: CounterName;
   device?: NaiveDevice;
-  learned?: 'fdb_learned' | 'fdb_moved';
+  learned?: 'fdb_learned' | 'fdb_moved' | 'fdb_full';
   frame?: Uint8Array;
 }
 
@@ -48,8 +51,9 @@ export function decapNaively(
     const known = device.fdb.get(source);
     if (known && known.sender !== sender && known.fixed) return { verdict: 'drop_entry_exists', device };
     if (known?.sender !== sender && (known || device.up)) {
-      learned = known ? 'fdb_moved' : 'fdb_learned';
-      device.fdb.set(source, { sender, fixed: false });
+      const isFull = !known && device.limit && device.fdb.size >= device.limit;
+      learned = isFull ? 'fdb_full' : known ? 'fdb_moved' : 'fdb_learned';
+      if (!isFull) device.fdb.set(source, { sender, fixed: false });
     }
   }
   const outcome = { device, ...(learned && { learned }) };
@@ -57,6 +61,25 @@ export function decapNaively(
   if (ecn) return { verdict: ecn, ...outcome };
   if (!device.up) return { verdict: 'drop_device_down', ...outcome };
   return { verdict: 'decap_packets', frame, ...outcome };
+}
+
+/**
+ * The datagrams of one received message: a bundle is cut by the size that the socket reports, unless the
+ * inner packet of the first one says that it is all one (a kernel peer's super-frame).
+ */
+export function datagramsNaively(message: Uint8Array, gro: number | undefined): Uint8Array[] {
+  if (gro === undefined || gro <= 0 || gro >= message.length) return [message];
+  const frame = message.subarray(8);
+  const l3 = networkOffset(frame);
+  if (frame.length >= 34 && l3 + 20 <= frame.length) {
+    const type = (frame[l3 - 2]! << 8) | frame[l3 - 1]!;
+    const word = (at: number) => (frame[l3 + at]! << 8) | frame[l3 + at + 1]!;
+    if (type === 0x0800 && word(2) === frame.length - l3) return [message];
+    if (type === 0x86dd && word(4) === frame.length - l3 - 40) return [message];
+  }
+  const datagrams: Uint8Array[] = [];
+  for (let at = 0; at < message.length; at += gro) datagrams.push(message.subarray(at, at + gro));
+  return datagrams;
 }
 
 /** Writes the codepoint of RFC 6040 into the frame, or names the verdict that ends it. */

@@ -94,10 +94,10 @@ function shapeOf(frame: Uint8Array, virtio: VirtioHeader, type: number): Shape |
   return { ipv4, l3, l4, headers };
 }
 
-/** Behind at most eight tags; may lie behind the end. */
+/** Behind at most eight tags; one that the frame ends within is none. */
 export function networkOffset(frame: Uint8Array): number {
   let offset = 14;
-  for (let tags = 0; tags < 8 && offset <= frame.length; tags++) {
+  for (let tags = 0; tags < 8 && offset + 4 <= frame.length; tags++) {
     const type = (frame[offset - 2]! << 8) | frame[offset - 1]!;
     if (type !== 0x8100 && type !== 0x88a8) break;
     offset += 4;

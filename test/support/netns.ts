@@ -8,13 +8,16 @@
  */
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 
 const PREFIX = 'vxl-';
 const NAME = /^vxl-(\d+)-[0-9a-f]{6}-/;
+const DIRECTORY = /^vxl-(\d+)-[0-9A-Za-z]{6}$/;
 const RUN_DIRECTORY = '/run/netns';
 const STALE_MS = 24 * 3600_000;
 const INSIDE = 'VXLANE_TEST_USER_NAMESPACE';
@@ -120,9 +123,12 @@ export class Bed {
     return child;
   }
 
-  /** Registers something else to undo, in turn. */
-  later(undo: () => Promise<void>): void {
-    this.#steps.push({ undo, force: () => undefined });
+  /** A directory for sockets, removed with the bed. */
+  directory(): string {
+    const path = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+    const remove = () => rmSync(path, { recursive: true, force: true });
+    this.#steps.push({ undo: async () => remove(), force: remove });
+    return path;
   }
 
   async close(): Promise<void> {
@@ -161,17 +167,21 @@ function guardExit(): void {
     process.once(signal, () => process.exit(128 + number));
 }
 
-const isAlive = (pid: number) => {
+/** Whether a process runs; one that has ended and was not waited for does not. */
+function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
   }
-};
+}
 
-/** Removes namespaces whose maker is gone, with the processes that still run in them. */
+/** Removes namespaces whose maker is gone, with the processes that still run in them, and directories likewise. */
 export function sweep(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const maker = DIRECTORY.exec(name);
+    if (maker && !isAlive(Number(maker[1]))) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
   for (const line of finish('ip', ['netns', 'list']).stdout.split('\n')) {
     const name = line.split(' ')[0] ?? '';
     const maker = NAME.exec(name);
@@ -202,7 +212,7 @@ function canMakeNamespaces(): string | null {
 function reenter(): string {
   const tried = finish('unshare', [...UNSHARE, 'true']);
   if (tried.status !== 0)
-    return `needs root or user namespaces: sysctl user.max_user_namespaces (unshare: ${tried.stderr})`;
+    return `needs root or user namespaces: sysctl user.max_user_namespaces (${tried.stderr})`;
   const script = 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"';
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const result = spawnSync('unshare', [...UNSHARE, 'sh', '-c', script, 'sh', ...again], {

@@ -4,7 +4,7 @@
  */
 import { after, before, describe } from 'node:test';
 import { Bed, missingForKernelVxlan, missingForNamespaces, missingForTap } from './netns.ts';
-import type { Kind } from './scenario.ts';
+import type { Kind } from './traffic-vtep.ts';
 
 export type Pairing = readonly [Kind, Kind];
 

@@ -3,7 +3,6 @@
  * a frame that is numbered in its source address; some travel in outer packets that only a packet socket can send.
  */
 
-import { HOSTS, PORT, VNI } from './scenario.ts';
 import {
   ethernet,
   ip,
@@ -18,7 +17,9 @@ import {
   udp,
   vxlan,
 } from './traffic-frames.ts';
-import { BROADCAST, CTAG, encapSamples, IP4, IP6 } from './traffic-samples.ts';
+import { BROADCAST, CTAG, IP4, IP6 } from './traffic-samples.ts';
+import { encapSamples } from './traffic-samples-ip.ts';
+import { HOSTS, PORT, VNI } from './traffic-vtep.ts';
 
 const [MASTER, WORKER] = HOSTS;
 const A = '10.1.0.1';

@@ -1,0 +1,269 @@
+/**
+ * The memory map, and the modules built on it: regions and fields aligned and disjoint, and a module that
+ * owns nothing: one import, no data, no start, no globals, no allocator, and the door's functions only.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import * as layout from '../assembly/layout.ts';
+import { COUNTERS } from '../src/dataplane/counters.ts';
+import { compileEngine, instantiateEngine } from '../src/dataplane/engine.ts';
+import { createMemory, memoryBytes } from '../src/dataplane/memory.ts';
+import { BUILDS } from './support/engine.ts';
+import { I64, readModule, SECTION } from './support/wasm-sections.ts';
+
+const numbers = layout as unknown as Record<string, number>;
+const fileOf = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url));
+
+/** Regions in order: [where it begins, how long it is]. */
+function chained(names: readonly string[], base: string, bytes = 'BYTES'): [number, number][] {
+  return names.map((name) => [numbers[`${name}_${base}`]!, numbers[`${name}_${bytes}`]!]);
+}
+
+function assertChain(regions: readonly [number, number][], names: readonly string[]): void {
+  for (const [i, [start, bytes]] of regions.entries()) {
+    assert.ok(bytes > 0 && start % layout.CACHE_LINE_BYTES === 0, `${names[i]} begins a cache line`);
+    if (i > 0) assert.equal(start, regions[i - 1]![0] + regions[i - 1]![1], `${names[i]} follows`);
+  }
+}
+
+/** Fields of a record, each [offset constant, bytes]; alignment is the power of two that the bytes allow. */
+function assertRecord(record: number, fields: readonly [string, number, number?][]): void {
+  let end = 0;
+  const sorted = fields
+    .map(
+      ([name, bytes, align]) =>
+        [numbers[`${name}_OFFSET`]!, bytes, name, align ?? Math.min(bytes, 8)] as const,
+    )
+    .sort((one, other) => one[0] - other[0]);
+  for (const [offset, bytes, name, align] of sorted) {
+    assert.ok(offset >= end, `${name} lies behind the field before it`);
+    assert.equal(offset % align, 0, `${name} is aligned`);
+    end = offset + bytes;
+  }
+  assert.ok(end <= record);
+}
+
+describe('layout', () => {
+  const shared = [
+    'HEADER',
+    'DEVICES',
+    'LISTENERS',
+    'VNIS',
+    'SOURCES',
+    'FDB_BUCKETS',
+    'FDB_ENTRIES',
+    'REMOTES',
+  ];
+  const common = ['COUNTERS', 'FANOUT'];
+  const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', 'RUNS'];
+  const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'ENCAP_ARENA'];
+  const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'RECEIVE_BUFFERS', 'DECAP_STATE', 'WRITES'];
+
+  it('shared regions follow each other, the first page left to the compiler', () => {
+    const regions = chained(shared, 'BASE');
+    assert.equal(regions[0]![0], layout.WASM_PAGE_BYTES);
+    assertChain([...regions, [layout.WORKERS_BASE, layout.WORKER_BYTES]], [...shared, 'WORKERS']);
+  });
+
+  it('a worker’s regions follow each other and fit its block', () => {
+    assertChain(
+      [...chained(common, 'OFFSET'), ...chained(encap, 'OFFSET'), ...chained(encapData, 'OFFSET')],
+      [...common, ...encap, ...encapData],
+    );
+    const iovecs: [number, number] = [layout.WRITE_IOVECS_BASE_OFFSET, layout.WRITE_IOVECS_BYTES];
+    const flows: [number, number] = [layout.FLOWS_OFFSET, layout.FLOWS_BYTES];
+    assertChain(
+      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows],
+      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS'],
+    );
+    assert.equal(layout.ENCAP_BYTES, layout.ENCAP_ARENA_OFFSET + layout.ENCAP_ARENA_BYTES);
+    assert.equal(layout.DECAP_BYTES, layout.FLOWS_OFFSET + layout.FLOWS_BYTES);
+    assert.ok(Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES) <= layout.WORKER_BYTES);
+    assert.ok(memoryBytes(layout.WORKER_MAX) <= 2 ** 31, 'addresses are positive as signed numbers');
+  });
+
+  it('fields of records are aligned and apart', () => {
+    assertRecord(layout.HEADER_BYTES, [
+      ['HEADER_VERSION', 4],
+      ['HEADER_ADDRESS', 8],
+      ['HEADER_HASH_SEED', 4],
+      ['HEADER_OFFLOADS', 4],
+      ['HEADER_FDB_COUNT', 4],
+      ['HEADER_REMOTE_FREE', 4],
+      ['HEADER_REMOTE_FRESH', 4],
+      ['HEADER_FDB_CREATED', 4],
+      ['HEADER_NOW', 4],
+      ['HEADER_FDB_LOCK', 4, 64],
+      ['HEADER_FDB_MAC', 8],
+    ]);
+    assertRecord(layout.DEVICE_BYTES, [
+      ['DEVICE_STATE', 4],
+      ['DEVICE_VNI', 4],
+      ['DEVICE_MAC', 8],
+      ['DEVICE_FLAGS', 4],
+      ['DEVICE_MTU', 4],
+      ['DEVICE_TTL', 1],
+      ['DEVICE_TOS', 1],
+      ['DEVICE_DF', 1],
+      ['DEVICE_FAMILY', 1],
+      ['DEVICE_PORT', 2],
+      ['DEVICE_SOURCE', 2],
+      ['DEVICE_SOURCE_DF', 2],
+      ['DEVICE_FDB_LIMIT', 4],
+      ['DEVICE_FDB_COUNT', 4],
+      ['DEVICE_AGEING', 4],
+      ['DEVICE_RESERVED', 8],
+      ['DEVICE_TAP', 4 * layout.DEVICE_QUEUE_MAX],
+      ['DEVICE_OFFLOADS', 4],
+    ]);
+    assertRecord(layout.SOURCE_GROUP_BYTES, [
+      ['SOURCE_PORTS', 4],
+      ['SOURCE_SEGMENT', 1],
+      ['SOURCE_FAMILY', 1],
+      ['SOURCE_DF', 1],
+      ['SOURCE_NO_CHECKSUM', 1],
+      ['SOURCE_PORT_MIN', 2],
+      ['SOURCE_PORT_MAX', 2],
+      ['SOURCE_USERS', 4],
+      ['SOURCE_LOCAL', 16],
+      ['SOURCE_SOCKETS', 4 * layout.SOURCE_PORT_COUNT],
+    ]);
+    assertRecord(layout.FDB_ENTRY_BYTES, [
+      ['FDB_VERSION', 4],
+      ['FDB_STATE', 2],
+      ['FDB_FLAGS', 2],
+      ['FDB_USED', 4],
+      ['FDB_UPDATED', 4],
+      ['FDB_REMOTES', 4],
+      ['FDB_CREATED', 4],
+      ['FDB_KEY', 8],
+      ['FDB_REMOTE', layout.REMOTE_BYTES],
+    ]);
+    assertRecord(layout.REMOTE_BYTES, [
+      ['REMOTE_NEXT', 4],
+      ['REMOTE_IFINDEX', 4],
+      ['REMOTE_VNI', 4],
+      ['REMOTE_PORT', 2],
+      ['REMOTE_FAMILY', 1],
+      ['REMOTE_ADDRESS', 16],
+    ]);
+    assertRecord(layout.ENVELOPE_BYTES, [
+      ['ENVELOPE_NAME', layout.SOCKADDR_IN6_BYTES, 8],
+      ['ENVELOPE_CONTROL', layout.ENVELOPE_CONTROL_BYTES],
+      ['ENVELOPE_SOURCE', 4],
+      ['ENVELOPE_SEGMENT', 4],
+      ['ENVELOPE_SEGMENTS', 4],
+      ['ENVELOPE_LENGTH', 4],
+      ['ENVELOPE_CLOSED', 4],
+      ['ENVELOPE_IFINDEX', 4],
+      ['ENVELOPE_MARKS', 4],
+      ['ENVELOPE_DEVICE', 4],
+      ['ENVELOPE_CONTROL_USED', 4],
+    ]);
+    assertRecord(layout.RECEIPT_BYTES, [
+      ['RECEIPT_NAME', layout.SOCKADDR_IN6_BYTES, 8],
+      ['RECEIPT_CONTROL', layout.RECEIPT_CONTROL_BYTES],
+      ['RECEIPT_IOVEC', layout.IOVEC_BYTES],
+    ]);
+    const write = [
+      'DEVICE',
+      'IOVECS',
+      'LENGTH',
+      'FRAMES',
+      'FRAME',
+      'L4',
+      'PAYLOAD',
+      'SEGMENT',
+      'NEXT_SEQUENCE',
+    ];
+    assertRecord(layout.WRITE_BYTES, [
+      ...[...write, 'IP_LENGTH', 'FLAGS'].map((name): [string, number] => [`WRITE_${name}`, 4]),
+      ['WRITE_VIRTIO', layout.VIRTIO_HEADER_BYTES, 8],
+    ]);
+    const state = ['MESSAGES_USED', 'IOVECS_USED', 'HEADERS_USED', 'FANOUT_NEXT', 'FANOUT_COUNT', 'SHARED'];
+    assertRecord(
+      layout.ENCAP_STATE_BYTES,
+      state.map((name) => [`ENCAP_${name}`, 4]),
+    );
+    assert.ok(
+      layout.ENVELOPE_CONTROL_BYTES >= 24 + 24 + 40 + 24,
+      'TOS, TTL, packet information, UDP_SEGMENT',
+    );
+  });
+
+  it('every drop has a counter, a name of its own, and no two share a number', () => {
+    const values = Object.values(COUNTERS);
+    assert.equal(new Set(values).size, values.length);
+    assert.ok(values.every((value) => value >= 0 && value < layout.COUNTER_COUNT));
+    const drops = Object.keys(numbers).filter((name) => name.startsWith('DROP_'));
+    assert.ok(drops.length > 20);
+    for (const name of drops) {
+      assert.equal(COUNTERS[name.toLowerCase() as keyof typeof COUNTERS], numbers[name], name);
+    }
+  });
+});
+
+/** Names that assembly/index.ts gives away. */
+function door(): string[] {
+  const text = fileOf('assembly/index.ts').toString();
+  const lists = [...text.matchAll(/export \{([^}]*)\}/g)].flatMap(([, list]) => list!.split(','));
+  const names = lists.map(
+    (item) =>
+      item
+        .trim()
+        .split(/\s+as\s+/)
+        .at(-1)!,
+  );
+  const functions = [...text.matchAll(/export function (\w+)/g)].map(([, name]) => name!);
+  return [...names, ...functions].filter((name) => name !== '').sort();
+}
+
+for (const build of BUILDS) {
+  describe(`module (${build})`, () => {
+    const module = compileEngine(build);
+
+    it('imports env.memory and nothing else; exports the door’s functions and nothing else', () => {
+      assert.deepEqual(WebAssembly.Module.imports(module), [
+        { module: 'env', name: 'memory', kind: 'memory' },
+      ]);
+      const functions = WebAssembly.Module.exports(module).filter(({ kind }) => kind === 'function');
+      assert.deepEqual(functions.map(({ name }) => name).sort(), door());
+      const others = WebAssembly.Module.exports(module).filter(({ kind }) => kind !== 'function');
+      assert.deepEqual(
+        others.filter(({ kind }) => kind !== 'memory'),
+        [],
+      );
+    });
+
+    it('has neither data nor a start function; no 64-bit number crosses the border', () => {
+      const { sections, signatures, globals } = readModule(fileOf(`build/${build}.wasm`));
+      assert.ok(!sections.includes(SECTION.start));
+      if (build !== 'debug') {
+        assert.equal(globals, 0);
+        assert.ok(!sections.includes(SECTION.data) && !sections.includes(SECTION.dataCount));
+      }
+      for (const [name, types] of signatures) assert.ok(!types.includes(I64), name);
+      assert.equal(signatures.size, door().length);
+    });
+
+    it('refuses a memory of another layout', () => {
+      const memory = createMemory(1);
+      const view = new DataView(memory.buffer);
+      for (const version of [0, layout.LAYOUT_VERSION + 1]) {
+        view.setUint32(layout.HEADER_BASE + layout.HEADER_VERSION_OFFSET, version, true);
+        assert.throws(() => instantiateEngine(module, memory), { name: 'VtepError', code: 'SYSTEM' });
+      }
+      view.setUint32(layout.HEADER_BASE + layout.HEADER_VERSION_OFFSET, layout.LAYOUT_VERSION, true);
+      assert.equal(instantiateEngine(module, memory).layoutVersion(), layout.LAYOUT_VERSION);
+    });
+  });
+}
+
+describe('module text', () => {
+  it('calls no allocator and never grows the memory', () => {
+    const text = fileOf('build/release.wat').toString();
+    assert.match(text, /\(func \$assembly\/encap\/encap/);
+    assert.doesNotMatch(text, /~lib\/rt|__new|__alloc|memory\.grow|call_indirect/);
+  });
+});
