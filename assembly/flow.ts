@@ -52,7 +52,7 @@ const PORTS_BYTES = 4;
 /** Hash of the flow that the Ethernet frame of `length` bytes belongs to. */
 export function hash(frame: usize, length: i32, seed: u32): u32 {
   const offset = ethernet.networkOffset(frame, length);
-  if (offset > length) return finish(seed, 0);
+  if (length < ETHERNET_HEADER_BYTES) return finish(seed, 0);
   const type = ethernet.etherTypeBefore(frame, offset);
   const ip = frame + offset;
   const rest = length - offset;

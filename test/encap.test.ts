@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { OFFLOAD_UDP_SEGMENT, SOURCE_PORT_COUNT } from '../assembly/layout.ts';
+import { assertBytes } from './support/bytes.ts';
 import { BUILDS } from './support/engine.ts';
 import { flowHash } from './support/flow.ts';
 import { arp, concat, ethernet, ipv4, ipv6, rawPacket, set16, vlan } from './support/frames.ts';
@@ -49,7 +50,7 @@ for (const build of BUILDS) {
         const frame = ethernet({}, rawPacket(0x88b5, randomBytes(mulberry32(length), length - 14)));
         const { datagrams } = path.encap([{ frame, device }]);
         assert.equal(datagrams.length, 1);
-        assert.deepEqual(datagrams[0]!.bytes, vxlan(VNI + device - 1, frame));
+        assertBytes(datagrams[0]!.bytes, vxlan(VNI + device - 1, frame));
         assert.deepEqual([datagrams[0]!.remote, datagrams[0]!.port], [REMOTE, 8472]);
         assert.deepEqual(path.takeCounters(device), {
           encap_packets: 1,
@@ -181,7 +182,7 @@ for (const build of BUILDS) {
         assert.equal(sent.datagrams.length, 3 * count);
         for (const [i, { remote, bytes }] of sent.datagrams.entries()) {
           assert.equal(remote, order[i % count]);
-          assert.deepEqual(bytes, wire[Math.floor(i / count)]);
+          assertBytes(bytes, wire[Math.floor(i / count)]);
         }
         if (count > 512) assert.ok(sent.calls > 1, 'needs several calls');
         const { encap_packets, checksums_completed } = path.counters(device);

@@ -20,6 +20,7 @@ import {
   WRITE_COUNT,
 } from '../assembly/layout.ts';
 import type { CounterName } from '../src/dataplane/counters.ts';
+import { assertBytes } from './support/bytes.ts';
 import { concat, macBytes } from './support/frames.ts';
 import { type Flow, flowOf, nextFrames } from './support/gro-traffic.ts';
 import {
@@ -51,11 +52,6 @@ type Counts = Partial<Record<CounterName, number>>;
 
 function add(counts: Counts, name: CounterName, amount = 1): void {
   if (amount !== 0) counts[name] = (counts[name] ?? 0) + amount;
-}
-
-/** deepEqual, fast enough for a million. */
-function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
-  return Buffer.from(one.buffer, one.byteOffset, one.length).equals(other);
 }
 
 /** Memory that nobody owns is filled; @returns a check that it, and what `idle` owns, is as it was. */
@@ -125,7 +121,7 @@ async function fuzzEncap(path: HotPath, packets: number, prng: Prng): Promise<vo
     const { datagrams } = path.encap(frames);
     assert.equal(datagrams.length, wire.length);
     for (const [i, { bytes }] of datagrams.entries()) {
-      if (!sameBytes(bytes, wire[i]!)) assert.deepEqual(bytes, wire[i]);
+      assertBytes(bytes, wire[i]);
     }
     for (const [device, counts] of expected) {
       const counted = path.takeCounters(device);
@@ -226,10 +222,10 @@ async function fuzzDecap(path: HotPath, packets: number, prng: Prng): Promise<vo
         // From the addresses on: the IPv4 id before them is counted up anew.
         for (const [n, segment] of cut.entries()) {
           const merged = arrivals[groups[i]![n]!]!.frame;
-          assert.ok(sameBytes(segment.subarray(26), merged.subarray(26)));
+          assertBytes(segment.subarray(26), merged.subarray(26));
         }
       }
-      if (frames === 1 && !sameBytes(frame, arrival.frame)) assert.deepEqual(frame, arrival.frame);
+      if (frames === 1) assertBytes(frame, arrival.frame);
     }
     if (batch % 64 === 0) check();
   }

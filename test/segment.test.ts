@@ -13,6 +13,7 @@ import {
   VIRTIO_GSO_TCPV6,
   VIRTIO_GSO_UDP,
 } from '../assembly/layout.ts';
+import { assertBytes } from './support/bytes.ts';
 import { BUILDS } from './support/engine.ts';
 import {
   concat,
@@ -77,8 +78,7 @@ for (const build of BUILDS) {
       const what = `${frame.length} bytes by ${virtio.gsoSize}`;
       assert.equal(segments.length, expected.length, what);
       for (const [i, segment] of segments.entries()) {
-        if (!Buffer.from(segment).equals(expected[i]!))
-          assert.deepEqual(segment, expected[i], `${what}, ${i}`);
+        assertBytes(segment, expected[i], `${what}, segment ${i}`);
         const { ipv4, l4 } = verifyFrame(segment);
         assert.ok(ipv4 !== false && l4 !== false, `${what}: checksums of ${i}`);
       }
@@ -242,7 +242,7 @@ for (const build of BUILDS) {
         for (let copy = 0; copy < 70; copy++) {
           for (const segment of segments) {
             assert.equal(datagrams[at]!.remote, remotes(70)[(copy + 1) % 70]!.address);
-            assert.ok(Buffer.from(datagrams[at]!.bytes).equals(segment));
+            assertBytes(datagrams[at]!.bytes, segment);
             at++;
           }
         }

@@ -13,8 +13,9 @@ export function flowHash(frame: Uint8Array, seed: number): number {
   let at = 14;
   let type = be16(frame, 12);
   for (let tags = 0; tags < TAGS_MAX && (type === 0x8100 || type === 0x88a8); tags++) {
+    // A tag that the frame ends within is none.
+    if (at + 4 > length) break;
     at += 4;
-    if (at > length) return finish(seed, 0);
     type = be16(frame, at - 2);
   }
   const tagged = at > 14;

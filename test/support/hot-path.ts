@@ -71,6 +71,8 @@ export const OWN_MAC = '46:4d:ab:d0:69:e1';
 
 /** A call may bring nothing while another thread changes a source, but not for ever. */
 const STALLS_MAX = 100;
+/** Calls that a full ring may take. */
+const TURNS_MAX = 500;
 
 export interface TapFrame {
   frame: Uint8Array;
@@ -187,6 +189,7 @@ export class HotPath {
       const placed = this.fill(frames.slice(next, next + ENCAP_RING_COUNT));
       next += placed;
       let stalls = 0;
+      let turns = 0;
       for (let left = placed; left > 0; ) {
         const before = this.#ring(RING_TAKEN_OFFSET);
         const runs = this.engine.exports.encap(ENCAP_WORKER);
@@ -197,6 +200,7 @@ export class HotPath {
         left -= (taken - before) >>> 0;
         sent.messages.push(...messages);
         sent.calls++;
+        assert.ok(turns++ < TURNS_MAX, 'the walk comes to an end');
       }
       this.#setRing(RING_FREED_OFFSET, this.#ring(RING_TAKEN_OFFSET));
     }
