@@ -81,6 +81,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       'udp-gro': offloads.udpGro,
       coalesce: offloads.coalesce,
       'tap-uso': usoState(devices, offloads),
+      priority: workers.priority ? 'on' : 'off: CAP_SYS_NICE is needed',
     },
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
       name,

@@ -97,7 +97,7 @@ class BatchedVtep implements Vtep {
     const { views, module } = this.#plane;
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
-    if (!process.env.NOHUGE) makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
+    makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
     await this.#workers.start(this.#queues, module, address, (reason) => this.#log('error', reason));
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
   }

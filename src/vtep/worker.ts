@@ -15,11 +15,19 @@ import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.
 import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
 import { listenerSocket } from './listeners.ts';
-import { contextOf, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
+import { contextOf, note, type WorkerContext, type WorkerReady, type WorkerStart } from './worker-context.ts';
+
+const PRIO_PROCESS = 0;
+/**
+ * The kernel's driver works in the sender's own context and in interrupts, where nobody takes the core
+ * from it. A thread comes nearest by going before the programs whose packets it carries.
+ */
+const NICENESS = -19;
 
 const start = workerData as WorkerStart;
 const context = contextOf(start, instantiateEngine(start.module, start.memory));
-parentPort?.postMessage('ready');
+const ready: WorkerReady = { priority: context.sys.setpriority(PRIO_PROCESS, 0, NICENESS) === 0 };
+parentPort?.postMessage(ready);
 run(context, start.kind === 'encap' ? encapServer(context) : decapTokens(context));
 
 /** epoll's token of a listener is its number; its descriptor stands in the memory. */
