@@ -27,7 +27,7 @@ export interface Syscalls {
   sendmsg(fd: number, message: number, flags: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
-  setpriority(which: number, who: number, niceness: number): number;
+  sched_yield(): number;
   madvise(address: number, bytes: number, advice: number): number;
   eventfd(value: number, flags: number): number;
   epoll_create1(flags: number): number;
@@ -80,7 +80,7 @@ function load(): Syscalls {
     sendmsg: call('sendmsg', 'long', ['int', address, 'int']),
     sendmmsg: call('sendmmsg', 'int', ['int', address, 'uint', 'int']),
     recvmmsg: call('recvmmsg', 'int', ['int', address, 'uint', 'int', address]),
-    setpriority: call('setpriority', 'int', ['int', 'uint', 'int']),
+    sched_yield: call('sched_yield', 'int', []),
     madvise: call('madvise', 'int', [address, 'size_t', 'int']),
     eventfd: call('eventfd', 'int', ['uint', 'int']),
     epoll_create1: call('epoll_create1', 'int', ['int']),

@@ -81,7 +81,6 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       'udp-gro': offloads.udpGro,
       coalesce: offloads.coalesce,
       'tap-uso': usoState(devices, offloads),
-      priority: workers.priority ? 'on' : 'off: CAP_SYS_NICE is needed',
     },
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
       name,

@@ -24,12 +24,6 @@ export interface WorkerStart {
   poller: Poller;
 }
 
-/** What a worker thread answers when it is ready. */
-export interface WorkerReady {
-  /** It may go before other programs (CAP_SYS_NICE). */
-  priority: boolean;
-}
-
 export interface WorkerContext extends Views {
   readonly sys: Syscalls;
   readonly exports: EngineExports;

@@ -15,19 +15,12 @@ import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.
 import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
 import { listenerSocket } from './listeners.ts';
-import { contextOf, note, type WorkerContext, type WorkerReady, type WorkerStart } from './worker-context.ts';
-
-const PRIO_PROCESS = 0;
-/**
- * The kernel's driver works in the sender's own context and in interrupts, where nobody takes the core
- * from it. A thread comes nearest by going before the programs whose packets it carries.
- */
-const NICENESS = -19;
+import { Waiting } from './waiting.ts';
+import { contextOf, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
 
 const start = workerData as WorkerStart;
 const context = contextOf(start, instantiateEngine(start.module, start.memory));
-const ready: WorkerReady = { priority: context.sys.setpriority(PRIO_PROCESS, 0, NICENESS) === 0 };
-parentPort?.postMessage(ready);
+parentPort?.postMessage('ready');
 run(context, start.kind === 'encap' ? encapServer(context) : decapTokens(context));
 
 /** epoll's token of a listener is its number; its descriptor stands in the memory. */
@@ -46,11 +39,16 @@ function run(of: WorkerContext, serve: (token: number) => void): void {
   const asleep = (base + WORKER_ASLEEP_OFFSET) >>> 2;
   const events = base + EPOLL_OFFSET;
   const drained = events + EPOLL_EVENT_COUNT * EPOLL_EVENT_BYTES;
+  const waiting = new Waiting();
   while (Atomics.load(i32, stop) === 0) {
-    Atomics.store(u32, asleep, 1);
-    const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, -1);
-    Atomics.store(u32, asleep, 0);
-    note(of, 1, 1);
+    const sleep = waiting.next();
+    if (sleep) Atomics.store(u32, asleep, 1);
+    const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, sleep ? -1 : 0);
+    if (sleep) {
+      Atomics.store(u32, asleep, 0);
+      note(of, 1, 1);
+    }
+    if (!waiting.ended(count > 0)) sys.sched_yield();
     for (let index = 0; index < count; ++index) {
       const token = view.getUint32(events + index * EPOLL_EVENT_BYTES + EPOLL_TOKEN_OFFSET, true);
       if (token === WAKE_TOKEN) sys.read(poller.wake, address + drained, 8);

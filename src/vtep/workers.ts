@@ -14,7 +14,7 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
-import type { WorkerReady, WorkerStart } from './worker-context.ts';
+import type { WorkerStart } from './worker-context.ts';
 
 interface Thread {
   readonly start: WorkerStart;
@@ -24,7 +24,6 @@ interface Thread {
 export class Workers {
   readonly #views: Views;
   readonly #threads: Thread[] = [];
-  #priority = true;
 
   /** Blocks that the memory of `queues` queues must have. */
   static blocks(queues: number): number {
@@ -33,11 +32,6 @@ export class Workers {
 
   constructor(views: Views) {
     this.#views = views;
-  }
-
-  /** Do all threads go before other programs? */
-  get priority(): boolean {
-    return this.#priority;
   }
 
   get count(): number {
@@ -66,10 +60,7 @@ export class Workers {
         this.#threads.push({ start, worker });
         ready.push(
           new Promise((resolve, reject) => {
-            worker.once('message', ({ priority }: WorkerReady) => {
-              this.#priority &&= priority;
-              resolve();
-            });
+            worker.once('message', () => resolve());
             worker.once('error', (error) =>
               reject(new VtepError('SYSTEM', `${kind} worker: ${error.message}`)),
             );
