@@ -6,6 +6,7 @@ import {
   AF_INET,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
+  MESSAGE_COUNT,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
   WORKERS_BASE,
@@ -176,6 +177,8 @@ class BatchedVtep implements Vtep {
       };
       await ipBatch([
         `link set dev ${name} address ${complete.address} mtu ${mtu} txqueuelen ${TAP_QUEUE_FRAMES}`,
+        // A super-frame of more segments than one batch has messages is cut by the kernel.
+        `link set dev ${name} gso_max_segs ${MESSAGE_COUNT}`,
       ]);
       const index = this.#plane.devices.claim(name);
       undo.push(() => this.#plane.devices.release(index));
