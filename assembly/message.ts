@@ -7,6 +7,7 @@
  * sizes suit UDP_SEGMENT (equal, only the last one may be shorter). So the segments of a super-frame and
  * a run of equal small frames become one system call and one walk through the kernel, in the same way.
  */
+import { groupOf, isNamed, writeControl, writeControlHeader, writeName } from './envelope';
 import {
   AF_INET,
   CMSGHDR_BYTES,
@@ -34,12 +35,6 @@ import {
   HEADER_OFFLOADS_OFFSET,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
-  IP_PKTINFO,
-  IP_TOS,
-  IP_TTL,
-  IPV6_HOPLIMIT,
-  IPV6_PKTINFO,
-  IPV6_TCLASS,
   MESSAGE_COUNT,
   MESSAGE_IOVEC_MAX,
   MESSAGE_MAX_BYTES,
@@ -54,7 +49,6 @@ import {
   MMSGHDR_NAME_LENGTH_OFFSET,
   MMSGHDR_NAME_OFFSET,
   OFFLOAD_UDP_SEGMENT,
-  REMOTE_ADDRESS_OFFSET,
   REMOTE_FAMILY_OFFSET,
   REMOTE_IFINDEX_OFFSET,
   RUN_BYTES,
@@ -63,16 +57,8 @@ import {
   RUN_SOURCE_OFFSET,
   RUNS_OFFSET,
   SEGMENT_MAX,
-  SOCKADDR_IN_BYTES,
-  SOCKADDR_IN6_BYTES,
-  SOL_IP,
-  SOL_IPV6,
   SOL_UDP,
-  SOURCE_GROUP_BYTES,
-  SOURCE_LOCAL_OFFSET,
-  SOURCE_PORT_COUNT,
   SOURCE_SEGMENT_OFFSET,
-  SOURCES_BASE,
   UDP_SEGMENT,
   VXLAN_HEADER_BYTES,
 } from './layout';
@@ -172,10 +158,6 @@ export function absolute(address: usize): u64 {
   return load<u64>(HEADER_BASE, HEADER_ADDRESS_OFFSET) + <u64>address;
 }
 
-function groupOf(source: u32): usize {
-  return SOURCES_BASE + (source / SOURCE_PORT_COUNT) * SOURCE_GROUP_BYTES;
-}
-
 function maySegment(source: u32): boolean {
   return (
     (load<u32>(HEADER_BASE, HEADER_OFFLOADS_OFFSET) & OFFLOAD_UDP_SEGMENT) !== 0 &&
@@ -216,14 +198,6 @@ function joins(
     load<u32>(envelope, ENVELOPE_IFINDEX_OFFSET) === load<u32>(remote, REMOTE_IFINDEX_OFFSET) &&
     isNamed(envelope, remote, port)
   );
-}
-
-/** Is the message addressed to this remote and port? */
-function isNamed(name: usize, remote: usize, port: u32): boolean {
-  const address = remote + REMOTE_ADDRESS_OFFSET;
-  if (load<u16>(name, 2) !== bswap<u16>(<u16>port)) return false;
-  if (load<u8>(remote, REMOTE_FAMILY_OFFSET) === AF_INET) return load<u32>(name, 4) === load<u32>(address);
-  return load<u64>(name, 8) === load<u64>(address) && load<u64>(name, 16) === load<u64>(address, 8);
 }
 
 function open(
@@ -302,59 +276,4 @@ function addIovec(worker: usize, message: u32, address: usize, bytes: i32): void
   store<u32>(state, used + 1, ENCAP_IOVECS_USED_OFFSET);
   const header = headerOf(worker, message);
   store<u64>(header, load<u64>(header, MMSGHDR_IOVEC_COUNT_OFFSET) + 1, MMSGHDR_IOVEC_COUNT_OFFSET);
-}
-
-/** struct sockaddr_in or sockaddr_in6. Link-local addresses get their scope from the ifindex. */
-function writeName(name: usize, remote: usize, port: u32, ipv4: boolean): u64 {
-  const address = remote + REMOTE_ADDRESS_OFFSET;
-  store<u16>(name, load<u8>(remote, REMOTE_FAMILY_OFFSET));
-  store<u16>(name, bswap<u16>(<u16>port), 2);
-  if (ipv4) {
-    store<u32>(name, load<u32>(address), 4);
-    store<u64>(name, 0, 8);
-    return SOCKADDR_IN_BYTES;
-  }
-  store<u32>(name, 0, 4);
-  store<u64>(name, load<u64>(address), 8);
-  store<u64>(name, load<u64>(address, 8), 16);
-  store<u32>(name, load<u32>(remote, REMOTE_IFINDEX_OFFSET), 24);
-  return SOCKADDR_IN6_BYTES;
-}
-
-/** TOS, TTL and way out, each only when it differs from the socket's own. Returns the bytes used. */
-function writeControl(control: usize, source: u32, ifindex: u32, marks: u32, ipv4: boolean): u32 {
-  const tos = marks & 0xff;
-  const ttl = marks >>> 8;
-  let used: u32 = 0;
-  if (tos !== 0) {
-    writeControlHeader(control, 4, ipv4 ? SOL_IP : SOL_IPV6, ipv4 ? IP_TOS : IPV6_TCLASS);
-    store<u64>(control, tos, CMSGHDR_BYTES);
-    used += 24;
-  }
-  if (ttl !== 0) {
-    writeControlHeader(control + used, 4, ipv4 ? SOL_IP : SOL_IPV6, ipv4 ? IP_TTL : IPV6_HOPLIMIT);
-    store<u64>(control + used, ttl, CMSGHDR_BYTES);
-    used += 24;
-  }
-  if (ifindex === 0) return used;
-  const info = control + used + CMSGHDR_BYTES;
-  const local = groupOf(source) + SOURCE_LOCAL_OFFSET;
-  if (ipv4) {
-    writeControlHeader(control + used, 12, SOL_IP, IP_PKTINFO);
-    store<u32>(info, ifindex);
-    store<u32>(info, load<u32>(local), 4);
-    store<u64>(info, 0, 8);
-    return used + 32;
-  }
-  writeControlHeader(control + used, 20, SOL_IPV6, IPV6_PKTINFO);
-  store<u64>(info, load<u64>(local));
-  store<u64>(info, load<u64>(local, 8), 8);
-  store<u64>(info, ifindex, 16);
-  return used + 40;
-}
-
-function writeControlHeader(control: usize, dataBytes: u64, level: i32, type: i32): void {
-  store<u64>(control, CMSGHDR_BYTES + dataBytes);
-  store<i32>(control, level, 8);
-  store<i32>(control, type, 12);
 }

@@ -42,7 +42,7 @@ const OUTSIDE: Record<string, string[]> = {
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
   ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'vni', 'neighbour', 'flow', 'ecn'],
-  ...['message', 'ring', 'count'],
+  ...['message', 'envelope', 'ring', 'count'],
 ];
 
 interface Import {
