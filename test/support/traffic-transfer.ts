@@ -17,12 +17,17 @@ export interface TransferResult {
 
 const results = new Map<number, Promise<TransferResult>>();
 
-/** Listens for one transfer; returns the port. */
+/** Listens for one transfer; returns the port, which stands for it until its result has been asked for. */
 export async function receiveTransfer(host: string): Promise<number> {
   const server = createServer();
   server.listen(0, host);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
+  // The same number may be free on another address of this host.
+  if (results.has(port)) {
+    server.close();
+    return receiveTransfer(host);
+  }
   const result = new Promise<TransferResult>((done, failed) => {
     server.once('connection', (socket) => {
       server.close();
