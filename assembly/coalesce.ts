@@ -188,7 +188,6 @@ function protocolOf(frame: usize, l3: i32): u32 {
  * IPv4 options too; 0 for everything else. A padded frame is "everything else": its tail is no payload.
  */
 function transportOffset(frame: usize, length: i32, l3: i32): i32 {
-  if (l3 > length) return 0;
   const type = ethernet.etherTypeBefore(frame, l3);
   const ip = frame + l3;
   let l4 = 0;

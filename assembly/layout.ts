@@ -25,15 +25,12 @@ export const UDP_HEADER_BYTES = 8;
 export const TCP_HEADER_BYTES = 20;
 /** RFC 7348 section 5: flags, reserved, VNI, reserved. */
 export const VXLAN_HEADER_BYTES = 8;
-/** The I flag, as the first 32-bit word is read in network order. */
-export const VXLAN_FLAG_VNI = 0x08000000;
 export const VXLAN_VNI_MAX = 0xffffff;
 /** Outer IPv4 + UDP + VXLAN + inner Ethernet: what a tunnel takes from the underlay's MTU. */
 export const OVERHEAD_IPV4_BYTES = 50;
 export const OVERHEAD_IPV6_BYTES = 70;
 
 export const ETHERTYPE_IPV4 = 0x0800;
-export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_VLAN = 0x8100;
 export const ETHERTYPE_QINQ = 0x88a8;
 export const ETHERTYPE_IPV6 = 0x86dd;
@@ -125,8 +122,6 @@ export const HEADER_FDB_MAC_OFFSET = 72;
 export const OFFLOAD_UDP_SEGMENT = 1;
 /** Received TCP segments may be merged into super-frames for the TAP. */
 export const OFFLOAD_COALESCE = 2;
-/** The TAP takes UDP super-frames (TUN_F_USO4/6, Linux 6.2). */
-export const OFFLOAD_TAP_USO = 4;
 
 // Devices. Index 0 stands for "no device" in the counters and is never used.
 export const DEVICE_COUNT = 256;
@@ -147,8 +142,6 @@ export const DEVICE_FLAGS_OFFSET = 16;
 export const DEVICE_FLAG_LEARNING = 1;
 export const DEVICE_FLAG_TTL_INHERIT = 2;
 export const DEVICE_FLAG_TOS_INHERIT = 4;
-/** Datagrams leave one by one: the UDP checksum is off, which rules out UDP_SEGMENT. */
-export const DEVICE_FLAG_NO_CHECKSUM = 8;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -178,8 +171,6 @@ export const DEVICE_RESERVED_OFFSET = 48;
 /** i32 per queue: descriptor of the TAP queue, -1 = none */
 export const DEVICE_TAP_OFFSET = 64;
 export const DEVICE_QUEUE_MAX = 8;
-/** u32: OFFLOAD_TAP_USO when this device's TAP takes UDP super-frames. */
-export const DEVICE_OFFLOADS_OFFSET = 96;
 
 // Listeners: one receiving UDP socket each, shared by the devices of a (family, port). i32: its
 // descriptor, 0 = none. Number 0 is never used.
@@ -301,14 +292,10 @@ export const WORKERS_BASE = REMOTES_BASE + REMOTES_BYTES;
 export const WORKER_STOP_OFFSET = 0;
 /** u32: raised once a round: whoever waits for two of them knows the worker holds no older state. */
 export const WORKER_ROUNDS_OFFSET = 64;
-/** u32: 1 while the worker sleeps in epoll_wait. */
-export const WORKER_ASLEEP_OFFSET = 68;
 /** f64s: system calls, batches and sleeps, for status and benchmarks. */
 export const WORKER_SYSCALLS_OFFSET = 72;
 export const WORKER_BATCHES_OFFSET = 80;
 export const WORKER_SLEEPS_OFFSET = 88;
-/** u32: which queue of the devices this worker serves. */
-export const WORKER_QUEUE_OFFSET = 96;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
@@ -351,11 +338,10 @@ export const ENCAP_RING_BYTES = RING_DESCRIPTORS_OFFSET + ENCAP_RING_COUNT * DES
 /** State of a walk that stopped because the messages ran out. */
 export const ENCAP_STATE_OFFSET = ENCAP_RING_OFFSET + ENCAP_RING_BYTES;
 export const ENCAP_STATE_BYTES = 256;
-/** u32s: messages, iovecs and header bytes in use; runs; fan-out position of the frame at hand. */
+/** u32s: messages, iovecs and header bytes in use; fan-out position of the frame at hand. */
 export const ENCAP_MESSAGES_USED_OFFSET = 0;
 export const ENCAP_IOVECS_USED_OFFSET = 4;
 export const ENCAP_HEADERS_USED_OFFSET = 8;
-export const ENCAP_RUNS_USED_OFFSET = 12;
 export const ENCAP_FANOUT_NEXT_OFFSET = 16;
 export const ENCAP_FANOUT_COUNT_OFFSET = 20;
 /** u32: 1 = the datagrams that were last asked room for may share messages (UDP_SEGMENT). */
@@ -457,7 +443,6 @@ export const WRITE_FRAMES_OFFSET = 12;
 export const WRITE_VIRTIO_OFFSET = 16;
 /** What a later segment must fit to be merged (coalesce.ts). */
 export const WRITE_FRAME_OFFSET = 32;
-export const WRITE_L3_OFFSET = 36;
 export const WRITE_L4_OFFSET = 40;
 export const WRITE_PAYLOAD_OFFSET = 44;
 export const WRITE_SEGMENT_OFFSET = 48;
@@ -468,8 +453,6 @@ export const WRITE_FLAGS_OFFSET = 60;
 export const WRITE_OPEN = 1;
 export const WRITE_VERIFIED = 2;
 export const WRITE_IPV6 = 4;
-/** u32: byte count of inner packets without their Ethernet header, for the counters. */
-export const WRITE_COUNTED_OFFSET = 64;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */
 export const WRITE_IOVEC_MAX = 68;
 export const WRITE_IOVECS_BASE_OFFSET = WRITES_OFFSET + WRITES_BYTES;
@@ -534,4 +517,3 @@ export const FDB_LEARNED = 40;
 export const FDB_MOVED = 41;
 export const FDB_FULL = 42;
 export const SEND_RETRIES = 43;
-export const REMOTE_VANISHED = 44;

@@ -7,7 +7,7 @@
  *   freed    producer     may be filled again
  *
  *   who        may call
- *   producer   claim, publish, release      (host: src/dataplane/ring.ts)
+ *   producer   claim, publish, release      (host: src/vtep/encap-loop.ts, src/dataplane/embedded.ts)
  *   engine     filled, taken, take
  *
  * Each cursor has a cache line of its own; publishing is an atomic store, so whoever reads a cursor

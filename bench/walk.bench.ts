@@ -70,7 +70,6 @@ function planeOf(build: 'release' | 'scalar'): Dataplane {
     ttl: 0,
     tos: 0,
     df: 'unset',
-    checksum: true,
     source: 0,
     sourceDf: 0,
   });

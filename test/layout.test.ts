@@ -115,7 +115,6 @@ describe('layout', () => {
       ['DEVICE_AGEING', 4],
       ['DEVICE_RESERVED', 8],
       ['DEVICE_TAP', 4 * layout.DEVICE_QUEUE_MAX],
-      ['DEVICE_OFFLOADS', 4],
     ]);
     assertRecord(layout.SOURCE_GROUP_BYTES, [
       ['SOURCE_PORTS', 4],

@@ -59,7 +59,6 @@ beforeEach(() => {
     ttl: 0,
     tos: 0,
     df: 'unset',
-    checksum: true,
     source: 0,
     sourceDf: 0,
   });

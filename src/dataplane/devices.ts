@@ -12,7 +12,6 @@ import {
   DEVICE_FAMILY_OFFSET,
   DEVICE_FDB_LIMIT_OFFSET,
   DEVICE_FLAG_LEARNING,
-  DEVICE_FLAG_NO_CHECKSUM,
   DEVICE_FLAG_TOS_INHERIT,
   DEVICE_FLAG_TTL_INHERIT,
   DEVICE_FLAGS_OFFSET,
@@ -58,7 +57,6 @@ export interface DeviceRecord {
   ttl: number | 'inherit';
   tos: number | 'inherit';
   df: 'unset' | 'set' | 'inherit';
-  checksum: boolean;
   /** Source groups for datagrams without and with DF. */
   source: number;
   sourceDf: number;
@@ -116,7 +114,6 @@ export class Devices {
     if (record.learning) flags |= DEVICE_FLAG_LEARNING;
     if (record.ttl === 'inherit') flags |= DEVICE_FLAG_TTL_INHERIT;
     if (record.tos === 'inherit') flags |= DEVICE_FLAG_TOS_INHERIT;
-    if (!record.checksum) flags |= DEVICE_FLAG_NO_CHECKSUM;
     view.setUint32(at + DEVICE_VNI_OFFSET, record.vni, true);
     view.setUint32(at + DEVICE_FLAGS_OFFSET, flags, true);
     view.setUint8(at + DEVICE_TTL_OFFSET, record.ttl === 'inherit' ? 0 : record.ttl);

@@ -171,7 +171,6 @@ class Embedded implements EmbeddedDataplane {
         ttl: 0,
         tos: 0,
         df: 'unset',
-        checksum: true,
         source: 0,
         sourceDf: 0,
       });

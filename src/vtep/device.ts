@@ -85,7 +85,6 @@ export function recordOf(device: Pick<Device, 'config' | 'family' | 'source' | '
     ttl: config.ttl,
     tos: config.tos,
     df: config.df,
-    checksum: hasChecksum(config, family),
     source: device.source,
     sourceDf: device.sourceDf,
   };

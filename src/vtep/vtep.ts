@@ -203,6 +203,7 @@ class BatchedVtep implements Vtep {
       this.#plane.devices.setQueues(index, tap.queues);
       this.#plane.devices.setUp(index, true);
       this.#plane.vni.add(listener.id, config.id, index);
+      undo.push(() => this.#plane.vni.remove(listener.id, config.id));
       if (listener.devices.size === 1) this.#workers.watchListener(listener.fd, listener.id);
       this.#workers.watchTap(tap.queues, index);
       this.#devices.set(name, device);
@@ -302,8 +303,14 @@ class BatchedVtep implements Vtep {
       ports: config.srcport,
     };
     device.source = retainSource(this.#plane.views, { ...group, df: false });
-    device.sourceDf =
-      family === AF_INET ? retainSource(this.#plane.views, { ...group, df: true }) : device.source;
+    device.sourceDf = device.source;
+    if (family !== AF_INET) return;
+    try {
+      device.sourceDf = retainSource(this.#plane.views, { ...group, df: true });
+    } catch (error) {
+      releaseSource(this.#plane.views, device.source);
+      throw error;
+    }
   }
 
   #releaseSources(device: Pick<Device, 'source' | 'sourceDf'>): void {

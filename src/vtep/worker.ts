@@ -6,7 +6,6 @@ import { parentPort, workerData } from 'node:worker_threads';
 import {
   EPOLL_EVENT_COUNT,
   EPOLL_OFFSET,
-  WORKER_ASLEEP_OFFSET,
   WORKER_ROUNDS_OFFSET,
   WORKER_STOP_OFFSET,
 } from '../../assembly/layout.ts';
@@ -36,18 +35,13 @@ function run(of: WorkerContext, serve: (token: number) => void): void {
   const { address, base, i32, poller, sys, u32, view } = of;
   const stop = (base + WORKER_STOP_OFFSET) >>> 2;
   const rounds = (base + WORKER_ROUNDS_OFFSET) >>> 2;
-  const asleep = (base + WORKER_ASLEEP_OFFSET) >>> 2;
   const events = base + EPOLL_OFFSET;
   const drained = events + EPOLL_EVENT_COUNT * EPOLL_EVENT_BYTES;
   const waiting = new Waiting();
   while (Atomics.load(i32, stop) === 0) {
     const sleep = waiting.next();
-    if (sleep) Atomics.store(u32, asleep, 1);
     const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, sleep ? -1 : 0);
-    if (sleep) {
-      Atomics.store(u32, asleep, 0);
-      note(of, 1, 1);
-    }
+    if (sleep) note(of, 1, 1);
     if (!waiting.ended(count > 0)) sys.sched_yield();
     for (let index = 0; index < count; ++index) {
       const token = view.getUint32(events + index * EPOLL_EVENT_BYTES + EPOLL_TOKEN_OFFSET, true);

@@ -263,7 +263,6 @@ const DEVICE: DeviceRecord = {
   ttl: 0,
   tos: 0,
   df: 'unset',
-  checksum: true,
   source: SOURCE,
   sourceDf: SOURCE_DF,
 };
