@@ -174,12 +174,13 @@ class Embedded implements EmbeddedDataplane {
         source: 0,
         sourceDf: 0,
       });
-      vni.add(listener, device.vni, index);
-      devices.setUp(index, true);
       fdb.setDefaultRemote(index, undefined, device.remote, 0);
+      devices.setUp(index, true);
+      vni.add(listener, device.vni, index);
       this.#placed.set(name, { listener, vni: device.vni });
     } catch (error) {
-      vni.remove(listener, device.vni);
+      // The VNI came last: it is another device's, or nobody's.
+      fdb.flushDevice(index);
       devices.release(index);
       throw error;
     }
