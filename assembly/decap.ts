@@ -221,7 +221,8 @@ function datagram(
   let verdict = checkHeader(at, length);
   let device: u32 = 0;
   if (verdict === DECAP_PACKETS) {
-    device = vni.lookup(listener, vxlan.vni(at));
+    const domain = vni.lookup(listener, vxlan.vni(at));
+    device = fdb.deviceOf(domain);
     verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, sender, outer, at, length);
   }
   counter.one(worker, device, verdict);

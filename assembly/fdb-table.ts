@@ -31,6 +31,9 @@ import {
   DEVICE_FDB_COUNT_OFFSET,
   DEVICE_FDB_LIMIT_OFFSET,
   DEVICES_BASE,
+  DOMAIN_BYTES,
+  DOMAIN_DEVICE_OFFSET,
+  DOMAINS_BASE,
   FDB_BUCKET_BYTES,
   FDB_BUCKET_COUNT,
   FDB_BUCKET_SLOTS,
@@ -56,7 +59,7 @@ import {
 } from './layout';
 
 const KEY_BYTES = 8;
-const DEVICE_SHIFT = 48;
+const DOMAIN_SHIFT = 48;
 const MAC_MASK: u64 = 0xffffffffffff;
 /** Odd multipliers of 64 bits, in halves: JavaScript's tools would round the whole. */
 const MIX_FIRST: u64 = (0x9e3779b9 << 32) | 0x7f4a7c15;
@@ -66,8 +69,8 @@ const LOCK = HEADER_BASE + HEADER_FDB_LOCK_OFFSET;
 // ---------------------------------------------------------------- addresses
 
 /** `mac` has 8 readable bytes; those behind the MAC don't count. */
-export function keyOf(device: u32, mac: usize): u64 {
-  return (load<u64>(mac) & MAC_MASK) | ((device as u64) << DEVICE_SHIFT);
+export function keyOf(domain: u32, mac: usize): u64 {
+  return (load<u64>(mac) & MAC_MASK) | ((domain as u64) << DOMAIN_SHIFT);
 }
 
 /** Where the key of an entry is: a bucket's eight words are numbered as its entries are. */
@@ -75,12 +78,18 @@ export function slotOf(entry: i32): usize {
   return FDB_BUCKETS_BASE + entry * KEY_BYTES;
 }
 
-function deviceOf(key: u64): u32 {
-  return (key >>> DEVICE_SHIFT) as u32;
+function domainOf(key: u64): u32 {
+  return (key >>> DOMAIN_SHIFT) as u32;
 }
 
-function deviceRecord(device: u32): usize {
-  return DEVICES_BASE + device * DEVICE_BYTES;
+/** The device that a domain belongs to; 0 = none. */
+export function deviceOf(domain: u32): u32 {
+  return load<u32>(DOMAINS_BASE + domain * DOMAIN_BYTES, DOMAIN_DEVICE_OFFSET);
+}
+
+/** The record of the device that a domain belongs to: it has the limit and counts the entries. */
+function ownerOf(domain: u32): usize {
+  return DEVICES_BASE + deviceOf(domain) * DEVICE_BYTES;
 }
 
 /** The random seed keeps whoever chooses MACs from filling one bucket. It must not change while entries exist. */
@@ -131,12 +140,14 @@ function slotWith(line: usize, key: u64): u32 {
   return 0;
 }
 
-/** @returns the first entry at or after `from` that belongs to `device` (0 = to any), or -1. */
+/** @returns the first entry at or after `from` that belongs to a domain of `device` (0 = of any), or -1. */
 export function next(device: u32, from: i32): i32 {
   for (let entry = from; entry < FDB_BUCKET_COUNT * FDB_BUCKET_SLOTS; entry++) {
     if (entry % FDB_BUCKET_SLOTS === 0) continue;
     const key = atomic.load<u64>(slotOf(entry));
-    if (key !== 0 && (device === 0 || deviceOf(key) === device)) return entry;
+    if (key === 0) continue;
+    const owner = deviceOf(domainOf(key));
+    if (owner !== 0 && (device === 0 || owner === device)) return entry;
   }
   return -1;
 }
@@ -192,15 +203,15 @@ export function endChange(entry: i32): void {
 /**
  * Reserves an entry that nobody sees yet. The caller gives it a remote, state and flags, then
  * calls `publish`; until then nothing counts it, and the next `insert` may reserve it again.
- * @param mac key without the device; the caller has made sure that it has no entry
+ * @param mac key without the domain; the caller has made sure that it has no entry
  * @returns the entry, or -1: the device's limit is reached, or the table is full
  */
-export function reserve(device: u32, mac: u64, now: u32): i32 {
-  const owner = deviceRecord(device);
+export function reserve(domain: u32, mac: u64, now: u32): i32 {
+  const owner = ownerOf(domain);
   const limit = load<u32>(owner, DEVICE_FDB_LIMIT_OFFSET);
   if (limit !== 0 && load<u32>(owner, DEVICE_FDB_COUNT_OFFSET) >= limit) return -1;
   if (load<u32>(HEADER_BASE, HEADER_FDB_COUNT_OFFSET) >= (FDB_CAPACITY as u32)) return -1;
-  const key = (mac & MAC_MASK) | ((device as u64) << DEVICE_SHIFT);
+  const key = (mac & MAC_MASK) | ((domain as u64) << DOMAIN_SHIFT);
   const entry = vacancyFor(key);
   if (entry < 0) return -1;
   beginChange(entry);
@@ -217,8 +228,8 @@ export function reserve(device: u32, mac: u64, now: u32): i32 {
 }
 
 /** `reserve` for the host, whose numbers have 32 bits: `macLow` has the first four bytes, the first one lowest. */
-export function insert(device: u32, macLow: u32, macHigh: u32, now: u32): i32 {
-  return reserve(device, (macLow as u64) | ((macHigh as u64) << 32), now);
+export function insert(domain: u32, macLow: u32, macHigh: u32, now: u32): i32 {
+  return reserve(domain, (macLow as u64) | ((macHigh as u64) << 32), now);
 }
 
 /** Shows a reserved entry to readers. */
@@ -245,7 +256,7 @@ export function erase(entry: i32): void {
 /** Adds `change` to the entries of the table and of the device, and to every bucket that the entry passed. */
 function account(entry: i32, key: u64, change: i32): void {
   add(HEADER_BASE + HEADER_FDB_COUNT_OFFSET, change);
-  add(deviceRecord(deviceOf(key)) + DEVICE_FDB_COUNT_OFFSET, change);
+  add(ownerOf(domainOf(key)) + DEVICE_FDB_COUNT_OFFSET, change);
   const last = (entry / FDB_BUCKET_SLOTS) as u32;
   let bucket = homeOf(key);
   for (let step: u32 = 1; bucket !== last; step++) {

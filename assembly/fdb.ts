@@ -1,6 +1,6 @@
 /*
- * The FDB as packets see it: (device, MAC) -> remotes. Every device has a table of its own, as
- * in the kernel every VNI has; here they share one memory, told apart by the device in the key.
+ * The FDB as packets see it: (domain, MAC) -> remotes. Every VNI of a device has a table of its
+ * own, its domain; here they share one memory, told apart by the domain in the key.
  *
  *   encap   find, or findZero for the default remotes; touch; collect
  *   decap   learn
@@ -14,6 +14,7 @@
 import { addRemote, linked, recordOf } from './fdb-remote';
 import {
   beginChange,
+  deviceOf,
   endChange,
   findKey,
   keyOf,
@@ -53,6 +54,7 @@ import {
 export { addRemote, removeRemote } from './fdb-remote';
 export {
   beginChange,
+  deviceOf,
   endChange,
   erase,
   insert,
@@ -84,13 +86,13 @@ const SOCKADDR_IN_ADDRESS_OFFSET = 4;
 const SOCKADDR_IN6_ADDRESS_OFFSET = 8;
 
 /** @returns the entry of a MAC, or -1. `mac` is an address with 8 readable bytes. */
-export function find(device: u32, mac: usize): i32 {
-  return findKey(keyOf(device, mac));
+export function find(domain: u32, mac: usize): i32 {
+  return findKey(keyOf(domain, mac));
 }
 
 /** @returns the entry of the all-zeros MAC, which has the default remotes, or -1. */
-export function findZero(device: u32): i32 {
-  return findKey(zeroKey(device));
+export function findZero(domain: u32): i32 {
+  return findKey(zeroKey(domain));
 }
 
 /** The entry has been used for sending. */
@@ -105,8 +107,8 @@ export function touch(entry: i32, now: u32): void {
  * @param into address of `max` times REMOTE_BYTES bytes, `max` at least 1
  * @returns how many there are, at most `max`; 0 when the entry has gone since it was found
  */
-export function collect(entry: i32, device: u32, mac48: u64, into: usize, max: i32): i32 {
-  const key = zeroKey(device) | mac48;
+export function collect(entry: i32, domain: u32, mac48: u64, into: usize, max: i32): i32 {
+  const key = zeroKey(domain) | mac48;
   const record = recordOf(entry);
   for (let spin = 0; spin < VERSION_SPINS; spin++) {
     const version = atomic.load<u32>(record, FDB_VERSION_OFFSET);
@@ -121,8 +123,8 @@ export function collect(entry: i32, device: u32, mac48: u64, into: usize, max: i
 }
 
 /** `collect` for the host, with the MAC at an address. */
-export function collectAt(entry: i32, device: u32, mac: usize, into: usize, max: i32): i32 {
-  return collect(entry, device, keyOf(0, mac), into, max);
+export function collectAt(entry: i32, domain: u32, mac: usize, into: usize, max: i32): i32 {
+  return collect(entry, domain, keyOf(0, mac), into, max);
 }
 
 /**
@@ -132,15 +134,15 @@ export function collectAt(entry: i32, device: u32, mac: usize, into: usize, max:
  * @param ifindex where the datagram came in when the sender's address is link-local, else 0
  * @returns LEARN_*
  */
-export function learn(device: u32, mac: usize, sender: usize, ifindex: u32, now: u32): i32 {
-  const key = keyOf(device, mac);
+export function learn(domain: u32, mac: usize, sender: usize, ifindex: u32, now: u32): i32 {
+  const key = keyOf(domain, mac);
   let verdict = judge(key, sender, ifindex, now);
   if (verdict !== LEARN_NEW && verdict !== LEARN_MOVED) return verdict;
   if (!tryLock(LOCK_SPINS)) return LEARN_LATER;
   // Another worker may have learned the same in between.
   verdict = judge(key, sender, ifindex, now);
   if (verdict === LEARN_MOVED) move(findKey(key), sender);
-  if (verdict === LEARN_NEW) verdict = create(device, key, sender, ifindex, now);
+  if (verdict === LEARN_NEW) verdict = create(domain, key, sender, ifindex, now);
   unlock();
   return verdict;
 }
@@ -174,11 +176,11 @@ function move(entry: i32, sender: usize): void {
   endChange(entry);
 }
 
-function create(device: u32, key: u64, sender: usize, ifindex: u32, now: u32): i32 {
+function create(domain: u32, key: u64, sender: usize, ifindex: u32, now: u32): i32 {
   // A device that goes down is flushed; what arrives late must not come back into its table.
-  const state = atomic.load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_STATE_OFFSET);
+  const state = atomic.load<u32>(DEVICES_BASE + deviceOf(domain) * DEVICE_BYTES, DEVICE_STATE_OFFSET);
   if (state !== DEVICE_UP) return LEARN_LATER;
-  const entry = reserve(device, key, now);
+  const entry = reserve(domain, key, now);
   if (entry < 0) return LEARN_FULL;
   const record = recordOf(entry);
   store<u16>(record, NUD_REACHABLE, FDB_STATE_OFFSET);
@@ -191,8 +193,8 @@ function create(device: u32, key: u64, sender: usize, ifindex: u32, now: u32): i
   return LEARN_NEW;
 }
 
-function zeroKey(device: u32): u64 {
-  return (device as u64) << 48;
+function zeroKey(domain: u32): u64 {
+  return (domain as u64) << 48;
 }
 
 /** Whether a remote's address is the sender's. All of one device are of one family. */

@@ -6,7 +6,13 @@
  *   0         64 KiB     left to the compiler
  *   HEADER    4 KiB      version, address of this memory, hash seed, the FDB lock
  *   DEVICES              one record per device               written by the host
- *   VNIS                 (listener, VNI) -> device           written by the host
+ *   LISTENERS            one record per receiving socket     written by the host
+ *   DOMAINS              one record per VNI of a device      written by the host
+ *   VNIS                 (listener, VNI) -> domain           written by the host
+ *   VLANS                (external device, VLAN) -> domain   written by the host
+ *   POLICIES             group policy: ids to send, to refuse   written by the host
+ *   MDB                  (domain, group, source) -> FDB entry   written by the host
+ *   NEIGHBOURS           (device, IP address) -> MAC         written by the host
  *   SOURCES              sockets that datagrams leave from   written by the host
  *   FDB                  buckets, entries, extra remotes     written under the lock
  *   WORKERS              one block per worker; only its owner writes there
@@ -31,11 +37,14 @@ export const OVERHEAD_IPV4_BYTES = 50;
 export const OVERHEAD_IPV6_BYTES = 70;
 
 export const ETHERTYPE_IPV4 = 0x0800;
+export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_VLAN = 0x8100;
 export const ETHERTYPE_QINQ = 0x88a8;
 export const ETHERTYPE_IPV6 = 0x86dd;
+export const IP_PROTOCOL_ICMP = 1;
 export const IP_PROTOCOL_TCP = 6;
 export const IP_PROTOCOL_UDP = 17;
+export const IP_PROTOCOL_ICMPV6 = 58;
 export const IP_PROTOCOL_SCTP = 132;
 
 /** struct virtio_net_hdr (linux/virtio_net.h), as a TAP with IFF_VNET_HDR gives and takes it. */
@@ -85,10 +94,30 @@ export const CMSGHDR_BYTES = 16;
 export const SOCKADDR_IN_BYTES = 16;
 export const SOCKADDR_IN6_BYTES = 28;
 
+/** VXLAN header, first word in network order, as a 32-bit number (most significant bit first). */
+export const VXLAN_FLAG_VNI = 0x08000000;
+/** Group policy (draft-smith-vxlan-group-policy): extension, don't learn, applied; the id in the low 16 bits. */
+export const VXLAN_FLAG_GBP = 0x80000000;
+export const VXLAN_GBP_DONT_LEARN = 0x00400000;
+export const VXLAN_GBP_APPLIED = 0x00080000;
+/** Generic protocol extension (draft-ietf-nvo3-vxlan-gpe): version, next protocol present, OAM. */
+export const VXLAN_GPE_VERSION = 0x30000000;
+export const VXLAN_GPE_PROTOCOL = 0x04000000;
+export const VXLAN_GPE_OAM = 0x01000000;
+export const GPE_PROTOCOL_IPV4 = 1;
+export const GPE_PROTOCOL_IPV6 = 2;
+export const GPE_PROTOCOL_ETHERNET = 3;
+export const GPE_PROTOCOL_NSH = 4;
+export const GPE_PROTOCOL_MPLS = 5;
+/** Remote checksum offload (draft-herbert-vxlan-rco): flag; in the last byte of the second word: UDP, start / 2. */
+export const VXLAN_FLAG_RCO = 0x00200000;
+export const VXLAN_RCO_UDP = 0x80;
+export const VXLAN_RCO_START = 0x7f;
+
 // ----------------------------------------------------------- implementation
 
 /** Raised with every change of this file that an older module could not read. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 export const WASM_PAGE_BYTES = 65536;
 export const CACHE_LINE_BYTES = 64;
@@ -117,6 +146,15 @@ export const HEADER_NOW_OFFSET = 40;
 export const HEADER_FDB_LOCK_OFFSET = 64;
 /** 8 bytes beside the lock, for its holder: where the host puts a MAC that it wants found. */
 export const HEADER_FDB_MAC_OFFSET = 72;
+/** u32: raised when routes or addresses of the underlay change: what workers know of paths is old then. */
+export const HEADER_PATHS_GENERATION_OFFSET = 128;
+/** u32s: odd while the table is being changed. */
+export const HEADER_MDB_VERSION_OFFSET = 132;
+export const HEADER_NEIGHBOUR_VERSION_OFFSET = 136;
+/** u32: 1 = the surroundings resolve paths (encap stops and asks); 0 = nobody does, every remote is remote. */
+export const HEADER_PATHS_OFFSET = 140;
+/** u32: highest listener number in use, so that a search needn't look at all. */
+export const HEADER_LISTENERS_OFFSET = 144;
 
 /** UDP_SEGMENT may be used for sending. */
 export const OFFLOAD_UDP_SEGMENT = 1;
@@ -142,6 +180,28 @@ export const DEVICE_FLAGS_OFFSET = 16;
 export const DEVICE_FLAG_LEARNING = 1;
 export const DEVICE_FLAG_TTL_INHERIT = 2;
 export const DEVICE_FLAG_TOS_INHERIT = 4;
+export const DEVICE_FLAG_PROXY = 8;
+export const DEVICE_FLAG_RSC = 16;
+export const DEVICE_FLAG_L2MISS = 32;
+export const DEVICE_FLAG_L3MISS = 64;
+export const DEVICE_FLAG_LOCALBYPASS = 128;
+/** Many VNIs, told apart by VLAN on the TAP. */
+export const DEVICE_FLAG_EXTERNAL = 256;
+export const DEVICE_FLAG_GBP = 512;
+/** Packets without Ethernet header, over a TUN. */
+export const DEVICE_FLAG_GPE = 1024;
+export const DEVICE_FLAG_REMCSUM_TX = 2048;
+export const DEVICE_FLAG_REMCSUM_RX = 4096;
+/** Has MDB entries. */
+export const DEVICE_FLAG_MDB = 8192;
+/** The TAP is a port of a bridge: what doesn't fit through the tunnel is answered with ICMP. */
+export const DEVICE_FLAG_BRIDGED = 16384;
+/** The flow label is the inner IPv6 packet's. */
+export const DEVICE_FLAG_LABEL_INHERIT = 32768;
+/** Underlay addresses are link-local: only what comes in through DEVICE_LINK is the device's. */
+export const DEVICE_FLAG_LINK_LOCAL = 65536;
+/** Policies are set for VNIs or sources, or ids are refused: more than DEVICE_POLICY has to be looked at. */
+export const DEVICE_FLAG_POLICIES = 131072;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -168,27 +228,129 @@ export const DEVICE_FDB_COUNT_OFFSET = 40;
 export const DEVICE_AGEING_OFFSET = 44;
 /** two u32, in network order: bits of the VXLAN header that make a datagram be dropped. */
 export const DEVICE_RESERVED_OFFSET = 48;
+/** u32: fixed flow label, IPv6 underlay */
+export const DEVICE_LABEL_OFFSET = 56;
+/** u32: GBP bits of the first header word for what is sent (VXLAN_GBP_* and the id); 0 = a plain header. */
+export const DEVICE_POLICY_OFFSET = 60;
 /** i32 per queue: descriptor of the TAP queue, -1 = none */
 export const DEVICE_TAP_OFFSET = 64;
 export const DEVICE_QUEUE_MAX = 8;
+/** u32s: ifindex of the TAP, and of `dev`, 0 = none */
+export const DEVICE_IFINDEX_OFFSET = 96;
+export const DEVICE_LINK_OFFSET = 100;
+/** u32: domain of untagged frames of an external device, 0 = none */
+export const DEVICE_UNTAGGED_OFFSET = 104;
+/** u32: RECEIVE_* bits: devices on one port share a socket when they agree on them. */
+export const DEVICE_RECEIVE_OFFSET = 108;
+/** u16s: VLAN table of an external device, and table of refused policy ids, as number + 1; 0 = none */
+export const DEVICE_VLANS_OFFSET = 112;
+export const DEVICE_REFUSED_OFFSET = 114;
 
-// Listeners: one receiving UDP socket each, shared by the devices of a (family, port). i32: its
-// descriptor, 0 = none. Number 0 is never used.
+/** What must be equal for two devices to share a receiving socket (VXLAN_F_RCV_FLAGS of the driver). */
+export const RECEIVE_GBP = 1;
+export const RECEIVE_GPE = 2;
+export const RECEIVE_ZERO_CHECKSUM = 4;
+export const RECEIVE_REMCSUM = 8;
+export const RECEIVE_EXTERNAL = 16;
+export const RECEIVE_VNIFILTER = 32;
+
+// Listeners: one receiving UDP socket each, shared by the devices of a (family, port, RECEIVE_* bits).
+// Number 0 is never used.
 export const LISTENER_COUNT = 256;
+export const LISTENER_BYTES = 16;
 export const LISTENERS_BASE = DEVICES_BASE + DEVICES_BYTES;
-export const LISTENERS_BYTES = LISTENER_COUNT * 4;
+export const LISTENERS_BYTES = LISTENER_COUNT * LISTENER_BYTES;
+/** i32: descriptor, 0 = none */
+export const LISTENER_SOCKET_OFFSET = 0;
+/** u16 in host order, u8, u32: RECEIVE_* bits */
+export const LISTENER_PORT_OFFSET = 4;
+export const LISTENER_FAMILY_OFFSET = 6;
+export const LISTENER_RECEIVE_OFFSET = 8;
+
+// Domains: one forwarding domain each, with an FDB of its own. Domain N below DEVICE_COUNT is the
+// (only, or default) VNI of device N; those above are further VNIs of external devices.
+export const DOMAIN_COUNT = 8192;
+export const DOMAIN_BYTES = 32;
+export const DOMAINS_BASE = LISTENERS_BASE + LISTENERS_BYTES;
+export const DOMAINS_BYTES = DOMAIN_COUNT * DOMAIN_BYTES;
+/** u32s; device 0 = free */
+export const DOMAIN_DEVICE_OFFSET = 0;
+export const DOMAIN_VNI_OFFSET = 4;
+/** u16: VLAN that its frames carry on the TAP, DOMAIN_NO_VLAN = none is mapped */
+export const DOMAIN_VLAN_OFFSET = 8;
+export const DOMAIN_NO_VLAN = 0xffff;
+/** u16: 1 = its frames are untagged on the TAP */
+export const DOMAIN_UNTAGGED_OFFSET = 10;
+/** u32: as DEVICE_POLICY, for this VNI; DOMAIN_NO_POLICY = the device's */
+export const DOMAIN_POLICY_OFFSET = 12;
+export const DOMAIN_NO_POLICY = 0xffffffff;
+/** The last domain is nobody's: remotes of the MDB stand in the FDB under it. */
+export const MDB_DOMAIN = 8191;
 
 // VNIs: open addressing over u64 slots: listener (8 bits) and VNI (24 bits) in the low word,
-// device in the high word; 0 = empty. A slot is published with one store.
-export const VNI_SLOT_COUNT = 1024;
+// domain in the high word; 0 = empty. A slot is published with one store.
+export const VNI_SLOT_COUNT = 16384;
 export const VNI_SLOT_BYTES = 8;
-export const VNIS_BASE = LISTENERS_BASE + LISTENERS_BYTES;
+export const VNIS_BASE = DOMAINS_BASE + DOMAINS_BYTES;
 export const VNIS_BYTES = VNI_SLOT_COUNT * VNI_SLOT_BYTES;
-/** High word of a slot whose device has gone: look-ups walk on. */
+/** High word of a slot whose domain has gone: look-ups walk on. */
 export const VNI_SLOT_GONE = 0xffff;
 /** A look-up begins at slot (low word * multiplier) >>> shift. */
 export const VNI_HASH_MULTIPLIER = 0x3c6ef373;
-export const VNI_HASH_SHIFT = 22;
+export const VNI_HASH_SHIFT = 18;
+
+// VLANs: for each external device a table of 4096 u16: the domain of a VLAN id, 0 = none.
+export const VLAN_TABLE_COUNT = 16;
+export const VLAN_COUNT = 4096;
+export const VLANS_BASE = VNIS_BASE + VNIS_BYTES;
+export const VLANS_BYTES = VLAN_TABLE_COUNT * VLAN_COUNT * 2;
+
+// Policies: ids to send by source MAC, open addressing over 16-byte slots (u64 key as in the FDB, u32
+// GBP bits); then for each device that refuses ids a bitmap of all 65536.
+export const POLICY_SLOT_COUNT = 1024;
+export const POLICY_SLOT_BYTES = 16;
+export const POLICY_VALUE_OFFSET = 8;
+export const POLICIES_BASE = VLANS_BASE + VLANS_BYTES;
+export const POLICIES_BYTES = POLICY_SLOT_COUNT * POLICY_SLOT_BYTES;
+export const REFUSED_TABLE_COUNT = 16;
+export const REFUSED_TABLE_BYTES = 8192;
+export const REFUSED_BASE = POLICIES_BASE + POLICIES_BYTES;
+export const REFUSED_BYTES = REFUSED_TABLE_COUNT * REFUSED_TABLE_BYTES;
+
+// MDB: open addressing over slots. What packets need only: the host keeps the rest.
+export const MDB_SLOT_COUNT = 8192;
+export const MDB_SLOT_BYTES = 48;
+export const MDB_BASE = REFUSED_BASE + REFUSED_BYTES;
+export const MDB_BYTES = MDB_SLOT_COUNT * MDB_SLOT_BYTES;
+/** u32: domain; 0 = empty, MDB_GONE = has been removed, look-ups walk on */
+export const MDB_DOMAIN_OFFSET = 0;
+export const MDB_GONE = 0xffffffff;
+/** u32: FDB entry under MDB_DOMAIN that has the remotes; MDB_NO_REMOTE = drop what matches */
+export const MDB_ENTRY_OFFSET = 4;
+export const MDB_NO_REMOTE = 0xffffffff;
+/** u32: number that is the MAC of that FDB entry */
+export const MDB_MAC_OFFSET = 8;
+/** u8 */
+export const MDB_FAMILY_OFFSET = 12;
+/** 16 bytes each: an IPv4 address in the first four, the rest zero; source all zero = any */
+export const MDB_GROUP_OFFSET = 16;
+export const MDB_SOURCE_OFFSET = 32;
+
+// Neighbours of overlay devices: open addressing over slots, for proxy and rsc.
+export const NEIGHBOUR_SLOT_COUNT = 8192;
+export const NEIGHBOUR_SLOT_BYTES = 32;
+export const NEIGHBOURS_BASE = MDB_BASE + MDB_BYTES;
+export const NEIGHBOURS_BYTES = NEIGHBOUR_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
+/** u16: device; 0 = empty, NEIGHBOUR_GONE = has been removed, look-ups walk on */
+export const NEIGHBOUR_DEVICE_OFFSET = 0;
+export const NEIGHBOUR_GONE = 0xffff;
+/** u8 family; u8 1 = its state is one that the kernel calls connected */
+export const NEIGHBOUR_FAMILY_OFFSET = 2;
+export const NEIGHBOUR_CONNECTED_OFFSET = 3;
+/** 6 bytes in network order, then two zero bytes */
+export const NEIGHBOUR_MAC_OFFSET = 8;
+/** 16 bytes: an IPv4 address in the first four, the rest zero */
+export const NEIGHBOUR_ADDRESS_OFFSET = 16;
 
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.
@@ -196,7 +358,7 @@ export const SOURCE_GROUP_COUNT = 64;
 export const SOURCE_PORT_COUNT = 64;
 export const SOURCE_GROUP_HEADER_BYTES = 64;
 export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * 4;
-export const SOURCES_BASE = VNIS_BASE + VNIS_BYTES;
+export const SOURCES_BASE = NEIGHBOURS_BASE + NEIGHBOURS_BYTES;
 export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 /** u32: sockets this group spreads its flows over, at most SOURCE_PORT_COUNT. */
 export const SOURCE_PORTS_OFFSET = 0;
@@ -218,7 +380,7 @@ export const SOURCE_SOCKETS_OFFSET = 64;
 
 // FDB. A bucket is one cache line: a u64 word of which the low 32 bits count the entries that
 // found this bucket full and lie farther on, then seven u64 keys. A key is
-// MAC (low 48 bits, first byte lowest) | device << 48; 0 is an empty slot (devices begin at 1).
+// MAC (low 48 bits, first byte lowest) | domain << 48; 0 is an empty slot (domains begin at 1).
 // The entry of slot s in bucket b has the index b * 8 + s.
 export const FDB_BUCKET_COUNT = 16384;
 export const FDB_BUCKET_BYTES = 64;
@@ -262,6 +424,8 @@ export const NTF_STICKY = 0x40;
 export const NTF_ROUTER = 0x80;
 /** The driver's own, above the eight bits of the netlink message: made by a command. */
 export const NTF_ADDED_BY_USER = 0x100;
+/** Ours: the remotes are the members of a nexthop group, of which each flow takes one. */
+export const NTF_NEXTHOP = 0x200;
 
 // A remote: where a copy of a frame goes. The first of an entry lies in the entry, further
 // ones in this pool, chained by index + 1.
@@ -280,6 +444,8 @@ export const REMOTE_VNI_DEFAULT = 0xffffffff;
 export const REMOTE_PORT_OFFSET = 12;
 /** u8 AF_INET or AF_INET6 */
 export const REMOTE_FAMILY_OFFSET = 14;
+/** u8: weight in a nexthop group less 1 */
+export const REMOTE_WEIGHT_OFFSET = 15;
 /** 16 bytes: an IPv4 address in the first four, the rest zero. */
 export const REMOTE_ADDRESS_OFFSET = 16;
 
@@ -296,16 +462,58 @@ export const WORKER_ROUNDS_OFFSET = 64;
 export const WORKER_SYSCALLS_OFFSET = 72;
 export const WORKER_BATCHES_OFFSET = 80;
 export const WORKER_SLEEPS_OFFSET = 88;
+/** u32: milliseconds of a monotonic clock, kept by the worker, for the age of paths. */
+export const WORKER_CLOCK_OFFSET = 96;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 48;
+export const COUNTER_COUNT = 64;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;
 
+/** Per VNI: [domain][DOMAIN_COUNTER_*] u64, counted for domains above DEVICE_COUNT only. */
+export const DOMAIN_COUNTERS_OFFSET = COUNTERS_OFFSET + COUNTERS_BYTES;
+export const DOMAIN_COUNTER_ROW_BYTES = 64;
+export const DOMAIN_COUNTERS_BYTES = DOMAIN_COUNT * DOMAIN_COUNTER_ROW_BYTES;
+export const DOMAIN_ENCAP_PACKETS = 0;
+export const DOMAIN_ENCAP_BYTES = 1;
+export const DOMAIN_ENCAP_DROPS = 2;
+export const DOMAIN_ENCAP_ERRORS = 3;
+export const DOMAIN_DECAP_PACKETS = 4;
+export const DOMAIN_DECAP_BYTES = 5;
+export const DOMAIN_DECAP_DROPS = 6;
+export const DOMAIN_DECAP_ERRORS = 7;
+
+// Events: a ring from the worker to the host (assembly/event.ts). When it is full, events are lost and counted.
+export const EVENTS_OFFSET = DOMAIN_COUNTERS_OFFSET + DOMAIN_COUNTERS_BYTES;
+/** u32s: written by the worker, taken by the host, lost */
+export const EVENTS_WRITTEN_OFFSET = 0;
+export const EVENTS_TAKEN_OFFSET = 64;
+export const EVENTS_LOST_OFFSET = 128;
+export const EVENTS_RECORDS_OFFSET = 192;
+export const EVENT_COUNT = 1024;
+export const EVENT_BYTES = 48;
+export const EVENTS_BYTES = EVENTS_RECORDS_OFFSET + EVENT_COUNT * EVENT_BYTES;
+/** u32s: EVENT_*, domain; then the MAC in network order with two zero bytes; ifindex; family; 16 bytes of address */
+export const EVENT_KIND_OFFSET = 0;
+export const EVENT_DOMAIN_OFFSET = 4;
+export const EVENT_MAC_OFFSET = 8;
+export const EVENT_IFINDEX_OFFSET = 16;
+export const EVENT_FAMILY_OFFSET = 20;
+export const EVENT_ADDRESS_OFFSET = 32;
+export const EVENT_LEARNED = 1;
+export const EVENT_MOVED = 2;
+export const EVENT_L2_MISS = 3;
+export const EVENT_L3_MISS = 4;
+
+/** Group policy ids that were received: u32 device << 16 | id, u32 count; 0 = empty. */
+export const SEEN_OFFSET = EVENTS_OFFSET + EVENTS_BYTES;
+export const SEEN_COUNT = 512;
+export const SEEN_BYTES = SEEN_COUNT * 8;
+
 /** Remotes of the frame at hand, copied out of the FDB under its version counter. */
-export const FANOUT_OFFSET = COUNTERS_OFFSET + COUNTERS_BYTES;
+export const FANOUT_OFFSET = SEEN_OFFSET + SEEN_BYTES;
 export const FANOUT_MAX = 1024;
 export const FANOUT_BYTES = FANOUT_MAX * REMOTE_BYTES;
 
@@ -346,6 +554,21 @@ export const ENCAP_FANOUT_NEXT_OFFSET = 16;
 export const ENCAP_FANOUT_COUNT_OFFSET = 20;
 /** u32: 1 = the datagrams that were last asked room for may share messages (UDP_SEGMENT). */
 export const ENCAP_SHARED_OFFSET = 24;
+/** u32: injections in use */
+export const ENCAP_INJECTS_USED_OFFSET = 12;
+/** u32s of the frame at hand: its domain, what it is (ENCAP_FRAME_*), its flow label */
+export const ENCAP_DOMAIN_OFFSET = 28;
+export const ENCAP_FRAME_FLAGS_OFFSET = 32;
+/** It was rewritten by rsc: an "any" remote takes it back into the device. */
+export const ENCAP_FRAME_SHORT_CIRCUITED = 1;
+/** u32: 1 = the walk stopped because the path to the remote at ENCAP_PATH_REMOTE has to be resolved. */
+export const ENCAP_PATH_WANTED_OFFSET = 36;
+/** u32: flow label of the messages that are being written */
+export const ENCAP_LABEL_OFFSET = 40;
+/** A remote record: whose path is wanted. */
+export const ENCAP_PATH_REMOTE_OFFSET = 64;
+/** 32 bytes: struct sockaddr of the loopback address, as the sender of frames that bypass the underlay. */
+export const ENCAP_LOOPBACK_OFFSET = 96;
 /** Most datagrams in one UDP_SEGMENT message (Linux before 6.9 takes no more), and most bytes. */
 export const MESSAGE_SEGMENT_MAX = 64;
 export const MESSAGE_MAX_BYTES = 65507;
@@ -378,6 +601,9 @@ export const ENVELOPE_DEVICE_OFFSET = 172;
 export const ENVELOPE_CONTROL_USED_OFFSET = 176;
 /** u32: bytes of each datagram that the byte counter leaves out: VXLAN and inner Ethernet headers. */
 export const ENVELOPE_OVERHEAD_OFFSET = 180;
+/** u32s: flow label (IPv6), domain */
+export const ENVELOPE_LABEL_OFFSET = 184;
+export const ENVELOPE_DOMAIN_OFFSET = 188;
 
 /** Runs: u32 source, u32 first message, u32 messages: one sendmmsg each. */
 export const RUN_BYTES = 16;
@@ -396,10 +622,45 @@ export const ENCAP_IOVECS_BYTES = ENCAP_IOVEC_COUNT * IOVEC_BYTES;
 export const SEGMENT_HEADER_MAX_BYTES = 160;
 export const ENCAP_HEADERS_OFFSET = ENCAP_IOVECS_OFFSET + ENCAP_IOVECS_BYTES;
 export const ENCAP_HEADERS_BYTES = 2 * SEGMENT_MAX * SEGMENT_HEADER_MAX_BYTES;
+// Paths: what this worker knows of the way to each remote, by address and ifindex; direct-mapped.
+export const PATH_SLOT_COUNT = 4096;
+export const PATH_SLOT_BYTES = 48;
+export const PATHS_OFFSET = ENCAP_HEADERS_OFFSET + ENCAP_HEADERS_BYTES;
+export const PATHS_BYTES = PATH_SLOT_COUNT * PATH_SLOT_BYTES;
+/** 16 bytes, u32, u8 */
+export const PATH_ADDRESS_OFFSET = 0;
+export const PATH_IFINDEX_OFFSET = 16;
+export const PATH_FAMILY_OFFSET = 20;
+/** u32: path MTU in bytes, 0 = not known */
+export const PATH_MTU_OFFSET = 24;
+/** u32: PATH_* bits */
+export const PATH_FLAGS_OFFSET = 28;
+/** The address is this host's. */
+export const PATH_LOCAL = 1;
+/** u32: ifindex that the route leads out of, 0 = none */
+export const PATH_OUT_OFFSET = 32;
+/** u32 milliseconds of WORKER_CLOCK: known until then; and HEADER_PATHS_GENERATION when it was found */
+export const PATH_EXPIRES_OFFSET = 36;
+export const PATH_GENERATION_OFFSET = 40;
+
+// Injections: frames that the encap walk hands to a TAP instead of the underlay.
+export const INJECT_COUNT = 64;
+export const INJECT_BYTES = 32;
+export const INJECTS_OFFSET = PATHS_OFFSET + PATHS_BYTES;
+export const INJECTS_BYTES = INJECT_COUNT * INJECT_BYTES;
+/** struct iovec over virtio header and frame; u32: device whose TAP takes it */
+export const INJECT_IOVEC_OFFSET = 0;
+export const INJECT_DEVICE_OFFSET = 16;
+/** A buffer for each: virtio header, then a reply of at most INJECT_REPLY_BYTES. */
+export const INJECT_BUFFER_BYTES = 1344;
+export const INJECT_REPLY_BYTES = 1334;
+export const INJECT_BUFFERS_OFFSET = INJECTS_OFFSET + INJECTS_BYTES;
+export const INJECT_BUFFERS_BYTES = INJECT_COUNT * INJECT_BUFFER_BYTES;
+
 /** One run of memory that frames are read into, one behind the other. */
 export const FRAME_MAX_BYTES = 65600;
 export const FRAME_HEADROOM_BYTES = 64;
-export const ENCAP_ARENA_OFFSET = ENCAP_HEADERS_OFFSET + ENCAP_HEADERS_BYTES;
+export const ENCAP_ARENA_OFFSET = INJECT_BUFFERS_OFFSET + INJECT_BUFFERS_BYTES;
 export const ENCAP_ARENA_BYTES = 1048576;
 export const ENCAP_BYTES = ENCAP_ARENA_OFFSET + ENCAP_ARENA_BYTES;
 
@@ -464,7 +725,7 @@ export const FLOWS_BYTES = FLOW_COUNT * 4;
 export const DECAP_BYTES = FLOWS_OFFSET + FLOWS_BYTES;
 
 /** Room for either kind, in whole pages. */
-export const WORKER_BYTES = 5242880;
+export const WORKER_BYTES = 6291456;
 export const WORKER_MAX = 16;
 
 // ----------------------------------------------------------------- counters
@@ -490,6 +751,20 @@ export const DROP_UNREACHABLE = 12;
 export const DROP_REFUSED = 13;
 export const DROP_SEND_ERROR = 14;
 export const DROP_TAP_READ = 15;
+/** An external device has no VNI for the frame's VLAN. */
+export const DROP_UNMAPPED_VLAN = 44;
+/** An MDB entry matched and has no remote for it. */
+export const DROP_MDB_NO_REMOTE = 45;
+/** The nexthop group has no member. */
+export const DROP_NO_NEXTHOP = 46;
+/** The route to the remote leads back into the device. */
+export const DROP_ROUTE_LOOP = 47;
+/** The remote is this host, and no device here has that VNI and port. */
+export const DROP_UNKNOWN_LOCAL_VNI = 48;
+/** A proxied ARP or ND request that is too short. */
+export const DROP_SHORT_REQUEST = 49;
+/** A GPE device can't say what this packet is. */
+export const DROP_UNKNOWN_PROTOCOL = 50;
 // Decap drops.
 export const DROP_SHORT_DATAGRAM = 16;
 export const DROP_NO_VNI_FLAG = 17;
@@ -504,6 +779,14 @@ export const DROP_ECN = 25;
 export const DROP_DEVICE_DOWN = 26;
 export const DROP_TRUNCATED = 27;
 export const DROP_TAP_WRITE = 28;
+/** GPE: no next protocol, another version, OAM, or a protocol that is not known. */
+export const DROP_GPE_HEADER = 29;
+/** GPE: a protocol that a TUN can't carry. */
+export const DROP_GPE_PROTOCOL = 30;
+/** Remote checksum offload: the checksum's place is behind the end. */
+export const DROP_SHORT_REMCSUM = 31;
+/** Group policy: the id is refused here. */
+export const DROP_POLICY = 51;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;
@@ -517,3 +800,14 @@ export const FDB_LEARNED = 40;
 export const FDB_MOVED = 41;
 export const FDB_FULL = 42;
 export const SEND_RETRIES = 43;
+/** ARP and ND requests that were answered, and that were swallowed without an answer. */
+export const PROXY_REPLIES = 52;
+export const PROXY_SWALLOWED = 53;
+/** Frames that were too big for the path and answered with ICMP. */
+export const TOO_BIG_REPLIES = 54;
+export const L2_MISSES = 55;
+export const L3_MISSES = 56;
+/** Frames that went straight to another device of this host. */
+export const LOCAL_BYPASSES = 57;
+/** Frames that were routed between subnets without a router (rsc). */
+export const ROUTE_SHORT_CIRCUITS = 58;

@@ -1,10 +1,10 @@
 /*
- * (listener, VNI) -> device: the first question about every datagram that arrives.
+ * (listener, VNI) -> domain: the first question about every datagram that arrives.
  *
  * Open addressing over u64 slots, one step at a time. A slot holds the whole answer, key in the
- * low word and device in the high one, and is published with one store; so a look-up takes no
+ * low word and domain in the high one, and is published with one store; so a look-up takes no
  * lock and sees each slot as it was or as it is. The host (src/dataplane/vni.ts) is the only
- * writer. It marks a slot whose device has gone instead of emptying it, because keys behind it
+ * writer. It marks a slot whose domain has gone instead of emptying it, because keys behind it
  * may have been pushed there by it.
  */
 import {
@@ -18,15 +18,15 @@ import {
 
 const LISTENER_SHIFT = 24;
 
-/** @returns the device of a VNI on a listener, 0 = none. `vni` must have 24 bits, `listener` 8. */
+/** @returns the domain of a VNI on a listener, 0 = none. `vni` must have 24 bits, `listener` 8. */
 export function lookup(listener: u32, vni: u32): u32 {
   const key = (listener << LISTENER_SHIFT) | vni;
   let slot: u32 = (key * VNI_HASH_MULTIPLIER) >>> VNI_HASH_SHIFT;
   for (let step = 0; step < VNI_SLOT_COUNT; step++) {
     const word = atomic.load<u64>(VNIS_BASE + slot * VNI_SLOT_BYTES);
     if (word === 0) return 0;
-    const device = (word >>> 32) as u32;
-    if ((word as u32) === key && device !== VNI_SLOT_GONE) return device;
+    const domain = (word >>> 32) as u32;
+    if ((word as u32) === key && domain !== VNI_SLOT_GONE) return domain;
     slot = (slot + 1) & (VNI_SLOT_COUNT - 1);
   }
   return 0;

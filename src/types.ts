@@ -11,12 +11,14 @@ export interface DeviceConfig {
   address?: string;
   /** Bytes; absent: MTU of `dev` less 50 (IPv4 underlay) or 70 (IPv6), or 1500 without `dev`. */
   mtu?: number;
-  /** VNI, 0 to 16777215. */
+  /** VNI, 0 to 16777215; 0 for an external device. */
   id: number;
   /** Source address of what is sent; absent: the route's choice. */
   local?: string;
   /** Default destination (the all-zeros FDB entry); absent: none. */
   remote?: string;
+  /** Multicast group as the default destination; needs `dev`. Excludes `remote`. */
+  group?: string;
   /** Underlay interface: default MTU, and the way out to `remote`. It does not restrict reception. */
   dev?: string;
   /** UDP port listened on and sent to; 8472 unless given. */
@@ -40,6 +42,36 @@ export interface DeviceConfig {
   /** Send zero UDP checksums over IPv6, and accept them. */
   udp6zerocsumtx: boolean;
   udp6zerocsumrx: boolean;
+  /** IPv6 flow label, 0 to 0xfffff, or the inner IPv6 packet's (which iproute2 has no word for). */
+  flowlabel: number | 'inherit';
+  /** Answer ARP requests and neighbour solicitations from the neighbour table, and forward none. */
+  proxy: boolean;
+  /** Route short circuit: frames to a router's MAC go straight to the neighbour behind it. */
+  rsc: boolean;
+  /** Tell of unknown destination MACs, and of unknown neighbours. */
+  l2miss: boolean;
+  l3miss: boolean;
+  /** Leave an inner checksum to the far end; accept that. */
+  remcsumtx: boolean;
+  remcsumrx: boolean;
+  /** A remote that is this host: hand the frame straight to the device that has the VNI and port. */
+  localbypass: boolean;
+  /** Many VNIs on one device, told apart by VLAN on the TAP. */
+  external: boolean;
+  /** Receive only VNIs that `vni add` lists; needs `external`. */
+  vnifilter: boolean;
+  /** Group policy extension. */
+  gbp: boolean;
+  /** Generic protocol extension: packets without Ethernet header, over a TUN. */
+  gpe: boolean;
+  /** 64 bits, hexadecimal: header bits that make a datagram be dropped; absent: all that are not in use. */
+  reserved_bits?: string;
+  /** Ours: receive on `local` only, not on every address of the host. */
+  bind?: boolean;
+  /** Ours: UDP ports listened on beside `dstport`. */
+  listen?: readonly number[];
+  /** Ours: the group policy id of what is sent, 0 to 65535, with `gbp`. */
+  policy?: number;
 }
 
 /** What `link set` may change. */
@@ -49,12 +81,18 @@ export interface DeviceChange {
   mtu?: number;
   up?: boolean;
   remote?: string;
+  group?: string;
   local?: string;
+  /** The underlay interface; the default destination keeps the way it had, as in the kernel. */
+  dev?: string;
   learning?: boolean;
   ageing?: number;
   ttl?: number;
   tos?: number | 'inherit';
   df?: 'unset' | 'set' | 'inherit';
+  flowlabel?: number | 'inherit';
+  localbypass?: boolean;
+  policy?: number;
 }
 
 /** `bytes` leave the inner Ethernet header out, as the kernel's driver counts. */
@@ -67,6 +105,9 @@ export interface DirectionStats {
   frame_errors?: number;
   length_errors?: number;
   carrier_errors?: number;
+  /** tx: the route led back into the device; nothing could be sent at all (IPv6 underlay). */
+  collisions?: number;
+  aborted_errors?: number;
 }
 
 export interface DeviceInfo {
@@ -94,6 +135,10 @@ export interface FdbRequest {
   vni?: number;
   /** Name of the interface to leave through. */
   via?: string;
+  /** VNI whose table the entry belongs to, on an external device; absent: 0. Elsewhere the device's. */
+  src_vni?: number;
+  /** Nexthop group instead of `dst`. */
+  nhid?: number;
   state?: FdbStateWord;
   router?: boolean;
   extern_learn?: boolean;
@@ -106,10 +151,16 @@ export interface FdbRequest {
 export interface FdbEntry {
   mac: string;
   ifname: string;
-  dst: string;
+  /** Absent for an entry with a nexthop group. */
+  dst?: string;
   port?: number;
   vni?: number;
+  /** External devices: the VNI whose table it is in. */
+  src_vni?: number;
+  /** One of the two; the index when the interface has gone. */
   viaIf?: string;
+  viaIfIndex?: number;
+  nhid?: number;
   /** Seconds since last used for sending, and since learned or changed. */
   used: number;
   updated: number;
@@ -124,12 +175,107 @@ export interface FdbFlush {
   dst?: string;
   port?: number;
   vni?: number;
+  src_vni?: number;
+  nhid?: number;
   permanent?: boolean;
   static?: boolean;
   dynamic?: boolean;
   extern_learn?: boolean;
   router?: boolean;
 }
+
+/** `bridge vni add|del`, and, with `vlan`, `bridge vlan add vid N tunnel_info id M`: VNIs of an external device. */
+export interface VniRequest {
+  op: 'add' | 'del';
+  dev: string;
+  /** First and last VNI. */
+  vni: readonly [number, number];
+  /** Where unknown MACs of these VNIs go; absent: the device's own default destination. */
+  remote?: string;
+  group?: string;
+  /** VLAN of the first VNI on the TAP, the next one's for the next; absent: no mapping is changed. */
+  vlan?: number;
+  /** Its frames are untagged on the TAP; untagged frames are its. */
+  untagged?: boolean;
+  /** Group policy id of what is sent. */
+  policy?: number;
+}
+
+/** One VNI of an external device. */
+export interface VniInfo {
+  ifname: string;
+  vni: number;
+  remote?: string;
+  group?: string;
+  vlan?: number;
+  untagged?: boolean;
+  policy?: number;
+  /** Bytes, packets, drops, errors of each direction, as `bridge -s vni`. */
+  stats: { rx: VniStats; tx: VniStats };
+}
+
+export interface VniStats {
+  bytes: number;
+  packets: number;
+  drops: number;
+  errors: number;
+}
+
+/** `bridge mdb add|replace|del dev D port D grp G ...` */
+export interface MdbRequest {
+  op: 'add' | 'replace' | 'del';
+  dev: string;
+  /** Multicast group, or 0.0.0.0 / :: for all that have no entry of their own. */
+  grp: string;
+  /** Absent: any. */
+  src?: string;
+  filter_mode?: 'include' | 'exclude';
+  source_list?: readonly string[];
+  /** Who made the entry: a routing protocol's number or name; static. */
+  proto?: string;
+  dst: string;
+  dst_port?: number;
+  vni?: number;
+  src_vni?: number;
+  via?: string;
+}
+
+/** One remote of one MDB entry, with the keys of `bridge -j -d mdb`. */
+export interface MdbEntry {
+  dev: string;
+  grp: string;
+  src?: string;
+  filter_mode: 'include' | 'exclude';
+  source_list: readonly string[];
+  protocol: string;
+  /** A source that an exclude list names. */
+  blocked: boolean;
+  dst: string;
+  dst_port?: number;
+  vni?: number;
+  src_vni?: number;
+  via?: string;
+}
+
+export interface MdbFlush {
+  dev: string;
+  src_vni?: number;
+  proto?: string;
+  permanent?: boolean;
+  dst?: string;
+  dst_port?: number;
+  vni?: number;
+}
+
+/** What happens, as it happens: `vxlane monitor`, and `bridge monitor` in the wrappers. */
+export type VtepEvent =
+  /** `reason` of a removal: command, aged, flushed, or device (it went down or away). */
+  | { event: 'fdb'; deleted: boolean; entry: FdbEntry; reason?: string }
+  | { event: 'vni'; deleted: boolean; entry: Omit<VniInfo, 'stats'> }
+  | { event: 'mdb'; deleted: boolean; entry: MdbEntry }
+  /** `l2miss`: an unknown MAC; `l3miss`: an unknown IP address. */
+  | { event: 'miss'; ifname: string; lladdr?: string; dst?: string }
+  | { event: 'link'; deleted: boolean; ifname: string; ifindex: number; up: boolean };
 
 export interface WorkerStatus {
   /** "encap 0", "decap 0" ... */
@@ -175,6 +321,16 @@ export interface Vtep {
   fdbShow(dev?: string): FdbEntry[];
   fdbGet(dev: string, mac: string): FdbEntry;
   fdbFlush(filter: FdbFlush): number;
+  vni(request: VniRequest): void;
+  /** By device, then by VNI. */
+  vniShow(dev?: string): VniInfo[];
+  mdb(request: MdbRequest): void;
+  /** Newest entry first, newest remote first. */
+  mdbShow(dev?: string): MdbEntry[];
+  mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[];
+  mdbFlush(filter: MdbFlush): number;
+  /** Hears of every change and miss until the returned function is called. */
+  subscribe(listener: (event: VtepEvent) => void): () => void;
   status(): VtepStatus;
   /** Takes every device down and frees all. Safe to call twice. */
   close(): Promise<void>;

@@ -20,6 +20,18 @@ const DEFAULTS = {
   udpcsum: true,
   udp6zerocsumtx: false,
   udp6zerocsumrx: false,
+  flowlabel: 0,
+  proxy: false,
+  rsc: false,
+  l2miss: false,
+  l3miss: false,
+  remcsumtx: false,
+  remcsumrx: false,
+  localbypass: true,
+  external: false,
+  vnifilter: false,
+  gbp: false,
+  gpe: false,
 };
 
 async function refuses(text: string, message: string): Promise<void> {

@@ -283,7 +283,7 @@ for (const build of BUILDS) {
       const left = (filter: object) => {
         fixture.fdb.flush({ dev: 'vx0', ...filter });
         assert.equal(fixture.fdb.show('vx1').length, 1, 'other devices keep theirs');
-        return fixture.fdb.show('vx0').map(({ mac, dst }) => `${mac.slice(-1)} ${dst.slice(8)}`);
+        return fixture.fdb.show('vx0').map(({ mac, dst = '' }) => `${mac.slice(-1)} ${dst.slice(8)}`);
       };
       const all = ['3 3', '2 2', '1 2', '0 51', '0 52'];
 

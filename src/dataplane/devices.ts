@@ -35,6 +35,7 @@ import {
   DF_UNSET,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
+import { writeDomain } from './domains.ts';
 import { parseMac } from './fdb-text.ts';
 import type { Views } from './memory.ts';
 
@@ -88,6 +89,8 @@ export class Devices {
       this.#names.set(name, index);
       const at = DEVICES_BASE + index * DEVICE_BYTES;
       this.#views.bytes.fill(0, at, at + DEVICE_BYTES);
+      // A device's own VNI is the domain of the same number.
+      writeDomain(this.#views.view, index, { device: index, vni: 0 });
       this.setQueues(index, []);
       return index;
     }
@@ -115,6 +118,7 @@ export class Devices {
     if (record.ttl === 'inherit') flags |= DEVICE_FLAG_TTL_INHERIT;
     if (record.tos === 'inherit') flags |= DEVICE_FLAG_TOS_INHERIT;
     view.setUint32(at + DEVICE_VNI_OFFSET, record.vni, true);
+    writeDomain(view, index, { device: index, vni: record.vni });
     view.setUint32(at + DEVICE_FLAGS_OFFSET, flags, true);
     view.setUint8(at + DEVICE_TTL_OFFSET, record.ttl === 'inherit' ? 0 : record.ttl);
     view.setUint8(at + DEVICE_TOS_OFFSET, record.tos === 'inherit' ? 0 : record.tos);

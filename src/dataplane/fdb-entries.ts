@@ -21,6 +21,7 @@ import {
   NTF_EXT_LEARNED,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
+import { readDomain } from './domains.ts';
 import {
   deviceRecord,
   entryRecord,
@@ -36,10 +37,10 @@ import { isAny, isGroup, type Mac } from './fdb-text.ts';
 
 /** What the table needs of the engine (assembly/fdb.ts). */
 export interface FdbExports {
-  fdbFind(device: number, mac: number): number;
+  fdbFind(domain: number, mac: number): number;
   fdbLock(): void;
   fdbUnlock(): void;
-  fdbInsert(device: number, macLow: number, macHigh: number, now: number): number;
+  fdbInsert(domain: number, macLow: number, macHigh: number, now: number): number;
   fdbPublish(entry: number): void;
   fdbErase(entry: number): void;
   fdbAddRemote(entry: number): number;
@@ -53,7 +54,7 @@ export interface FdbExports {
 /** An entry as it was at one moment. */
 export interface Snapshot {
   readonly mac: Mac;
-  readonly device: number;
+  readonly domain: number;
   readonly state: number;
   readonly flags: number;
   readonly used: number;
@@ -91,11 +92,11 @@ export class FdbEntries {
   }
 
   /** @returns the entry of a MAC, or -1 */
-  find(device: number, mac: Mac): number {
+  find(domain: number, mac: Mac): number {
     const at = HEADER_BASE + HEADER_FDB_MAC_OFFSET;
     this.#view.setUint32(at, mac.low, true);
     this.#view.setUint32(at + 4, mac.high, true);
-    return this.#exports.fdbFind(device, at);
+    return this.#exports.fdbFind(domain, at);
   }
 
   read(entry: number): Snapshot {
@@ -114,7 +115,7 @@ export class FdbEntries {
 
   /** @throws VtepError EXISTS, UNSUPPORTED or NO_SPACE; then nothing has changed */
   put(device: FdbDevice, wanted: Wanted, now: number): void {
-    const entry = this.find(device.index, wanted.mac);
+    const entry = this.find(device.domain, wanted.mac);
     if (entry < 0) this.#create(device, wanted, now);
     else if (wanted.op === 'add') {
       throw new VtepError(
@@ -128,8 +129,8 @@ export class FdbEntries {
    * Removes a remote (absent or 0.0.0.0: the whole entry).
    * @returns whether there is such an entry; a remote that it doesn't have is no error
    */
-  remove(device: number, mac: Mac, remote: Remote | undefined): boolean {
-    const entry = this.find(device, mac);
+  remove(domain: number, mac: Mac, remote: Remote | undefined): boolean {
+    const entry = this.find(domain, mac);
     if (entry < 0) return false;
     const all = !remote || isAny(remote.address);
     this.removeRemotes(entry, (known) => all || sameRemote(known, remote));
@@ -174,7 +175,7 @@ export class FdbEntries {
         `${what}: Operation not supported; use "append" for a multicast MAC`,
       );
     }
-    const entry = this.#exports.fdbInsert(device.index, mac.low, mac.high, now);
+    const entry = this.#exports.fdbInsert(device.domain, mac.low, mac.high, now);
     if (entry < 0) {
       throw new VtepError('NO_SPACE', `${what}: No space left on device; ${this.#whyFull(device)}`);
     }
@@ -232,7 +233,8 @@ export class FdbEntries {
 
   /** Whether the entry is there still. @param device 0 = any */
   #isOf(entry: number, device: number): boolean {
-    const owner = readKey(this.#view, entry).device;
+    const { domain } = readKey(this.#view, entry);
+    const owner = domain === 0 ? 0 : readDomain(this.#view, domain).device;
     return owner !== 0 && (device === 0 || owner === device);
   }
 }

@@ -56,12 +56,12 @@ export function firstRemote(entry: number): number {
   return entryRecord(entry) + FDB_REMOTE_OFFSET;
 }
 
-/** A bucket's eight words are numbered as its entries are; a key is a MAC, then the device. */
-export function readKey(view: DataView, entry: number): { mac: Mac; device: number } {
+/** A bucket's eight words are numbered as its entries are; a key is a MAC, then the domain. */
+export function readKey(view: DataView, entry: number): { mac: Mac; domain: number } {
   const key = FDB_BUCKETS_BASE + entry * KEY_BYTES;
   return {
     mac: { low: view.getUint32(key, true), high: view.getUint16(key + 4, true) },
-    device: view.getUint16(key + 6, true),
+    domain: view.getUint16(key + 6, true),
   };
 }
 

@@ -22,6 +22,8 @@ import { type Address, type Mac, parseAddress, parseMac, STATE_BITS, sameAddress
 /** What the FDB knows of a device. */
 export interface FdbDevice {
   readonly index: number;
+  /** The VNI's table; the device's own number unless it is external. */
+  readonly domain: number;
   readonly name: string;
   readonly family: number;
   readonly vni: number;

@@ -23,6 +23,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FdbEntry, FdbFlush, FdbRequest } from '../types.ts';
+import { readDomain } from './domains.ts';
 import { FdbEntries, type FdbExports, type Snapshot } from './fdb-entries.ts';
 import { deviceRecord, type Remote, sameRemote } from './fdb-record.ts';
 import {
@@ -81,7 +82,7 @@ export class Fdb {
     }
     const mac = readMac(what, request.mac);
     const remote = readRemoteOf(what, request, device, ifindex);
-    if (!this.#entries.locked(() => this.#entries.remove(device.index, mac, remote))) {
+    if (!this.#entries.locked(() => this.#entries.remove(device.domain, mac, remote))) {
       throw new VtepError('NOT_FOUND', `${what}: No such file or directory; ${whereToLook(device.name)}`);
     }
   }
@@ -101,7 +102,7 @@ export class Fdb {
     const device = this.#deviceOf(what, dev);
     const key = readMac(what, mac);
     const found = this.#entries.locked(() => {
-      const entry = this.#entries.find(device.index, key);
+      const entry = this.#entries.find(device.domain, key);
       return entry < 0 ? undefined : this.#entries.read(entry);
     });
     if (found) return this.#format(found, found.remotes[0]!);
@@ -206,6 +207,7 @@ export class Fdb {
     const record = deviceRecord(index);
     return {
       index,
+      domain: index,
       name: this.#host.deviceName(index),
       family: view.getUint8(record + DEVICE_FAMILY_OFFSET),
       vni: view.getUint32(record + DEVICE_VNI_OFFSET, true),
@@ -218,7 +220,7 @@ export class Fdb {
     const now = this.#host.now();
     return {
       mac: formatMac(entry.mac),
-      ifname: this.#host.deviceName(entry.device),
+      ifname: this.#host.deviceName(readDomain(this.#host.view, entry.domain).device),
       dst: formatAddress(remote.address),
       ...(remote.port !== 0 && { port: remote.port }),
       ...(remote.vni !== REMOTE_VNI_DEFAULT && { vni: remote.vni }),

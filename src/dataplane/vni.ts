@@ -1,9 +1,9 @@
 /**
- * Writes the table that assembly/vni.ts reads: (listener, VNI) -> device. There is one writer, the
+ * Writes the table that assembly/vni.ts reads: (listener, VNI) -> domain. There is one writer, the
  * thread that makes devices; readers look on without a lock, so each change is one atomic store.
  */
 import {
-  DEVICE_COUNT,
+  DOMAIN_COUNT,
   LISTENER_COUNT,
   VNI_HASH_MULTIPLIER,
   VNI_HASH_SHIFT,
@@ -18,6 +18,8 @@ const EMPTY = 0n;
 
 export class Vni {
   readonly #slots: BigUint64Array;
+  /** Slots that are empty, not merely gone. */
+  #empty = VNI_SLOT_COUNT;
 
   constructor(memory: { readonly buffer: ArrayBufferLike }) {
     this.#slots = new BigUint64Array(memory.buffer, VNIS_BASE, VNI_SLOT_COUNT);
@@ -26,30 +28,31 @@ export class Vni {
   /**
    * @param listener 0 to 255
    * @param vni 0 to 16777215
-   * @param device 1 to 255
+   * @param domain 1 to 8190
    * @throws VtepError USAGE when a number is out of range, EXISTS when the VNI has a device on this
    *   listener, NO_SPACE when the table is full
    */
-  add(listener: number, vni: number, device: number): void {
+  add(listener: number, vni: number, domain: number): void {
     const key = keyOf(listener, vni);
-    checkRange('device', device, 1, DEVICE_COUNT - 1);
+    checkRange('domain', domain, 1, DOMAIN_COUNT - 2);
     let free = -1;
     for (const at of walk(key)) {
       const slot = this.#slots[at]!;
       if (free < 0 && (slot === EMPTY || isGone(slot))) free = at;
       if (slot === EMPTY) break;
       if (isOf(slot, key)) {
-        throw new VtepError('EXISTS', `vni ${vni}: device ${deviceOf(slot)} has it; delete that one first`);
+        throw new VtepError('EXISTS', `vni ${vni}: domain ${domainOf(slot)} has it; delete that one first`);
       }
     }
     // One slot stays empty: there a look-up of an unknown VNI ends, and there sweeping begins.
-    if (this.#slots[free] === EMPTY && this.#slots.filter((slot) => slot === EMPTY).length === 1) {
+    if (this.#slots[free] === EMPTY && this.#empty === 1) {
       throw new VtepError(
         'NO_SPACE',
         `vni ${vni}: all ${VNI_SLOT_COUNT - 1} slots are taken; delete a device first`,
       );
     }
-    Atomics.store(this.#slots, free, (BigInt(device) << 32n) | BigInt(key));
+    if (this.#slots[free] === EMPTY) this.#empty--;
+    Atomics.store(this.#slots, free, (BigInt(domain) << 32n) | BigInt(key));
   }
 
   /** @returns whether there was one to remove */
@@ -71,6 +74,7 @@ export class Vni {
     if (this.#slots[(last + 1) % VNI_SLOT_COUNT] !== EMPTY) return;
     for (let at = last; isGone(this.#slots[at]!); at = (at + VNI_SLOT_COUNT - 1) % VNI_SLOT_COUNT) {
       Atomics.store(this.#slots, at, EMPTY);
+      this.#empty++;
     }
   }
 }
@@ -93,12 +97,12 @@ function* walk(key: number): Generator<number> {
   for (let step = 0; step < VNI_SLOT_COUNT; step++) yield (home + step) % VNI_SLOT_COUNT;
 }
 
-function deviceOf(slot: bigint): number {
+function domainOf(slot: bigint): number {
   return Number(slot >> 32n);
 }
 
 function isGone(slot: bigint): boolean {
-  return deviceOf(slot) === VNI_SLOT_GONE;
+  return domainOf(slot) === VNI_SLOT_GONE;
 }
 
 function isOf(slot: bigint, key: number): boolean {

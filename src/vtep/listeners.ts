@@ -2,7 +2,13 @@
  * Listeners: the sockets that datagrams arrive at. As in the kernel, devices share one per (family, port)
  * when they agree on what it accepts; it is bound to the wildcard address.
  */
-import { AF_INET, LISTENER_COUNT, LISTENERS_BASE } from '../../assembly/layout.ts';
+import {
+  AF_INET,
+  LISTENER_BYTES,
+  LISTENER_COUNT,
+  LISTENER_SOCKET_OFFSET,
+  LISTENERS_BASE,
+} from '../../assembly/layout.ts';
 import type { Views } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { syscalls } from '../io/syscalls.ts';
@@ -23,7 +29,7 @@ export interface Listener {
 
 /** The descriptor of a listener, -1 when it has gone. Called by workers. */
 export function listenerSocket(i32: Int32Array, id: number): number {
-  return i32[(LISTENERS_BASE >>> 2) + id]! || -1;
+  return i32[(LISTENERS_BASE + id * LISTENER_BYTES + LISTENER_SOCKET_OFFSET) >>> 2]! || -1;
 }
 
 export class Listeners {
@@ -66,7 +72,7 @@ export class Listeners {
     if (fd < 0) throw new VtepError('IN_USE', `dstport ${port}: ${await holderOf(family === AF_INET, port)}`);
     const listener = { id: this.#freeId(), fd, family, port, zeroChecksum, devices: new Set([device]) };
     this.#open.set(listener.id, listener);
-    this.#views.i32[(LISTENERS_BASE >>> 2) + listener.id] = fd;
+    this.#views.i32[(LISTENERS_BASE + listener.id * LISTENER_BYTES) >>> 2] = fd;
     return listener;
   }
 
@@ -74,7 +80,7 @@ export class Listeners {
   release(listener: Listener, device: number): boolean {
     listener.devices.delete(device);
     if (listener.devices.size > 0) return false;
-    this.#views.i32[(LISTENERS_BASE >>> 2) + listener.id] = 0;
+    this.#views.i32[(LISTENERS_BASE + listener.id * LISTENER_BYTES) >>> 2] = 0;
     this.#open.delete(listener.id);
     return true;
   }

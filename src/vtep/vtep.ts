@@ -26,6 +26,10 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  MdbEntry,
+  MdbRequest,
+  VniInfo,
+  VniRequest,
   Vtep,
   VtepStatus,
 } from '../types.ts';
@@ -64,6 +68,10 @@ export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
   const vtep = new BatchedVtep(options);
   await vtep.start();
   return vtep;
+}
+
+function notYet(): VtepError {
+  return new VtepError('UNSUPPORTED', 'not supported by this VTEP');
 }
 
 class BatchedVtep implements Vtep {
@@ -135,6 +143,34 @@ class BatchedVtep implements Vtep {
 
   fdbFlush(filter: FdbFlush): number {
     return this.#plane.fdb.flush(filter);
+  }
+
+  vni(_: VniRequest): void {
+    throw notYet();
+  }
+
+  vniShow(): VniInfo[] {
+    return [];
+  }
+
+  mdb(_: MdbRequest): void {
+    throw notYet();
+  }
+
+  mdbShow(): MdbEntry[] {
+    return [];
+  }
+
+  mdbGet(): MdbEntry[] {
+    throw notYet();
+  }
+
+  mdbFlush(): number {
+    return 0;
+  }
+
+  subscribe(): () => void {
+    return () => {};
   }
 
   status(): VtepStatus {

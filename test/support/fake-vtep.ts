@@ -10,6 +10,10 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  MdbEntry,
+  MdbRequest,
+  VniInfo,
+  VniRequest,
   Vtep,
   VtepStatus,
 } from '../../src/types.ts';
@@ -84,6 +88,36 @@ export class FakeVtep implements Vtep {
     if (up !== undefined) info.up = up;
     Object.assign(info.config, rest);
     return structuredClone(info);
+  }
+
+  vni(request: VniRequest): void {
+    this.calls.push(`vni ${request.op} ${request.vni.join('-')}`);
+    this.#find(request.dev);
+  }
+
+  vniShow(): VniInfo[] {
+    return [];
+  }
+
+  mdb(request: MdbRequest): void {
+    this.calls.push(`mdb ${request.op} ${request.grp}`);
+    this.#find(request.dev);
+  }
+
+  mdbShow(): MdbEntry[] {
+    return [];
+  }
+
+  mdbGet(): MdbEntry[] {
+    return [];
+  }
+
+  mdbFlush(): number {
+    return 0;
+  }
+
+  subscribe(): () => void {
+    return () => {};
   }
 
   async deleteDevice(name: string): Promise<void> {

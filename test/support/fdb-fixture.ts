@@ -18,6 +18,7 @@ import {
   REMOTE_ADDRESS_OFFSET,
   REMOTE_BYTES,
 } from '../../assembly/layout.ts';
+import { writeDomain } from '../../src/dataplane/domains.ts';
 import { Fdb } from '../../src/dataplane/fdb.ts';
 import { type Mac, parseAddress, parseMac } from '../../src/dataplane/fdb-text.ts';
 import type { FdbRequest } from '../../src/types.ts';
@@ -134,6 +135,7 @@ export class FdbFixture {
 
   #setDevice(index: number, { vni, port, limit, ageing }: ReferenceDevice, family: number): void {
     const { view } = this.engine;
+    writeDomain(view, index, { device: index, vni });
     const record = DEVICES_BASE + index * DEVICE_BYTES;
     view.setUint32(record + DEVICE_STATE_OFFSET, DEVICE_UP, true);
     view.setUint32(record + DEVICE_VNI_OFFSET, vni, true);
