@@ -18,6 +18,7 @@ export {
   find as fdbFind,
   findZero as fdbFindZero,
   insert as fdbInsert,
+  isNexthop as fdbIsNexthop,
   learn as fdbLearn,
   lock as fdbLock,
   next as fdbNext,
@@ -28,6 +29,7 @@ export {
   unlock as fdbUnlock,
 } from './fdb';
 export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
+export { choose as nexthopChoose } from './nexthop';
 export { lookup as vniLookup } from './vni';
 export {
   copyAndSum as checksumCopy,
