@@ -95,6 +95,11 @@ export function findZero(domain: u32): i32 {
   return findKey(zeroKey(domain));
 }
 
+/** NTF_* bits of an entry. */
+export function flagsOf(entry: i32): u32 {
+  return load<u16>(recordOf(entry), FDB_FLAGS_OFFSET);
+}
+
 /** The entry has been used for sending. */
 export function touch(entry: i32, now: u32): void {
   const record = recordOf(entry);

@@ -534,10 +534,14 @@ export const RING_TAKEN_OFFSET = 64;
 export const RING_FREED_OFFSET = 128;
 export const RING_DESCRIPTORS_OFFSET = 192;
 export const DESCRIPTOR_BYTES = 16;
-/** Encap: u32 address of the virtio header, u32 bytes after that header, u32 device. */
+/**
+ * Encap: u32 address of the virtio header, u32 bytes after that header, u16 device; u16 domain, which the
+ * walk fills in once it is known (0 = not yet).
+ */
 export const DESCRIPTOR_ADDRESS_OFFSET = 0;
 export const DESCRIPTOR_LENGTH_OFFSET = 4;
 export const DESCRIPTOR_DEVICE_OFFSET = 8;
+export const DESCRIPTOR_DOMAIN_OFFSET = 10;
 
 // Encap: frames from the TAP -> messages for UDP sockets.
 export const ENCAP_RING_COUNT = 128;
@@ -563,8 +567,11 @@ export const ENCAP_FRAME_FLAGS_OFFSET = 32;
 export const ENCAP_FRAME_SHORT_CIRCUITED = 1;
 /** u32: 1 = the walk stopped because the path to the remote at ENCAP_PATH_REMOTE has to be resolved. */
 export const ENCAP_PATH_WANTED_OFFSET = 36;
-/** u32: flow label of the messages that are being written */
+/** u32: flow label of the frame at hand; 0 = none */
 export const ENCAP_LABEL_OFFSET = 40;
+/** u32s: first word of its VXLAN header, as a number, and the last byte of the second */
+export const ENCAP_WORD_OFFSET = 44;
+export const ENCAP_TAIL_OFFSET = 48;
 /** A remote record: whose path is wanted. */
 export const ENCAP_PATH_REMOTE_OFFSET = 64;
 /** 32 bytes: struct sockaddr of the loopback address, as the sender of frames that bypass the underlay. */
@@ -645,12 +652,13 @@ export const PATH_GENERATION_OFFSET = 40;
 
 // Injections: frames that the encap walk hands to a TAP instead of the underlay.
 export const INJECT_COUNT = 64;
-export const INJECT_BYTES = 32;
+export const INJECT_BYTES = 64;
 export const INJECTS_OFFSET = PATHS_OFFSET + PATHS_BYTES;
 export const INJECTS_BYTES = INJECT_COUNT * INJECT_BYTES;
-/** struct iovec over virtio header and frame; u32: device whose TAP takes it */
-export const INJECT_IOVEC_OFFSET = 0;
-export const INJECT_DEVICE_OFFSET = 16;
+/** Two struct iovec; u32s: device whose TAP takes it, how many of the iovecs count */
+export const INJECT_IOVECS_OFFSET = 0;
+export const INJECT_DEVICE_OFFSET = 32;
+export const INJECT_IOVEC_COUNT_OFFSET = 36;
 /** A buffer for each: virtio header, then a reply of at most INJECT_REPLY_BYTES. */
 export const INJECT_BUFFER_BYTES = 1344;
 export const INJECT_REPLY_BYTES = 1334;
@@ -712,6 +720,8 @@ export const WRITE_IP_LENGTH_OFFSET = 56;
 /** u32: bits WRITE_OPEN, WRITE_VERIFIED, WRITE_IPV6 */
 export const WRITE_FLAGS_OFFSET = 60;
 export const WRITE_OPEN = 1;
+/** u32: domain */
+export const WRITE_DOMAIN_OFFSET = 64;
 export const WRITE_VERIFIED = 2;
 export const WRITE_IPV6 = 4;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */

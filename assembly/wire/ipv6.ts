@@ -19,3 +19,8 @@ export function nextHeader(ip: usize): u32 {
 export function hopLimit(ip: usize): u32 {
   return load<u8>(ip, 7);
 }
+
+/** 20 bits */
+export function flowLabel(ip: usize): u32 {
+  return bswap<u32>(load<u32>(ip)) & 0xfffff;
+}
