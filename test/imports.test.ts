@@ -35,7 +35,7 @@ const OUTSIDE: Record<string, string[]> = {
   'node:https': ['flannel'],
   'node:dgram': ['io', 'cli'],
   'node:child_process': ['netlink', 'cli'],
-  'node:worker_threads': ['vtep', 'cli'],
+  'node:worker_threads': ['vtep', 'netlink', 'cli'],
   koffi: ['io'],
 };
 
