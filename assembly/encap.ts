@@ -150,7 +150,7 @@ function resolve(worker: usize, descriptor: usize): i32 {
   const frame = header + VIRTIO_HEADER_BYTES;
   store<u32>(state, domain, ENCAP_DOMAIN_OFFSET);
   store<u32>(state, 0, ENCAP_FRAME_FLAGS_OFFSET);
-  let count = DONE;
+  let count = mdb.MDB_NOTHING;
   if ((flags & DETOURS) !== 0) {
     if ((flags & DEVICE_FLAG_PROXY) !== 0) {
       if (!inject.hasRoom(worker)) return COME_BACK;
@@ -159,11 +159,11 @@ function resolve(worker: usize, descriptor: usize): i32 {
       if (bytes !== 0) return DONE;
     }
     if ((flags & DEVICE_FLAG_MDB) !== 0) {
-      count = multicast(worker, domain, frame, length);
-      if (count < 0) return drop(worker, device, DROP_MDB_NO_REMOTE);
+      count = mdb.collect(domain, frame, length, worker + FANOUT_OFFSET, FANOUT_MAX);
+      if (count === mdb.MDB_DROP) return drop(worker, device, DROP_MDB_NO_REMOTE);
     }
   }
-  if (count === 0) count = look(worker, device, domain, flags, frame, length);
+  if (count === mdb.MDB_NOTHING) count = look(worker, device, domain, flags, frame, length);
   if (count === DONE) return DONE;
   return ready(worker, device, domain, flags, header, length, count);
 }
@@ -215,13 +215,6 @@ function coverPacket(descriptor: usize): boolean {
   store<i32>(descriptor, length + ETHERNET_HEADER_BYTES, DESCRIPTOR_LENGTH_OFFSET);
   store<u16>(descriptor, load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET), DESCRIPTOR_DOMAIN_OFFSET);
   return true;
-}
-
-/** Copies the remotes of a multicast frame's group into the fan-out. 0: it has none of its own; negative: drop. */
-function multicast(worker: usize, domain: u32, frame: usize, length: i32): i32 {
-  const slot = mdb.find(domain, frame, length);
-  if (slot === 0) return 0;
-  return mdb.collect(slot, worker + FANOUT_OFFSET);
 }
 
 /** Copies the remotes of the frame's destination into the fan-out; returns how many, or DONE. */

@@ -28,6 +28,8 @@ export {
   unlock as fdbUnlock,
 } from './fdb';
 export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
+export { collect as mdbCollect, home as mdbHome } from './mdb';
+export { slotOf as pathSlot } from './path';
 export { lookup as vniLookup } from './vni';
 export {
   copyAndSum as checksumCopy,

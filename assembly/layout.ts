@@ -155,6 +155,8 @@ export const HEADER_NEIGHBOUR_VERSION_OFFSET = 136;
 export const HEADER_PATHS_OFFSET = 140;
 /** u32: highest listener number in use, so that a search needn't look at all. */
 export const HEADER_LISTENERS_OFFSET = 144;
+/** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
+export const HEADER_MDB_KEY_OFFSET = 192;
 
 /** UDP_SEGMENT may be used for sending. */
 export const OFFLOAD_UDP_SEGMENT = 1;
@@ -322,9 +324,12 @@ export const MDB_SLOT_COUNT = 8192;
 export const MDB_SLOT_BYTES = 48;
 export const MDB_BASE = REFUSED_BASE + REFUSED_BYTES;
 export const MDB_BYTES = MDB_SLOT_COUNT * MDB_SLOT_BYTES;
-/** u32: domain; 0 = empty, MDB_GONE = has been removed, look-ups walk on */
+/** Most entries, so that look-ups stay short and find an empty slot to end at. */
+export const MDB_CAPACITY = 6144;
+/** A look-up begins at slot hash >>> shift of a 64-bit hash. */
+export const MDB_HASH_SHIFT = 51;
+/** u32: domain; 0 = empty */
 export const MDB_DOMAIN_OFFSET = 0;
-export const MDB_GONE = 0xffffffff;
 /** u32: FDB entry under MDB_DOMAIN that has the remotes; MDB_NO_REMOTE = drop what matches */
 export const MDB_ENTRY_OFFSET = 4;
 export const MDB_NO_REMOTE = 0xffffffff;

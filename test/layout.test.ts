@@ -107,6 +107,7 @@ describe('layout', () => {
       ['HEADER_NEIGHBOUR_VERSION', 4],
       ['HEADER_PATHS', 4],
       ['HEADER_LISTENERS', 4],
+      ['HEADER_MDB_KEY', 48, 8],
     ]);
     assertRecord(layout.LISTENER_BYTES, [
       ['LISTENER_SOCKET', 4],
