@@ -75,7 +75,7 @@ import * as nexthop from './nexthop';
 import * as proxy from './proxy';
 import * as ring from './ring';
 import * as segment from './segment';
-import * as shortCircuit from './short-circuit';
+import { shortCircuit } from './short-circuit';
 import { transmit } from './transmit';
 import * as vlan from './vlan';
 import * as checksum from './wire/checksum';
@@ -225,7 +225,7 @@ function look(worker: usize, device: u32, domain: u32, flags: u32, frame: usize,
   if (entry >= 0) {
     fdb.touch(entry, now);
     if ((flags & DEVICE_FLAG_RSC) !== 0 && (fdb.flagsOf(entry) & NTF_ROUTER) !== 0) {
-      if (shortCircuit.rewrite(worker, device, domain, frame, length)) {
+      if (shortCircuit(worker, device, domain, frame, length)) {
         const state = worker + ENCAP_STATE_OFFSET;
         store<u32>(state, ENCAP_FRAME_SHORT_CIRCUITED, ENCAP_FRAME_FLAGS_OFFSET);
         entry = fdb.find(domain, frame);

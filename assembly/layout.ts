@@ -204,6 +204,8 @@ export const DEVICE_FLAG_LABEL_INHERIT = 32768;
 export const DEVICE_FLAG_LINK_LOCAL = 65536;
 /** Policies are set for VNIs or sources, or ids are refused: more than DEVICE_POLICY has to be looked at. */
 export const DEVICE_FLAG_POLICIES = 131072;
+/** The TAP is set to `arp off`: its proxy answers no ARP request. */
+export const DEVICE_FLAG_NOARP = 262144;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -356,6 +358,12 @@ export const NEIGHBOUR_CONNECTED_OFFSET = 3;
 export const NEIGHBOUR_MAC_OFFSET = 8;
 /** 16 bytes: an IPv4 address in the first four, the rest zero */
 export const NEIGHBOUR_ADDRESS_OFFSET = 16;
+/**
+ * A look-up begins at slot hash >>> shift. The hash begins as HEADER_HASH_SEED and takes, one after the other, device |
+ * family << 16 and the four words of the address: hash = (hash ^ word) * multiplier; hash ^= hash >>> 15.
+ */
+export const NEIGHBOUR_HASH_MULTIPLIER = 0x9e3779b1;
+export const NEIGHBOUR_HASH_SHIFT = 19;
 
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.

@@ -259,7 +259,7 @@ function answerTooBig(
     if (bytes <= mtu) return GOES_OUT;
   }
   if (!inject.hasRoom(worker)) return COMES_BACK;
-  const answer = tooBig.answer(frame, length, l3, mtu, inject.reply(worker));
+  const answer = tooBig.answer(frame, length, l3, <u32>mtu, inject.reply(worker));
   if (answer === 0) return GOES_OUT;
   inject.sendReply(worker, device, answer);
   counter.one(worker, device, TOO_BIG_REPLIES);

@@ -43,6 +43,7 @@ const WALKS = ['encap', 'decap'];
 const MIDDLE = [
   ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'vni', 'mdb', 'neighbour', 'flow', 'ecn'],
   ...['message', 'envelope', 'ring', 'count'],
+  ...['event', 'proxy', 'short-circuit', 'too-big'],
 ];
 
 interface Import {
