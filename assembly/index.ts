@@ -24,6 +24,7 @@ export {
   find as fdbFind,
   findZero as fdbFindZero,
   insert as fdbInsert,
+  isNexthop as fdbIsNexthop,
   learn as fdbLearn,
   lock as fdbLock,
   next as fdbNext,
@@ -40,6 +41,7 @@ export { findInto as neighbourFind } from './neighbour';
 export { reduce as proxyReduce } from './proxy';
 export { shortCircuit } from './short-circuit';
 export { answer as tooBigAnswer } from './too-big';
+export { choose as nexthopChoose } from './nexthop';
 export { lookup as vniLookup } from './vni';
 export {
   copyAndSum as checksumCopy,

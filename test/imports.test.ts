@@ -41,7 +41,8 @@ const OUTSIDE: Record<string, string[]> = {
 
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
-  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'vni', 'mdb', 'neighbour', 'flow', 'ecn'],
+  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'nexthop', 'vni', 'mdb', 'neighbour'],
+  ...['flow', 'ecn', 'transmit', 'local', 'learning', 'header', 'inject', 'path', 'vlan', 'policy'],
   ...['message', 'envelope', 'ring', 'count'],
   ...['event', 'proxy', 'short-circuit', 'too-big'],
 ];
