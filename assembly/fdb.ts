@@ -96,6 +96,11 @@ export function findZero(domain: u32): i32 {
   return findKey(zeroKey(domain));
 }
 
+/** NTF_* bits of an entry. */
+export function flagsOf(entry: i32): u32 {
+  return load<u16>(recordOf(entry), FDB_FLAGS_OFFSET);
+}
+
 /** The remotes of an entry are the members of a nexthop group: a frame takes one of them (nexthop.ts), not all. */
 export function isNexthop(entry: i32): bool {
   return (atomic.load<u16>(recordOf(entry), FDB_FLAGS_OFFSET) & NTF_NEXTHOP) !== 0;

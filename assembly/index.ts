@@ -10,6 +10,12 @@ export {
 } from './ecn';
 export { encap } from './encap';
 export {
+  l2Miss as eventL2Miss,
+  l3Miss as eventL3Miss,
+  learned as eventLearned,
+  moved as eventMoved,
+} from './event';
+export {
   addRemote as fdbAddRemote,
   beginChange as fdbBeginChange,
   collectAt as fdbCollect,
@@ -29,6 +35,12 @@ export {
   unlock as fdbUnlock,
 } from './fdb';
 export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
+export { collect as mdbCollect, home as mdbHome } from './mdb';
+export { slotOf as pathSlot } from './path';
+export { findInto as neighbourFind } from './neighbour';
+export { reduce as proxyReduce } from './proxy';
+export { shortCircuit } from './short-circuit';
+export { answer as tooBigAnswer } from './too-big';
 export { choose as nexthopChoose } from './nexthop';
 export { lookup as vniLookup } from './vni';
 export {

@@ -248,6 +248,8 @@ export interface MdbRequest {
 
 /** One remote of one MDB entry, with the keys of `bridge -j -d mdb`. */
 export interface MdbEntry {
+  /** Interface index of `dev`. */
+  index: number;
   dev: string;
   grp: string;
   src?: string;
