@@ -36,12 +36,12 @@ export {
 } from './fdb';
 export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
 export { collect as mdbCollect, home as mdbHome } from './mdb';
-export { slotOf as pathSlot } from './path';
 export { findInto as neighbourFind } from './neighbour';
+export { choose as nexthopChoose } from './nexthop';
+export { slotOf as pathSlot } from './path';
 export { reduce as proxyReduce } from './proxy';
 export { shortCircuit } from './short-circuit';
 export { answer as tooBigAnswer } from './too-big';
-export { choose as nexthopChoose } from './nexthop';
 export { lookup as vniLookup } from './vni';
 export {
   copyAndSum as checksumCopy,

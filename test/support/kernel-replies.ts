@@ -30,7 +30,11 @@ export class KernelReplies {
     // What an interface says of its own accord would blur the captures.
     namespace.sysctl({ [`${QUIET}addr_gen_mode`]: 1, [`${QUIET}mldv2_unsolicited_report_interval`]: 10 });
     // Firewalls of bridges would check IP headers before the device sees them.
-    namespace.run('sh', '-c', 'for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ -e $f ] && echo 0 > $f; done; :');
+    namespace.run(
+      'sh',
+      '-c',
+      'for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ -e $f ] && echo 0 > $f; done; :',
+    );
     const vxlan = (id: number, words: string) =>
       `link add vx${id} mtu ${MTU} type vxlan id ${5 + id} dstport 8472 remote ${REMOTE} nolearning ${words}`;
     namespace.ip(
@@ -51,12 +55,7 @@ export class KernelReplies {
   }
 
   /** What comes out of `seen` on its way in when `frames` go into `into`. */
-  async #carried(
-    into: string,
-    seen: string,
-    frames: readonly Uint8Array[],
-    port = 0,
-  ): Promise<Uint8Array[]> {
+  async #carried(into: string, seen: string, frames: readonly Uint8Array[], port = 0): Promise<Uint8Array[]> {
     const options = port === 0 ? { direction: 'in' as const } : { direction: 'in' as const, udpPort: port };
     const capture = await this.#agent.capture(seen, options);
     await this.#agent.call('inject', into, [...frames], { paceUs: 30 });
