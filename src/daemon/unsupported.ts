@@ -26,10 +26,6 @@ const REMEDIES: Readonly<Record<string, string>> = {
   nolocalbypass: 'leave it out, packets to this host itself go through the loopback interface anyway',
   reserved_bits: 'leave it out, packets with any reserved bit set are dropped as the kernel does by default',
   mcroute: 'leave it out, no multicast group is used',
-  nhid: 'give one remote with "dst"',
-  src_vni: ALL_VNIS,
-  master: 'entries of the bridge are set with "bridge fdb"',
-  br: 'entries of the bridge are shown with "bridge fdb"',
 };
 
 const DEFAULTS: ReadonlySet<string> = new Set([
