@@ -15,7 +15,7 @@ import * as values from './values.ts';
 const SWITCHES = ['learning', 'udpcsum', 'udp6zerocsumtx', 'udp6zerocsumrx'];
 
 /** One value, read by the same reader as the word on the command line. */
-function word<T>(read: values.Reader<T>) {
+export function word<T>(read: values.Reader<T>) {
   return v.pipe(
     v.union([v.string(), v.number()], 'a text or a number is expected'),
     v.rawTransform<string | number, T>(({ dataset, addIssue, NEVER }) => {
@@ -30,7 +30,7 @@ function word<T>(read: values.Reader<T>) {
   );
 }
 
-const maybe = <T>(read: values.Reader<T>) => v.exactOptional(word(read));
+export const maybe = <T>(read: values.Reader<T>) => v.exactOptional(word(read));
 const flag = v.exactOptional(v.boolean('true or false is expected'));
 
 const mapping = v.custom<Record<string, unknown>>(
@@ -216,7 +216,7 @@ export function complaint(issues: readonly v.BaseIssue<unknown>[]): { path: Path
   return { path, error: new VtepError(code, `${path.length ? `${key.join('')}: ` : ''}${issue.message}`) };
 }
 
-function parse<Schema extends v.GenericSchema>(schema: Schema, input: unknown): v.InferOutput<Schema> {
+export function parse<Schema extends v.GenericSchema>(schema: Schema, input: unknown): v.InferOutput<Schema> {
   const result = v.safeParse(schema, input, { abortEarly: true });
   if (!result.success) throw complaint(result.issues).error;
   return result.output;
