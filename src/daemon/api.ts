@@ -18,10 +18,10 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
 import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
+import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
-import { ADD_AGAIN } from './unsupported.ts';
 import { fdbVni, mac } from './values.ts';
 
 const BODY_BYTES_MAX = 1 << 20;
@@ -88,7 +88,8 @@ async function change(vtep: Vtep, name: string, body: unknown): Promise<DeviceIn
   const device = findDevice(vtep, name);
   if (id !== undefined && id !== device.config.id)
     throw new VtepError('UNSUPPORTED', `Cannot change VNI: ${ADD_AGAIN}`);
-  return Object.keys(change).length === 0 ? device : vtep.setDevice(name, change);
+  const effective = applicable(device.config, change);
+  return Object.keys(effective).length === 0 ? device : vtep.setDevice(name, effective);
 }
 
 export interface Api {
