@@ -43,9 +43,9 @@ twice('nolocalbypass', [
       );
       const all = FRAMES.length;
       assert.deepEqual(await pass(net), { arrived: all, onLoopback: 0 });
-      place.ok('ip link set dev vx0 type vxlan nolocalbypass');
+      await place.device('set', 'vx0', { localbypass: false });
       assert.deepEqual(await pass(net), { arrived: all, onLoopback: all });
-      place.ok('ip link set dev vx0 type vxlan localbypass');
+      await place.device('set', 'vx0', { localbypass: true });
       assert.deepEqual(await pass(net), { arrived: all, onLoopback: 0 });
     },
   },

@@ -21,6 +21,13 @@ const PEER_MAC = '02:50:00:00:00:02';
 const QUIET_MS = 80;
 const WITHIN_MS = 1500;
 
+const WHOLE_PACKETS = {
+  'tx-udp-segmentation': false,
+  'tx-udp_tnl-segmentation': false,
+  'tx-udp_tnl-csum-segmentation': false,
+  'tx-tcp-segmentation': false,
+};
+
 export class Underlay {
   readonly place: Place;
   readonly peer: Namespace;
@@ -54,7 +61,10 @@ export class Underlay {
       `neigh add ${HERE} lladdr ${HOST_MAC} dev p0 nud permanent`,
       `neigh add ${HERE6} lladdr ${HOST_MAC} dev p0 nud permanent`,
     );
-    return new Underlay(place, peer, await Promise.all([place.agent(), place.agent(peer)]));
+    const agents = await Promise.all([place.agent(), place.agent(peer)]);
+    // Captures are to see packets, not what is cut into packets later.
+    for (const ifname of ['v0', 'lo']) await agents[0].call('offloads', ifname, WHOLE_PACKETS);
+    return new Underlay(place, peer, agents);
   }
 
   /** Puts frames onto an interface of the host and returns the tunnel packets that reach the peer. */

@@ -11,8 +11,17 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import {
+  VXLAN_ID,
+  VXLAN_LOCAL,
+  VXLAN_LOCALBYPASS,
+  VXLAN_PORT,
+  VXLAN_RESERVED_BITS,
+  type VxlanAttributes,
+} from './kernel-link.ts';
 import { type Bed, type Namespace, REPOSITORY } from './netns.ts';
 import { Agent } from './traffic.ts';
+import { ip } from './traffic-frames.ts';
 import { kinds, suite } from './traffic-gate.ts';
 import type { Kind } from './traffic-vtep.ts';
 
@@ -69,6 +78,21 @@ export class Place {
   get environment(): Record<string, string> {
     if (this.kind === 'kernel') return {};
     return { PATH: `${WRAPPERS}:${process.env.PATH}`, VXLANE_NODE: process.execPath };
+  }
+
+  /**
+   * A device with options that the installed iproute2 may lack words for: words on vxlane's side, rtnetlink on the
+   * kernel's.
+   */
+  async device(verb: 'add' | 'set', name: string, options: NewerOptions): Promise<void> {
+    if (this.kind === 'kernel') {
+      const agent = await this.agent();
+      await agent.call('vxlanLink', name, verb === 'add', attributesOf(options));
+    } else {
+      const { code, err } = this.quietly(`ip link ${verb} dev ${name} type vxlan ${wordsOf(options)}`);
+      assert.equal(code, 0, err);
+    }
+    this.transcript.push(`${verb} ${name} ${wordsOf(options)}`);
   }
 
   /** Runs a line and leaves no trace of it. */
@@ -129,6 +153,36 @@ export class Place {
   note(name: string, value: unknown): void {
     this.transcript.push(`${name}: ${JSON.stringify(value)}`);
   }
+}
+
+export interface NewerOptions {
+  id?: number;
+  local?: string;
+  dstport?: number;
+  localbypass?: boolean;
+  reserved_bits?: bigint;
+}
+
+function wordsOf({ id, local, dstport, localbypass, reserved_bits }: NewerOptions): string {
+  return [
+    ...(id === undefined ? [] : [`id ${id}`]),
+    ...(local === undefined ? [] : [`local ${local}`]),
+    ...(dstport === undefined ? [] : [`dstport ${dstport}`]),
+    ...(localbypass === undefined ? [] : [localbypass ? 'localbypass' : 'nolocalbypass']),
+    ...(reserved_bits === undefined ? [] : [`reserved_bits 0x${reserved_bits.toString(16)}`]),
+  ].join(' ');
+}
+
+function attributesOf({ id, local, dstport, localbypass, reserved_bits }: NewerOptions): VxlanAttributes {
+  const mask = new Uint8Array(8);
+  new DataView(mask.buffer).setBigUint64(0, reserved_bits ?? 0n);
+  return [
+    ...(id === undefined ? [] : [[VXLAN_ID, new Uint8Array(new Uint32Array([id]).buffer)] as const]),
+    ...(local === undefined ? [] : [[VXLAN_LOCAL, ip(local)] as const]),
+    ...(dstport === undefined ? [] : [[VXLAN_PORT, Uint8Array.of(dstport >> 8, dstport)] as const]),
+    ...(localbypass === undefined ? [] : [[VXLAN_LOCALBYPASS, Uint8Array.of(localbypass ? 1 : 0)] as const]),
+    ...(reserved_bits === undefined ? [] : [[VXLAN_RESERVED_BITS, mask] as const]),
+  ];
 }
 
 async function startDaemonIn(namespace: Namespace): Promise<void> {
