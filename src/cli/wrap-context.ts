@@ -61,5 +61,18 @@ function nobody(where: string): Client {
 /** The same command in vxlane's own words. */
 export function commandOf({ flags, client, outside }: Wrapped, words: string[]): Command {
   const { json, pretty, details, statistics } = flags;
-  return { words, client, outside, flags: { json, pretty, details: details > 0, statistics } };
+  return {
+    words,
+    client,
+    outside,
+    flags: {
+      json,
+      pretty,
+      details: details > 0,
+      everything: details > 1,
+      statistics,
+      oneline: false,
+      brief: false,
+    },
+  };
 }
