@@ -113,18 +113,40 @@ function onWire(frames: readonly CapturedFrame[]): Seen {
   );
 }
 
-/** What one twin showed in one round. */
-interface View {
+interface Frames {
   wire: Seen;
   overlay: Seen;
+}
+
+/** What one twin showed in one round. */
+interface View extends Frames {
   fdb: FdbRow[];
-  counts: unknown;
+  /** By how much the counters have grown in the round. */
+  counts: Record<string, number>;
 }
 
 const total = (seen: Seen) => [...seen.values()].reduce((sum, frames) => sum + frames.length, 0);
 
+/** Frames that go out together by one end. */
+interface Burst {
+  end: 'overlay' | 'underlay';
+  frames: Uint8Array[];
+}
+
+/** The cases in the order of their list: runs of the same end go out together. */
+function burstsOf(cases: readonly Case[]): Burst[] {
+  const bursts: Burst[] = [];
+  for (const [i, { at: end = 'overlay', frames }] of cases.entries()) {
+    if (bursts.at(-1)?.end !== end) bursts.push({ end, frames: [] });
+    bursts.at(-1)!.frames.push(...frames(i + 1));
+  }
+  return bursts;
+}
+
 class Player {
   readonly twin: Twin;
+  #counted: Record<string, number> = {};
+  #latest: Record<string, number> = {};
   #wire!: Tap;
   #overlay!: Tap;
 
@@ -142,17 +164,10 @@ class Player {
     await this.#overlay.close();
   }
 
-  async send(cases: readonly Case[]): Promise<void> {
+  async send({ end, frames }: Burst): Promise<void> {
     const { host, far } = this.twin;
-    // Runs of cases for one end go out together, in the order of the list.
-    for (let at = 0; at < cases.length; ) {
-      const end = cases[at]!.at ?? 'overlay';
-      const frames: Uint8Array[] = [];
-      for (; at < cases.length && (cases[at]!.at ?? 'overlay') === end; at++)
-        frames.push(...cases[at]!.frames(at + 1));
-      if (end === 'overlay') await host.agent.call('inject', DEVICE, frames, { paceUs: PACE_US });
-      else await far.agent.call('inject', UNDERLAY, frames, { paceUs: PACE_US });
-    }
+    if (end === 'overlay') await host.agent.call('inject', DEVICE, frames, { paceUs: PACE_US });
+    else await far.agent.call('inject', UNDERLAY, frames, { paceUs: PACE_US });
   }
 
   async settle(wire: number, overlay: number, quietMs: number): Promise<void> {
@@ -163,18 +178,40 @@ class Player {
   }
 
   /** What has come so far, without taking it. */
-  async frames(quietMs = 0): Promise<{ wire: Seen; overlay: Seen }> {
+  async frames(quietMs = 0): Promise<Frames> {
     const taps = [this.#wire, this.#overlay];
     const [wire, overlay] = await Promise.all(taps.map((tap) => tap.settle(0, quietMs, WITHIN_MS)));
     return { wire: onWire(wire!), overlay: byCase(overlay!, caseOf) };
   }
 
-  async view(seen: { wire: Seen; overlay: Seen }): Promise<View> {
+  async view(seen: Frames): Promise<View> {
+    const [fdb, counts] = await Promise.all([this.twin.fdb(DEVICE), this.twin.counts(DEVICE)]);
+    const now = comparableCounts(counts);
+    const grown: Record<string, number> = {};
+    for (const [kind, value] of Object.entries(now)) {
+      const more = value - (this.#counted[kind] ?? 0);
+      if (more !== 0) grown[kind] = more;
+    }
+    this.#latest = now;
+    return { ...seen, fdb, counts: grown };
+  }
+
+  /** The next round's frames and counters are counted from here. */
+  endRound(): void {
     this.#wire.take();
     this.#overlay.take();
-    const [fdb, counts] = await Promise.all([this.twin.fdb(DEVICE), this.twin.counts(DEVICE)]);
-    return { ...seen, fdb, counts };
+    this.#counted = this.#latest;
   }
+}
+
+/** Does one twin lack what the other has? It may be on its way. */
+function isLate(right: View, seen: View): boolean {
+  return (
+    total(seen.wire) !== total(right.wire) ||
+    total(seen.overlay) !== total(right.overlay) ||
+    sorted(seen.counts) !== sorted(right.counts) ||
+    fdbLines(seen.fdb).join() !== fdbLines(right.fdb).join()
+  );
 }
 
 /** How the lists differ, or null. */
@@ -209,12 +246,15 @@ function wrong(packets: readonly Uint8Array[], [low, high]: readonly [number, nu
   return null;
 }
 
-/** The kinds of counters that both have; the kernel's `rx dropped` has in it what its stack drops behind the device. */
+/** Counted for the device by the stack behind it: the kernel adds its drops to the driver's own. */
+const STACK = ['dropped', 'nohandler', 'otherhost'];
+
+/** The kinds of counters that both have. */
 export function comparableCounts(counts: unknown): Record<string, number> {
   const result: Record<string, number> = {};
   for (const [direction, kinds] of Object.entries(counts as Record<string, Record<string, number>>))
     for (const [kind, value] of Object.entries(kinds))
-      if (value !== 0 && !(direction === 'rx' && (kind === 'dropped' || kind === 'nohandler')))
+      if (value !== 0 && !(direction === 'rx' && STACK.includes(kind)))
         result[`${direction} ${kind}`] = value;
   return result;
 }
@@ -288,16 +328,23 @@ async function playRound(
         `${line}: kernel ${right.code} ${right.err.trim()}; vxlane ${seen.code} ${seen.err.trim()}`,
       );
   }
-  await Promise.all([kernel.send(round.cases), vxlane.send(round.cases)]);
+  let right: Frames = { wire: new Map(), overlay: new Map() };
+  let seen = right;
+  // A burst is dealt with before the next one: what one teaches, the other uses.
+  for (const burst of burstsOf(round.cases)) {
+    await Promise.all([kernel.send(burst), vxlane.send(burst)]);
+    right = await kernel.frames(KERNEL_QUIET_MS);
+    await vxlane.settle(total(right.wire), total(right.overlay), VXLANE_QUIET_MS);
+    seen = await vxlane.frames();
+  }
   if (round.waitMs !== undefined) await new Promise((done) => setTimeout(done, round.waitMs));
-
-  const right = await kernel.frames(KERNEL_QUIET_MS);
-  await vxlane.settle(total(right.wire), total(right.overlay), VXLANE_QUIET_MS);
-  let seen = await vxlane.frames();
-  if (total(seen.wire) !== total(right.wire) || total(seen.overlay) !== total(right.overlay))
+  let [wanted, given] = await Promise.all([kernel.view(right), vxlane.view(seen)]);
+  if (isLate(wanted, given)) {
     seen = await vxlane.frames(SECOND_LOOK_MS);
+    [wanted, given] = await Promise.all([kernel.view(right), vxlane.view(seen)]);
+  }
+  for (const player of [kernel, vxlane]) player.endRound();
   vxlane.twin.assertAlive();
-  const [wanted, given] = await Promise.all([kernel.view(right), vxlane.view(seen)]);
 
   const range = set.sourcePorts ?? EPHEMERAL;
   const tally = (branch: string) => {
@@ -327,8 +374,13 @@ async function playRound(
   }
   const fdb = differingLines(fdbLines(wanted.fdb), fdbLines(given.fdb));
   if (fdb !== null) report('FDB', fdb);
-  const [left, other] = [comparableCounts(wanted.counts), comparableCounts(given.counts)];
-  if (sorted(left) !== sorted(other)) report('counters', `kernel ${sorted(left)}\nvxlane ${sorted(other)}`);
+  const [counted, other] = [sorted(wanted.counts), sorted(given.counts)];
+  if (counted !== other)
+    report(
+      'counters',
+      `kernel ${counted}
+vxlane ${other}`,
+    );
   tally(set.branch).states += 2;
   return total(wanted.wire) + total(wanted.overlay);
 }

@@ -24,6 +24,7 @@ export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 export const EAGAIN = 11;
 export const EINTR = 4;
+export const ENETDOWN = 100;
 
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
