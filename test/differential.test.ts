@@ -9,13 +9,14 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import type { Divergence, OptionSet } from './support/differential-cases.ts';
 import { decapSets } from './support/differential-decap.ts';
 import { SEED } from './support/differential-dice.ts';
 import { encapSets } from './support/differential-encap.ts';
 import { entrySets } from './support/differential-entries.ts';
 import { KNOWN } from './support/differential-known.ts';
 import { Report } from './support/differential-report.ts';
-import { type Divergence, type OptionSet, play } from './support/differential-run.ts';
+import { play } from './support/differential-run.ts';
 import { makeTwin, type Twin } from './support/differential-twins.ts';
 import { suite } from './support/traffic-gate.ts';
 

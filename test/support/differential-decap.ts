@@ -1,8 +1,9 @@
 /** Sets for the way in: which datagrams are delivered, with which bytes, and what they teach. */
+
+import { type Case, type OptionSet, type Round, WIRE } from './differential-cases.ts';
 import { Dice } from './differential-dice.ts';
 import { anyInner, BROADCAST, build, CTAG, type Inner, nameOf, ZERO } from './differential-frames.ts';
 import { type Outer, outer } from './differential-outer.ts';
-import type { Case, OptionSet, Round } from './differential-run.ts';
 import { DEVICE, REMOTES, REMOTES6 } from './differential-twins.ts';
 import { device, fdb, GROUP_MAC, KNOWN_MAC, OTHER_MAC, OWN_MAC } from './differential-words.ts';
 
@@ -26,7 +27,7 @@ export function received(
   const { source, ...rest } = more;
   return {
     name: `${nameOf(spec)}${source === undefined ? '' : ` from ${source}`} in ${labelOf(fields) || 'a plain datagram'}`,
-    at: 'underlay',
+    at: WIRE,
     frames: (number) => outer(fields, build(spec, number, source)),
     ...rest,
   };

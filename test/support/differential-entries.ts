@@ -1,8 +1,9 @@
 /** Sets for the FDB as the way out reads it: which remotes a frame goes to, in which order, by which port and VNI. */
+
+import type { Case, OptionSet, Round } from './differential-cases.ts';
 import { Dice } from './differential-dice.ts';
 import { sent } from './differential-encap.ts';
 import { anyInner, BROADCAST, type Inner, ZERO } from './differential-frames.ts';
-import type { Case, OptionSet, Round } from './differential-run.ts';
 import { DEVICE, REMOTES, REMOTES6 } from './differential-twins.ts';
 import { device, fdb, GROUP_MAC, KNOWN_MAC, OTHER_MAC, UNKNOWN_MAC } from './differential-words.ts';
 import { UNDERLAY } from './traffic-vtep.ts';
