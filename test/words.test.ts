@@ -330,8 +330,17 @@ test('what fdb refuses', () => {
 
 test('objects and flags may be cut short, values never are', () => {
   assert.deepEqual(normalise(['l', 's']), ['link', 's']);
-  assert.deepEqual(normalise(['-json', 'f', '-stat']), ['-j', 'fdb', '-s']);
-  assert.deepEqual(normalise(['--socket', 'l', '-d', 's']), ['--socket', 'l', '-d', 'status']);
+  assert.deepEqual(normalise(['-json', 'f', '-stat']), ['--json', 'fdb', '--statistics']);
+  assert.deepEqual(normalise(['--socket', 'l', '-d', 's']), ['--socket', 'l', '--details', 'status']);
   assert.deepEqual(normalise(['d']), ['daemon']);
   assert.deepEqual(normalise(['nope']), ['nope']);
+  assert.deepEqual(normalise(['-br', '-f', 'inet', '-fo', '-c', 'l']), [
+    '--brief',
+    '--family',
+    'inet',
+    '--force',
+    'link',
+  ]);
+  assert.deepEqual(normalise(['-b', '-']), ['--batch', '-', 'batch']);
+  assert.deepEqual(normalise(['-4', '-V', '-h', '-x']), ['-4', '-V', '-h', '-x']);
 });

@@ -3,7 +3,7 @@
  * whose keys are the same words; defaults and what concerns several words at once are the daemon's affair.
  */
 import * as values from '../daemon/values.ts';
-import { type Grammar, type Keyword, parseWords, usage } from './words.ts';
+import { type Grammar, invalid, type Keyword, parseWords, usage } from './words.ts';
 
 const on = (names: string, key: string): Keyword => ({ names, key, is: true });
 const off = (names: string, key: string): Keyword => ({ names, key, is: false });
@@ -154,7 +154,7 @@ export function parseSet(words: readonly string[]): { name: string; change: Reco
   const { values: common, rest } = parseWords(words, SET);
   const { type: _, dev, ...named } = common;
   if (dev === undefined)
-    throw usage('not enough information: "dev" argument is required, as in "link set NAME up"');
+    throw invalid('not enough information: "dev" argument is required, as in "link set NAME up"');
   const change = { ...named, ...parseWords(rest, TYPED).values };
   if (Object.keys(change).length === 0)
     throw usage(`nothing to change: say what, as in "link set ${dev} up" or "link set ${dev} mtu 1450"`);

@@ -1,10 +1,13 @@
 /** `vxlane fdb ...`: the words of `bridge fdb`, carried out by the daemon. */
 import type { FdbEntry } from '../types.ts';
-import type { Command } from './command.ts';
+import { type Command, refusedWith } from './command.ts';
 import { type FdbForm, fdbObjects, fdbText } from './fdb-format.ts';
 import { parseChange, parseFlush, parseGet, parseShow } from './fdb-words.ts';
 import { toJson } from './json.ts';
-import { firstMatch, usage } from './words.ts';
+import { firstMatch, unknownVerb } from './words.ts';
+
+/** Whatever `bridge fdb get` is refused for. */
+const NOTHING_FOUND_EXIT = 254;
 
 /** In the order in which `bridge fdb` tries them. */
 const VERBS = ['add', 'append', 'replace', 'delete', 'get', 'show', 'lst', 'list'];
@@ -28,10 +31,10 @@ export async function fdb({ words: [word, ...words], client, flags, outside }: C
       return;
     case 'get': {
       const { dev, mac } = parseGet(words);
-      return print([await client.fdbGet(dev, mac)], false);
+      return print([await refusedWith(NOTHING_FOUND_EXIT, client.fdbGet(dev, mac))], false);
     }
     case undefined:
-      throw usage(`command "${word}" is unknown, try "vxlane fdb help"`);
+      throw unknownVerb('fdb', word);
     default: {
       const { dev, state, dynamic } = parseShow(words);
       const entries = (await client.fdb(dev))

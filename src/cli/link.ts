@@ -1,12 +1,15 @@
 /** `vxlane link ...`: the words of `ip link`, carried out by the daemon. */
-import type { Command } from './command.ts';
+import { type Command, refusedWith } from './command.ts';
 import { parseAdd, parseName, parseSet } from './device-words.ts';
 import { toJson } from './json.ts';
 import { linkObjects, linkText } from './link-format.ts';
-import { firstMatch, usage } from './words.ts';
+import { firstMatch, invalid, unknownVerb } from './words.ts';
 
 /** In the order in which `ip link` tries them. */
 const VERBS = ['add', 'set', 'change', 'delete', 'show', 'lst', 'list'];
+
+/** `ip` looks a device up by itself before it asks the kernel. */
+const ABSENT_EXIT = 1;
 
 const PORT_NOTICE = `vxlane: destination port not specified
 Will use Linux kernel default (non-standard value)
@@ -20,7 +23,7 @@ export async function link({ words: [word, ...words], ...command }: Command): Pr
   if (verb === 'set' || verb === 'change') return set(words, command);
   if (verb === 'delete') return remove(words, command);
   if (verb !== undefined) return show(words, command);
-  throw usage(`command "${word}" is unknown, try "vxlane link help"`);
+  throw unknownVerb('link', word);
 }
 
 type Rest = Omit<Command, 'words'>;
@@ -41,19 +44,20 @@ async function add(words: string[], { client, outside }: Rest): Promise<void> {
 
 async function set(words: string[], { client }: Rest): Promise<void> {
   const { name, change } = parseSet(words);
-  await client.setLink(name, change);
+  await refusedWith(ABSENT_EXIT, client.setLink(name, change), 'NOT_FOUND');
 }
 
 async function remove(words: string[], { client }: Rest): Promise<void> {
   const { name } = parseName(words);
   if (name === undefined)
-    throw usage('not enough information: "dev" argument is required, as in "link del NAME"');
-  await client.deleteLink(name);
+    throw invalid('not enough information: "dev" argument is required, as in "link del NAME"');
+  await refusedWith(ABSENT_EXIT, client.deleteLink(name), 'NOT_FOUND');
 }
 
 async function show(words: string[], { client, flags, outside }: Rest): Promise<void> {
   const { name, up } = parseName(words);
-  const found = name === undefined ? await client.links() : [await client.link(name)];
+  const found =
+    name === undefined ? await client.links() : [await refusedWith(ABSENT_EXIT, client.link(name))];
   const devices = found.filter((device) => device.up || !up);
   const form = { details: flags.details, statistics: flags.statistics };
   outside.out(flags.json ? toJson(linkObjects(devices, form), flags.pretty) : linkText(devices, form));

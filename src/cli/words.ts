@@ -40,8 +40,21 @@ export interface Parsed {
   rest: string[];
 }
 
+/** What iproute2 leaves at once for, whatever the object: an invalid argument, one too many, one too few. */
+const INVALID_EXIT = 255;
+
+/** A refusal of the object's own parser; the object says what its exit code is. */
 export function usage(message: string): VtepError {
   return new VtepError('USAGE', message);
+}
+
+export function invalid(message: string): VtepError {
+  return new VtepError('USAGE', message, INVALID_EXIT);
+}
+
+/** iproute2 leaves with the code of an invalid argument here, also where other refusals have another one. */
+export function unknownVerb(object: string, word: string | undefined): VtepError {
+  return invalid(`command "${word}" is unknown, try "vxlane ${object} help"`);
 }
 
 /** The first candidate that begins with `word`, as iproute2 chooses objects and verbs. */
@@ -64,14 +77,14 @@ export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
 
   function set(key: string, value: unknown, name: string): void {
     if (Object.hasOwn(values, key))
-      throw usage(`either "${name}" is duplicate, or "${words[at - 1]}" is garbage: give it once`);
+      throw invalid(`either "${name}" is duplicate, or "${words[at - 1]}" is garbage: give it once`);
     values[key] = value;
   }
 
   function take(readers: readonly Reader<unknown>[], name: string): unknown {
     const read = readers.map((reader) => {
       const word = words[at++];
-      if (word === undefined) throw usage(`command line is not complete: "${name}" needs a value`);
+      if (word === undefined) throw invalid(`command line is not complete: "${name}" needs a value`);
       return readValue(word, reader);
     });
     return read.length === 1 ? read[0] : read;
@@ -83,9 +96,9 @@ export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
     if (found === undefined) {
       const { positional } = grammar;
       if (positional === undefined || Object.hasOwn(values, positional.key))
-        throw usage(
-          grammar.unknown?.(word) ?? `either "${positional?.called}" is duplicate, or "${word}" is garbage`,
-        );
+        throw grammar.unknown
+          ? usage(grammar.unknown(word))
+          : invalid(`either "${positional?.called}" is duplicate, or "${word}" is garbage`);
       set(positional.key, take(positional.read, positional.called), positional.called);
       continue;
     }
@@ -105,6 +118,10 @@ export function readValue<T>(word: string, reader: Reader<T>): T {
     return reader(word);
   } catch (error) {
     if (!(error instanceof VtepError)) throw error;
-    throw new VtepError(error.code, `argument "${word}" is wrong: ${error.message}`);
+    throw new VtepError(
+      error.code,
+      `argument "${word}" is wrong: ${error.message}`,
+      error.exit ?? INVALID_EXIT,
+    );
   }
 }

@@ -80,8 +80,12 @@ export interface Api {
   close(): Promise<void>;
 }
 
-/** Requests that come before the VTEP is there wait for it. */
-export function createApi(ready: Promise<Vtep>, log: (message: string) => void): Api {
+/** Requests that come before the VTEP is there wait for it. `changed` is called after each change, before its answer. */
+export function createApi(
+  ready: Promise<Vtep>,
+  log: (message: string) => void,
+  changed: () => void = () => {},
+): Api {
   let events: ReturnType<typeof createEvents> | undefined;
   let lastChange: Promise<unknown> = Promise.resolve();
 
@@ -99,7 +103,7 @@ export function createApi(ready: Promise<Vtep>, log: (message: string) => void):
       if (match === null || method !== request.method) continue;
       const call = { vtep, query: url.searchParams, parts: match.slice(1).map(decode) };
       if (method === 'GET') return reply(response, 200, await run({ ...call, body: undefined }));
-      const done = lastChange.then(() => run({ ...call, body: parseJson(body) }));
+      const done = lastChange.then(() => run({ ...call, body: parseJson(body) })).finally(changed);
       lastChange = done.catch(() => undefined);
       return reply(response, 200, await done);
     }

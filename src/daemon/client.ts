@@ -32,6 +32,9 @@ export class NoDaemonError extends Error {
   }
 }
 
+/** What the daemon refused, as against what this side did. */
+export class Refusal extends VtepError {}
+
 export interface Client {
   links(): Promise<DeviceInfo[]>;
   link(name: string): Promise<DeviceInfo>;
@@ -127,5 +130,5 @@ function read(status: number, text: string, socketPath: string): unknown {
   if (status >= 200 && status < 300) return answer;
   const error = (answer as { error?: { code?: unknown; message?: unknown } } | undefined)?.error;
   if (typeof error?.code !== 'string' || !CODES.includes(error.code)) throw stranger(socketPath);
-  throw new VtepError(error.code as VtepErrorCode, String(error.message));
+  throw new Refusal(error.code as VtepErrorCode, String(error.message));
 }

@@ -3,6 +3,8 @@ import {
   COUNTER_BYTES,
   COUNTER_ROW_BYTES,
   COUNTERS_OFFSET,
+  DOMAIN_COUNTER_ROW_BYTES,
+  DOMAIN_COUNTERS_OFFSET,
   WORKER_BATCHES_OFFSET,
   WORKER_SLEEPS_OFFSET,
   WORKER_SYSCALLS_OFFSET,
@@ -52,6 +54,13 @@ export function contextOf(start: WorkerStart, exports: EngineExports): WorkerCon
 /** Adds to a counter of the worker's own block. Only on paths that are slow anyway. */
 export function countOf(context: WorkerContext, device: number, counter: number, amount: number): void {
   const at = context.base + COUNTERS_OFFSET + device * COUNTER_ROW_BYTES + counter * COUNTER_BYTES;
+  context.view.setBigUint64(at, context.view.getBigUint64(at, true) + BigInt(amount), true);
+}
+
+/** Adds to a counter of one VNI of an external device. */
+export function countOfDomain(context: WorkerContext, domain: number, counter: number, amount: number): void {
+  const row = context.base + DOMAIN_COUNTERS_OFFSET + domain * DOMAIN_COUNTER_ROW_BYTES;
+  const at = row + counter * COUNTER_BYTES;
   context.view.setBigUint64(at, context.view.getBigUint64(at, true) + BigInt(amount), true);
 }
 

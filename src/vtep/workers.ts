@@ -5,6 +5,8 @@
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import {
+  HEADER_BASE,
+  HEADER_PATHS_OFFSET,
   WORKER_BATCHES_OFFSET,
   WORKER_ROUNDS_OFFSET,
   WORKER_SLEEPS_OFFSET,
@@ -46,6 +48,8 @@ export class Workers {
     failed: (reason: string) => void,
   ): Promise<void> {
     const entry = fileURLToPath(import.meta.resolve('#worker'));
+    // Encap workers answer the walk's questions about paths (paths.ts).
+    this.#views.view.setUint32(HEADER_BASE + HEADER_PATHS_OFFSET, 1, true);
     const ready: Promise<void>[] = [];
     for (let queue = 0; queue < queues; ++queue) {
       for (const kind of ['encap', 'decap'] as const) {
