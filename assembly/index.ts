@@ -28,7 +28,8 @@ export {
   unlock as fdbUnlock,
 } from './fdb';
 export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
-export { lookup as vniLookup } from './vni';
+export { refused as policyRefused, seen as policySeen, sent as policySent } from './policy';
+export { lookup as vniLookup, ofVlan as vniOfVlan } from './vni';
 export {
   copyAndSum as checksumCopy,
   ipv4Header as ipv4HeaderChecksum,

@@ -41,7 +41,7 @@ const OUTSIDE: Record<string, string[]> = {
 
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
-  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'vni', 'neighbour', 'flow', 'ecn'],
+  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'vni', 'policy', 'neighbour', 'flow', 'ecn'],
   ...['message', 'envelope', 'ring', 'count'],
 ];
 

@@ -28,6 +28,8 @@ import type {
   FdbRequest,
   MdbEntry,
   MdbRequest,
+  PolicyInfo,
+  PolicyRequest,
   VniInfo,
   VniRequest,
   Vtep,
@@ -150,6 +152,14 @@ class BatchedVtep implements Vtep {
   }
 
   vniShow(): VniInfo[] {
+    return [];
+  }
+
+  policy(_: PolicyRequest): void {
+    throw notYet();
+  }
+
+  policyShow(): PolicyInfo[] {
     return [];
   }
 
