@@ -32,12 +32,14 @@ export class Notices {
       case 'learned':
       case 'moved': {
         const entry = fdb.describeLearned(event.domain, event.mac, event.remote, event.ifindex);
-        return this.emit({ event: 'fdb', deleted: false, entry });
+        this.emit({ event: 'fdb', deleted: false, entry });
+        break;
       }
       case 'l2-miss':
-        return this.emit({ event: 'miss', ifname, lladdr: formatMac(event.mac) });
+        this.emit({ event: 'miss', ifname, lladdr: formatMac(event.mac) });
+        break;
       case 'l3-miss':
-        return this.emit({ event: 'miss', ifname, dst: formatAddress(event.address) });
+        this.emit({ event: 'miss', ifname, dst: formatAddress(event.address) });
     }
   }
 }

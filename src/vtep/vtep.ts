@@ -29,6 +29,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PolicyInfo,
+  PolicyRequest,
   VniInfo,
   VniRequest,
   Vtep,
@@ -158,6 +160,14 @@ class BatchedVtep implements Vtep {
   }
 
   vniShow(): VniInfo[] {
+    return [];
+  }
+
+  policy(_: PolicyRequest): void {
+    throw notYet();
+  }
+
+  policyShow(): PolicyInfo[] {
     return [];
   }
 
