@@ -10,6 +10,7 @@ import {
 } from '../../assembly/layout.ts';
 import type { VtepEvent } from '../types.ts';
 import { Devices } from './devices.ts';
+import { readDomain } from './domains.ts';
 import { compileEngine, type EngineBuild, instantiateEngine, preferredBuild } from './engine.ts';
 import { drainEvents } from './events.ts';
 import type { EngineExports } from './exports.ts';
@@ -19,7 +20,9 @@ import { createMemory, type Views, viewsOf } from './memory.ts';
 import { Neighbours } from './neighbours.ts';
 import type { NexthopInfo } from './nexthops.ts';
 import { Notices } from './notices.ts';
+import { Policies } from './policies.ts';
 import { Vni } from './vni.ts';
+import { Vnis } from './vnis.ts';
 
 /** What the tables ask their surroundings; an embedder without interfaces leaves it out. */
 export interface Surroundings {
@@ -29,6 +32,9 @@ export interface Surroundings {
   ifname(index: number): string;
   /** All nexthops at once; absent: there are none. */
   readNexthops?(): readonly NexthopInfo[];
+  /** A group that VNIs of a device send to is received, or no longer. Absent: nobody can. */
+  joinGroup?(device: number, address: string): void;
+  leaveGroup?(device: number, address: string): void;
 }
 
 const NO_INTERFACES: Surroundings = { ifindex: () => 0, ifname: () => '' };
@@ -43,6 +49,8 @@ export class Dataplane {
   readonly vni: Vni;
   readonly fdb: Fdb;
   readonly mdb: Mdb;
+  readonly vnis: Vnis;
+  readonly policies: Policies;
   readonly neighbours: Neighbours;
   readonly notices = new Notices();
   /** Worker blocks in the memory. */
@@ -69,13 +77,34 @@ export class Dataplane {
       deviceIndex: (name: string) => this.devices.indexOf(name),
       deviceName: (index: number) => this.devices.nameOf(index),
       deviceIfindex: (index: number) => this.devices.ifindexOf(index),
-      domainOf: (device: number, vni: number) => this.devices.domainOf(device, vni),
+      joinGroup: () => {},
+      leaveGroup: () => {},
       ...surroundings,
+      workers: blocks,
       now: () => this.tick(),
       emit: (event: VtepEvent) => this.notices.emit(event),
     };
-    this.fdb = new Fdb(host);
-    this.mdb = new Mdb(host);
+    const domainOf = (device: number, vni: number) =>
+      this.devices.domainOf(device, vni) || this.vnis.domainOf(device, vni);
+    this.fdb = new Fdb({
+      ...host,
+      domainOf: (device, vni, make) =>
+        make ? this.vnis.ensureDomain(device, vni) : this.vnis.domainOf(device, vni),
+    });
+    this.mdb = new Mdb({ ...host, domainOf });
+    this.policies = new Policies({ ...host, domainOf });
+    this.vnis = new Vnis(
+      {
+        ...host,
+        setDefault: (domain, _, before, after) => {
+          const { device } = readDomain(host.view, domain);
+          if (after) this.fdb.setDefaultRemote(device, undefined, after.address, after.ifindex, domain);
+          if (before) this.fdb.setDefaultRemote(device, before.address, undefined, before.ifindex, domain);
+        },
+        forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
+      },
+      this.vni,
+    );
     this.tick();
   }
 
@@ -84,6 +113,15 @@ export class Dataplane {
     const now = Math.floor(performance.now() / 1000) + CLOCK_START;
     this.views.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, now, true);
     return now;
+  }
+
+  /** Everything that the tables hold of a device goes; it still has its name, and no worker has it in hand. */
+  forgetDevice(device: number): void {
+    this.fdb.flushDevice(device);
+    this.mdb.flushDevice(device);
+    this.vnis.remove(device);
+    this.policies.remove(device);
+    this.neighbours.clear(device);
   }
 
   /** Tells the subscribers what a worker has learned and missed. */
