@@ -6,7 +6,10 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { before, test } from 'node:test';
+import { DEVICE_FLAG_NOARP, FDB_FLAGS_OFFSET, NTF_NEXTHOP, NTF_SELF } from '../assembly/layout.ts';
+import { entryRecord } from '../src/dataplane/fdb-record.ts';
 import { assertBytes, sameBytes } from './support/bytes.ts';
+import { arp, ethernet } from './support/frames.ts';
 import {
   GOLDEN_FILE,
   type GoldenQuote,
@@ -17,7 +20,7 @@ import {
 import { KernelReplies } from './support/kernel-replies.ts';
 import { ipText, macText } from './support/parse.ts';
 import { mulberry32 } from './support/reference.ts';
-import { ReplyEngine } from './support/reply-engine.ts';
+import { REMOTE, ReplyEngine } from './support/reply-engine.ts';
 import { BIG, mutatedRequest, REQUESTS } from './support/reply-mutations.ts';
 import {
   FORBIDDEN_CASES,
@@ -182,5 +185,42 @@ suite('replies of the kernel', ['kernel'], (bed) => {
     }
     t.diagnostic(`${replies.size} answers to ${frames.length} frames`);
     assert.ok(replies.size > LIVE_FRAMES / 10);
+  });
+
+  test('a neighbour behind a nexthop group is answered for', async () => {
+    const { namespace } = kernel;
+    namespace.ip(`nexthop add id 1 via ${REMOTE} fdb`, 'nexthop add id 10 group 1 fdb');
+    namespace.ip('neigh replace 10.5.0.20 lladdr 02:bb:00:00:00:14 dev vx1 nud permanent');
+    namespace.run('bridge', 'fdb', 'add', '02:bb:00:00:00:14', 'dev', 'vx1', 'nhid', '10');
+    const entry = engine.path.entry(engine.device, '02:bb:00:00:00:14', [{ address: REMOTE }]);
+    engine.path.engine.view.setUint16(entryRecord(entry) + FDB_FLAGS_OFFSET, NTF_SELF | NTF_NEXTHOP, true);
+    engine.know('10.5.0.20', '02:bb:00:00:00:14', true);
+    const frame = ethernet({}, arp({ senderIp: '10.5.0.77', targetIp: '10.5.0.20' }));
+    const replies = await kernel.proxy([frame]);
+    assert.equal(replies.length, 1);
+    assertBytes(engine.proxy(frame).reply ?? NOTHING, replies[0]);
+  });
+
+  test('short ARP is a drop, but not where ARP is off', async () => {
+    const { namespace } = kernel;
+    const frames = PROXY_CASES.filter(({ name }) => /^arp of \d+ bytes$/.test(name)).map(
+      ({ frame }) => frame,
+    );
+    assert.ok(frames.length > 1);
+    const dropped = () => namespace.ipJson('-s', 'link', 'show', 'vx1')[0].stats64.tx.dropped as number;
+    for (const [words, each] of [
+      ['arp on', 1],
+      ['arp off', 0],
+    ] as const) {
+      namespace.ip(`link set vx1 ${words}`);
+      const before = dropped();
+      assert.deepEqual(await kernel.proxy(frames), []);
+      assert.equal(dropped() - before, each * frames.length, words);
+      engine.flags(each === 1 ? 0 : DEVICE_FLAG_NOARP);
+      for (const frame of frames) {
+        const { counters } = engine.proxy(frame);
+        assert.deepEqual(counters, each === 1 ? { drop_short_request: 1 } : { proxy_swallowed: 1 }, words);
+      }
+    }
   });
 });

@@ -4,7 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { DEVICE_FLAG_L3MISS, DEVICE_FLAG_NOARP } from '../assembly/layout.ts';
+import {
+  DEVICE_FLAG_L3MISS,
+  DEVICE_FLAG_NOARP,
+  FDB_USED_OFFSET,
+  HEADER_BASE,
+  HEADER_NOW_OFFSET,
+} from '../assembly/layout.ts';
+import { entryRecord } from '../src/dataplane/fdb-record.ts';
 import { assertBytes } from './support/bytes.ts';
 import { BUILDS } from './support/engine.ts';
 import { golden } from './support/golden-replies.ts';
@@ -13,7 +20,13 @@ import { type NaiveWorld, type Reduction, reduceNaively } from './support/naive-
 import { mulberry32 } from './support/reference.ts';
 import { naiveWorld, type Outcome, ReplyEngine } from './support/reply-engine.ts';
 import { mutatedRequest, REQUESTS } from './support/reply-mutations.ts';
-import { NOT_PROXIED_CASES, PERMANENT, PROXY_CASES, type ReplyCase } from './support/reply-world.ts';
+import {
+  BEHIND_ROUTER,
+  NOT_PROXIED_CASES,
+  PERMANENT,
+  PROXY_CASES,
+  type ReplyCase,
+} from './support/reply-world.ts';
 
 const COUNTERS: Record<Reduction['verdict'], object> = {
   'not-mine': {},
@@ -90,6 +103,18 @@ for (const build of BUILDS) {
       other.path.entry(other.device, DEFAULT, [{ address: '0.0.0.0' }]);
       const frame = frameOf(PROXY_CASES, `arp 10.5.0.${PERMANENT} permanent`);
       assert.equal(other.proxy(frame).counters.proxy_replies, 1);
+    });
+
+    it('counts the neighbour’s FDB entry as used', () => {
+      const { view } = engine.path.engine;
+      const entry = engine.find('02:bb:00:00:00:06');
+      const frame = frameOf(PROXY_CASES, `arp 10.5.0.${BEHIND_ROUTER} permanent`);
+      for (const now of [5000, 5001]) {
+        view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, now, true);
+        assert.notEqual(view.getUint32(entryRecord(entry) + FDB_USED_OFFSET, true), now);
+        assert.equal(engine.proxy(frame).counters.proxy_replies, 1);
+        assert.equal(view.getUint32(entryRecord(entry) + FDB_USED_OFFSET, true), now);
+      }
     });
 
     it('does what the reference does with mutated requests', () => {

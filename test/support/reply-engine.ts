@@ -23,6 +23,7 @@ import { entryRecord } from '../../src/dataplane/fdb-record.ts';
 import { parseAddress, parseMac } from '../../src/dataplane/fdb-text.ts';
 import { Neighbours } from '../../src/dataplane/neighbours.ts';
 import { sameBytes } from './bytes.ts';
+import { macBytes } from './frames.ts';
 import { DECAP_WORKER, ENCAP_WORKER, HotPath } from './hot-path.ts';
 import type { NaiveWorld } from './naive-proxy.ts';
 import { networkOffset } from './naive-segment.ts';
@@ -70,6 +71,13 @@ export class ReplyEngine {
 
   know(address: string, mac: string, connected: boolean): void {
     this.neighbours.set(this.device, parseAddress(address)!, parseMac(mac)!, connected);
+  }
+
+  /** The FDB entry of a MAC. */
+  find(mac: string): number {
+    const { bytes, exports } = this.path.engine;
+    bytes.set(macBytes(mac), REPLY);
+    return exports.fdbFind(this.device, REPLY);
   }
 
   /** DEVICE_FLAG_* bits besides those of proxy and rsc. */
