@@ -143,6 +143,8 @@ export interface FdbRequest {
   router?: boolean;
   extern_learn?: boolean;
   sticky?: boolean;
+  /** "self master": only kept and shown; entries of a bridge are the kernel's. */
+  master?: boolean;
   /** Only refresh the entry's age. */
   use?: boolean;
 }
@@ -169,7 +171,7 @@ export interface FdbEntry {
   state: string;
 }
 
-/** Filters of `bridge fdb flush`; all given ones must hold. */
+/** Filters of `bridge fdb flush`; all given ones must hold. A number that is 0 is no filter, as in the kernel. */
 export interface FdbFlush {
   dev: string;
   dst?: string;
@@ -182,6 +184,10 @@ export interface FdbFlush {
   dynamic?: boolean;
   extern_learn?: boolean;
   router?: boolean;
+  /** Only false: the kernel refuses to flush by it. */
+  sticky?: boolean;
+  /** No entry is. */
+  offloaded?: boolean;
 }
 
 /** First and last of a range of numbers; equal for one. */
@@ -280,6 +286,8 @@ export interface MdbRequest {
 
 /** One remote of one MDB entry, with the keys of `bridge -j -d mdb`. */
 export interface MdbEntry {
+  /** Interface index of `dev`. */
+  index: number;
   dev: string;
   grp: string;
   src?: string;
@@ -357,7 +365,8 @@ export interface Vtep {
   fdb(request: FdbRequest): void;
   /** Newest entry first, as the kernel dumps. `dev` absent: all devices. */
   fdbShow(dev?: string): FdbEntry[];
-  fdbGet(dev: string, mac: string): FdbEntry;
+  /** `vni` chooses the table of an external device; absent: 0. */
+  fdbGet(dev: string, mac: string, vni?: number): FdbEntry;
   fdbFlush(filter: FdbFlush): number;
   vni(request: VniRequest): void;
   /** By device, then by VNI. */

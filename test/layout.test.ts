@@ -49,15 +49,21 @@ describe('layout', () => {
     'HEADER',
     'DEVICES',
     'LISTENERS',
+    'DOMAINS',
     'VNIS',
+    'VLANS',
+    'POLICIES',
+    'REFUSED',
+    'MDB',
+    'NEIGHBOURS',
     'SOURCES',
     'FDB_BUCKETS',
     'FDB_ENTRIES',
     'REMOTES',
   ];
-  const common = ['COUNTERS', 'FANOUT'];
+  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'EVENTS', 'SEEN', 'FANOUT'];
   const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', 'RUNS'];
-  const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'ENCAP_ARENA'];
+  const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
   const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'RECEIVE_BUFFERS', 'DECAP_STATE', 'WRITES'];
 
   it('shared regions follow each other, the first page left to the compiler', () => {
@@ -96,7 +102,65 @@ describe('layout', () => {
       ['HEADER_NOW', 4],
       ['HEADER_FDB_LOCK', 4, 64],
       ['HEADER_FDB_MAC', 8],
+      ['HEADER_PATHS_GENERATION', 4],
+      ['HEADER_MDB_VERSION', 4],
+      ['HEADER_NEIGHBOUR_VERSION', 4],
+      ['HEADER_PATHS', 4],
+      ['HEADER_LISTENERS', 4],
+      ['HEADER_MDB_KEY', 48, 8],
     ]);
+    assertRecord(layout.LISTENER_BYTES, [
+      ['LISTENER_SOCKET', 4],
+      ['LISTENER_PORT', 2],
+      ['LISTENER_FAMILY', 1],
+      ['LISTENER_RECEIVE', 4],
+    ]);
+    assertRecord(layout.DOMAIN_BYTES, [
+      ['DOMAIN_DEVICE', 4],
+      ['DOMAIN_VNI', 4],
+      ['DOMAIN_VLAN', 2],
+      ['DOMAIN_UNTAGGED', 2],
+      ['DOMAIN_POLICY', 4],
+    ]);
+    assertRecord(layout.MDB_SLOT_BYTES, [
+      ['MDB_DOMAIN', 4],
+      ['MDB_ENTRY', 4],
+      ['MDB_MAC', 4],
+      ['MDB_FAMILY', 1],
+      ['MDB_GROUP', 16, 8],
+      ['MDB_SOURCE', 16, 8],
+    ]);
+    assertRecord(layout.NEIGHBOUR_SLOT_BYTES, [
+      ['NEIGHBOUR_DEVICE', 2],
+      ['NEIGHBOUR_FAMILY', 1],
+      ['NEIGHBOUR_CONNECTED', 1],
+      ['NEIGHBOUR_MAC', 8],
+      ['NEIGHBOUR_ADDRESS', 16, 8],
+    ]);
+    assertRecord(layout.PATH_SLOT_BYTES, [
+      ['PATH_ADDRESS', 16, 8],
+      ['PATH_IFINDEX', 4],
+      ['PATH_FAMILY', 1],
+      ['PATH_MTU', 4],
+      ['PATH_FLAGS', 4],
+      ['PATH_OUT', 4],
+      ['PATH_EXPIRES', 4],
+      ['PATH_GENERATION', 4],
+    ]);
+    assertRecord(layout.EVENT_BYTES, [
+      ['EVENT_KIND', 4],
+      ['EVENT_DOMAIN', 4],
+      ['EVENT_MAC', 8],
+      ['EVENT_IFINDEX', 4],
+      ['EVENT_FAMILY', 4],
+      ['EVENT_ADDRESS', 16, 8],
+    ]);
+    assertRecord(layout.INJECT_BYTES, [
+      ['INJECT_IOVECS', 32, 8],
+      ['INJECT_DEVICE', 4],
+      ['INJECT_IOVEC_COUNT', 4],
+    ]);
+    assert.equal(layout.MDB_DOMAIN, layout.DOMAIN_COUNT - 1);
     assertRecord(layout.DEVICE_BYTES, [
       ['DEVICE_STATE', 4],
       ['DEVICE_VNI', 4],

@@ -24,6 +24,8 @@ export interface Syscalls {
   bind(fd: number, name: Uint8Array, bytes: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: number): number;
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number;
+  send(fd: number, data: Uint8Array, bytes: number, flags: number): number;
+  recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number;
   sendmsg(fd: number, message: number, flags: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
@@ -77,6 +79,8 @@ function load(): Syscalls {
     bind: call('bind', 'int', ['int', 'void *', 'uint']),
     setsockopt: call('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: call('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
+    send: call('send', 'long', ['int', 'void *', 'size_t', 'int']),
+    recv: call('recv', 'long', ['int', 'void *', 'size_t', 'int']),
     sendmsg: call('sendmsg', 'long', ['int', address, 'int']),
     sendmmsg: call('sendmmsg', 'int', ['int', address, 'uint', 'int']),
     recvmmsg: call('recvmmsg', 'int', ['int', address, 'uint', 'int', address]),

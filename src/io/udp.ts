@@ -3,8 +3,9 @@
  * which only send. Whatever the kernel's driver sets per device is a socket option here.
  */
 import ipaddr from 'ipaddr.js';
-import { AF_INET, AF_INET6, UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
+import { UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
 import { EADDRINUSE, systemError } from './errno.ts';
+import { AF_INET, AF_INET6, type Family } from './family.ts';
 import { syscalls } from './syscalls.ts';
 
 const SOCK_DGRAM = 2;
@@ -30,8 +31,6 @@ const IPV6_AUTOFLOWLABEL = 70;
 const SOL_UDP = 17;
 const UDP_NO_CHECK6_TX = 101;
 const UDP_NO_CHECK6_RX = 102;
-
-export type Family = typeof AF_INET | typeof AF_INET6;
 
 export interface ListenerOptions {
   family: Family;

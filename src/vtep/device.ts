@@ -6,9 +6,9 @@ import ipaddr from 'ipaddr.js';
 import { AF_INET, AF_INET6, OVERHEAD_IPV4_BYTES, OVERHEAD_IPV6_BYTES } from '../../assembly/layout.ts';
 import type { DeviceRecord } from '../dataplane/devices.ts';
 import { VtepError } from '../errors.ts';
+import type { Family } from '../io/family.ts';
 import { indexOf, stateOf } from '../io/interface.ts';
 import type { Tap } from '../io/tap.ts';
-import type { Family } from '../io/udp.ts';
 import type { DeviceChange, DeviceConfig } from '../types.ts';
 import type { Listener } from './listeners.ts';
 

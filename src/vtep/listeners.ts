@@ -11,8 +11,9 @@ import {
 } from '../../assembly/layout.ts';
 import type { Views } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
+import type { Family } from '../io/family.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { type Family, openListener } from '../io/udp.ts';
+import { openListener } from '../io/udp.ts';
 import { holderOf } from './port-holder.ts';
 
 const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;

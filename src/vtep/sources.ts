@@ -25,8 +25,9 @@ import {
 } from '../../assembly/layout.ts';
 import type { Views } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
+import type { Family } from '../io/family.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { type Family, openSource } from '../io/udp.ts';
+import { openSource } from '../io/udp.ts';
 
 const NOT_OPEN = -1;
 const OPENING = -2;
