@@ -35,6 +35,7 @@ import { LINK, VniFixture, WORKERS } from './support/vni-fixture.ts';
 const [VX1, VX4, VX6] = [1, 4, 6];
 const LISTENERS = [1, 2];
 const MAC = '02:00:00:00:00:01';
+const ZERO = '00:00:00:00:00:00';
 
 let engine: TestEngine;
 let at: VniFixture;
@@ -111,16 +112,7 @@ describe('vni add and del', () => {
   test('a changed default leaves remotes that were appended by hand', () => {
     at.vnis.setRemote(VX1, { address: '192.0.2.2', ifindex: 0 });
     at.vni('add', 'vx1', '10');
-    const domain = at.vnis.domainOf(VX1, 10);
-    const wanted = { what: '', mac: { low: 0, high: 0 }, state: 0xc0, flags: 2, refresh: false };
-    const remote = {
-      address: { family: 2, bytes: new Uint8Array(16).fill(9, 0, 4) },
-      port: 0,
-      vni: 10,
-      ifindex: 0,
-    };
-    const device = { index: VX1, domain, name: 'vx1', family: 2, vni: 0, port: 4789 };
-    at.entries.locked(() => at.entries.put(device, { ...wanted, op: 'append', remote }, 1000));
+    at.fdb.apply({ op: 'append', dev: 'vx1', mac: ZERO, dst: '9.9.9.9', vni: 10, src_vni: 10 });
     at.vnis.setRemote(VX1, { address: '192.0.2.3', ifindex: 0 });
     assert.deepEqual(at.defaults('vx1'), ['10 dst 192.0.2.3 vni 10', '10 dst 9.9.9.9 vni 10']);
   });
@@ -166,7 +158,7 @@ describe('vni add and del', () => {
   test('FDB entries outlive the VNI, as in the kernel, and keep its domain', () => {
     at.vni('add', 'vx1', '10');
     const domain = at.vnis.domainOf(VX1, 10);
-    at.addEntry(VX1, domain, MAC, '192.0.2.9');
+    at.addEntry('vx1', 10, MAC);
     at.vni('del', 'vx1', '10');
     assert.deepEqual(at.lines('vx1'), []);
     assert.equal(at.vnis.domainOf(VX1, 10), domain);
@@ -180,12 +172,13 @@ describe('vni add and del', () => {
   });
 
   test('FDB entries may come before the VNI', () => {
-    const domain = at.vnis.ensureDomain(VX1, 777);
-    at.addEntry(VX1, domain, MAC, '192.0.2.9');
+    const domain = at.vnis.domainOf(VX1, 777, true);
+    at.addEntry('vx1', 777, MAC);
     at.vni('add', 'vx1', '1');
     assert.equal(at.vnis.domainOf(VX1, 777), domain);
     assert.deepEqual(at.lines('vx1'), ['1 listed']);
-    assert.equal(at.vnis.ensureDomain(VX1, 0), VX1);
+    assert.equal(at.vnis.domainOf(VX1, 0, true), VX1);
+    assert.equal(at.vnis.domainOf(5, 777, true), 0, 'a device that is not external');
     assert.equal(at.vnis.domainOf(VX1, 0), VX1);
   });
 });

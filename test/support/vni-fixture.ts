@@ -16,18 +16,14 @@ import {
   DEVICE_STATE_OFFSET,
   DEVICE_UP,
   DEVICES_BASE,
-  NTF_SELF,
-  NUD_PERMANENT,
-  NUD_REACHABLE,
   RECEIVE_EXTERNAL,
   RECEIVE_VNIFILTER,
 } from '../../assembly/layout.ts';
-import { readDomain, writeDomain } from '../../src/dataplane/domains.ts';
-import { FdbEntries } from '../../src/dataplane/fdb-entries.ts';
-import { formatAddress, isZero, parseAddress, parseMac, ZERO_MAC } from '../../src/dataplane/fdb-text.ts';
+import { writeDomain } from '../../src/dataplane/domains.ts';
+import { Fdb } from '../../src/dataplane/fdb.ts';
 import { Policies } from '../../src/dataplane/policies.ts';
 import { Vni } from '../../src/dataplane/vni.ts';
-import { type Destination, Vnis } from '../../src/dataplane/vnis.ts';
+import { setDefault, Vnis } from '../../src/dataplane/vnis.ts';
 import type { VniRequest, VtepEvent } from '../../src/types.ts';
 import type { TestEngine } from './engine.ts';
 
@@ -66,7 +62,7 @@ export class VniFixture {
   readonly table: Vni;
   readonly vnis: Vnis;
   readonly policies: Policies;
-  readonly entries: FdbEntries;
+  readonly fdb: Fdb;
   readonly events: VtepEvent[] = [];
   /** "device address" that have been joined and not left. */
   readonly groups = new Set<string>();
@@ -78,7 +74,6 @@ export class VniFixture {
     const { view, exports } = engine;
     for (const [at, device] of DEVICES.entries()) this.#setDevice(at + 1, device);
     this.table = new Vni(engine.memory);
-    this.entries = new FdbEntries(view, exports);
     const names = {
       deviceIndex: (name: string) => DEVICES.findIndex((device) => device.name === name) + 1,
       deviceName: (index: number) => DEVICES[index - 1]?.name ?? '',
@@ -89,7 +84,10 @@ export class VniFixture {
         exports,
         workers: WORKERS,
         ...names,
-        setDefault: (domain, vni, before, after) => this.#setDefault(domain, vni, before, after),
+        setDefault: (device, domain, before, after) => {
+          this.trip();
+          setDefault(this.fdb, device, domain, before, after);
+        },
         joinGroup: (device, address) => {
           this.trip();
           if (this.groups.has(`${device} ${address}`)) throw new Error(`${address} is joined twice`);
@@ -103,6 +101,15 @@ export class VniFixture {
       },
       this.table,
     );
+    this.fdb = new Fdb({
+      view,
+      exports,
+      ...names,
+      ifindex: (name) => (name === 'v3' ? LINK : 0),
+      ifname: (index) => `v${index}`,
+      now: () => 1000,
+      domainOf: (device, vni, make) => this.vnis.domainOf(device, vni, make),
+    });
     const domainOf = (device: number, vni: number) =>
       this.vnis.has(device, vni) ? this.vnis.domainOf(device, vni) : 0;
     this.policies = new Policies({ view, workers: WORKERS, ...names, domainOf });
@@ -140,41 +147,22 @@ export class VniFixture {
       );
   }
 
-  /** The all-zeros entries of a device, but for its own VNI: "VNI dst ADDRESS vni VNI". */
+  /** The all-zeros entries of a device's VNIs: "VNI dst ADDRESS vni VNI". */
   defaults(dev: string): string[] {
-    const index = DEVICES.findIndex(({ name }) => name === dev) + 1;
-    const found: string[] = [];
-    this.entries.each(index, (at) => {
-      const { mac, domain, remotes } = this.entries.read(at);
-      if (!isZero(mac)) return;
-      const src = readDomain(this.engine.view, domain).vni;
-      for (const { address, vni, ifindex } of remotes) {
-        found.push(
-          `${src} dst ${formatAddress(address)} vni ${vni}${ifindex === 0 ? '' : ` via ${ifindex}`}`,
-        );
-      }
-    });
-    return found.sort();
+    return this.fdb
+      .show(dev)
+      .filter(({ mac, src_vni }) => mac === '00:00:00:00:00:00' && src_vni !== undefined)
+      .map(({ src_vni, dst, vni, viaIf }) => `${src_vni} dst ${dst} vni ${vni}${viaIf ? ' via 3' : ''}`)
+      .sort();
   }
 
-  /** A static FDB entry in a domain. */
-  addEntry(index: number, domain: number, mac: string, dst: string): void {
-    const what = `fdb add ${mac}`;
-    const remote = { address: parseAddress(dst)!, port: 0, vni: 0xffffffff, ifindex: 0 };
-    const wanted = {
-      what,
-      op: 'add' as const,
-      mac: parseMac(mac)!,
-      remote,
-      state: 0xc0,
-      flags: 2,
-      refresh: false,
-    };
-    this.entries.locked(() => this.entries.put(this.#fdbDevice(index, domain), wanted, 1000));
+  /** A static FDB entry of a VNI. */
+  addEntry(dev: string, src_vni: number, mac: string): void {
+    this.fdb.apply({ op: 'add', dev, mac, dst: '192.0.2.9', src_vni, state: 'static' });
   }
 
   flush(index: number): void {
-    this.entries.each(index, (at) => this.entries.removeRemotes(at, () => true));
+    this.fdb.flushDevice(index);
   }
 
   /** Removes every device's VNIs and policies, and makes the devices as they were. */
@@ -186,28 +174,6 @@ export class VniFixture {
       this.vnis.remove(index + 1);
     }
     this.events.length = 0;
-  }
-
-  #setDefault(domain: number, vni: number, before?: Destination, after?: Destination): void {
-    this.trip();
-    const remoteOf = ({ address, ifindex }: Destination) => ({
-      address: parseAddress(address)!,
-      port: 0,
-      vni,
-      ifindex,
-    });
-    const state = NUD_REACHABLE | NUD_PERMANENT;
-    const entry = { what: 'vni', mac: ZERO_MAC, state, flags: NTF_SELF, refresh: false };
-    const device = this.#fdbDevice(readDomain(this.engine.view, domain).device, domain);
-    this.entries.locked(() => {
-      if (after) this.entries.put(device, { ...entry, op: 'append', remote: remoteOf(after) }, 1000);
-      if (before) this.entries.remove(domain, ZERO_MAC, remoteOf(before));
-    });
-  }
-
-  #fdbDevice(index: number, domain: number) {
-    const { name, family, port } = DEVICES[index - 1]!;
-    return { index, domain, name, family, port, vni: 0 };
   }
 
   #setDevice(index: number, { flags, receive, family, port, link }: TestDevice): void {
