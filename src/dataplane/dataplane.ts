@@ -10,7 +10,6 @@ import {
 } from '../../assembly/layout.ts';
 import type { VtepEvent } from '../types.ts';
 import { Devices } from './devices.ts';
-import { readDomain } from './domains.ts';
 import { compileEngine, type EngineBuild, instantiateEngine, preferredBuild } from './engine.ts';
 import { drainEvents } from './events.ts';
 import type { EngineExports } from './exports.ts';
@@ -22,7 +21,7 @@ import type { NexthopInfo } from './nexthops.ts';
 import { Notices } from './notices.ts';
 import { Policies } from './policies.ts';
 import { Vni } from './vni.ts';
-import { Vnis } from './vnis.ts';
+import { setDefault, Vnis } from './vnis.ts';
 
 /** What the tables ask their surroundings; an embedder without interfaces leaves it out. */
 export interface Surroundings {
@@ -32,7 +31,7 @@ export interface Surroundings {
   ifname(index: number): string;
   /** All nexthops at once; absent: there are none. */
   readNexthops?(): readonly NexthopInfo[];
-  /** A group that VNIs of a device send to is received, or no longer. Absent: nobody can. */
+  /** VNIs of a device that is up send to a group; others may have joined it too. Absent: nobody joins. */
   joinGroup?(device: number, address: string): void;
   leaveGroup?(device: number, address: string): void;
 }
@@ -47,10 +46,10 @@ export class Dataplane {
   readonly exports: EngineExports;
   readonly devices: Devices;
   readonly vni: Vni;
-  readonly fdb: Fdb;
-  readonly mdb: Mdb;
   readonly vnis: Vnis;
   readonly policies: Policies;
+  readonly fdb: Fdb;
+  readonly mdb: Mdb;
   readonly neighbours: Neighbours;
   readonly notices = new Notices();
   /** Worker blocks in the memory. */
@@ -77,6 +76,8 @@ export class Dataplane {
       deviceIndex: (name: string) => this.devices.indexOf(name),
       deviceName: (index: number) => this.devices.nameOf(index),
       deviceIfindex: (index: number) => this.devices.ifindexOf(index),
+      domainOf: (device: number, vni: number, make?: boolean) =>
+        this.devices.domainOf(device, vni) || this.vnis.domainOf(device, vni, make),
       joinGroup: () => {},
       leaveGroup: () => {},
       ...surroundings,
@@ -84,27 +85,22 @@ export class Dataplane {
       now: () => this.tick(),
       emit: (event: VtepEvent) => this.notices.emit(event),
     };
-    const domainOf = (device: number, vni: number) =>
-      this.devices.domainOf(device, vni) || this.vnis.domainOf(device, vni);
-    this.fdb = new Fdb({
-      ...host,
-      domainOf: (device, vni, make) =>
-        make ? this.vnis.ensureDomain(device, vni) : this.vnis.domainOf(device, vni),
-    });
-    this.mdb = new Mdb({ ...host, domainOf });
-    this.policies = new Policies({ ...host, domainOf });
     this.vnis = new Vnis(
       {
         ...host,
-        setDefault: (domain, _, before, after) => {
-          const { device } = readDomain(host.view, domain);
-          if (after) this.fdb.setDefaultRemote(device, undefined, after.address, after.ifindex, domain);
-          if (before) this.fdb.setDefaultRemote(device, before.address, undefined, before.ifindex, domain);
-        },
+        workers: blocks,
+        setDefault: (device, domain, before, after) => setDefault(this.fdb, device, domain, before, after),
         forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
       },
       this.vni,
     );
+    this.policies = new Policies({
+      ...host,
+      workers: blocks,
+      domainOf: (device, vni) => (this.vnis.has(device, vni) ? this.vnis.domainOf(device, vni) : 0),
+    });
+    this.fdb = new Fdb(host);
+    this.mdb = new Mdb(host);
     this.tick();
   }
 
