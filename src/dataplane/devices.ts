@@ -16,6 +16,7 @@ import {
   DEVICE_FLAG_TTL_INHERIT,
   DEVICE_FLAGS_OFFSET,
   DEVICE_FREE,
+  DEVICE_IFINDEX_OFFSET,
   DEVICE_MAC_OFFSET,
   DEVICE_MTU_OFFSET,
   DEVICE_PORT_OFFSET,
@@ -35,7 +36,7 @@ import {
   DF_UNSET,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
-import { writeDomain } from './domains.ts';
+import { readDomain, writeDomain } from './domains.ts';
 import { parseMac } from './fdb-text.ts';
 import type { Views } from './memory.ts';
 
@@ -79,6 +80,17 @@ export class Devices {
   nameOf(index: number): string {
     for (const [name, of] of this.#names) if (of === index) return name;
     return '';
+  }
+
+  /** Index of a device's own interface, 0 = not known. */
+  ifindexOf(index: number): number {
+    return this.#views.view.getUint32(DEVICES_BASE + index * DEVICE_BYTES + DEVICE_IFINDEX_OFFSET, true);
+  }
+
+  /** Domain that a device has for a VNI; 0 = none. */
+  domainOf(index: number, vni: number): number {
+    const { view } = this.#views;
+    return readDomain(view, index).vni === vni ? index : 0;
   }
 
   /** @throws VtepError NO_SPACE */

@@ -27,10 +27,14 @@ import type {
   FdbFlush,
   FdbRequest,
   MdbEntry,
+  MdbFlush,
   MdbRequest,
+  PolicyInfo,
+  PolicyRequest,
   VniInfo,
   VniRequest,
   Vtep,
+  VtepEvent,
   VtepStatus,
 } from '../types.ts';
 import {
@@ -96,7 +100,7 @@ class BatchedVtep implements Vtep {
     let bits = 0;
     if (this.#offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
     if (this.#offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
-    const names = { ifindex: indexOf, ifname: (index: number) => nameOf(index) ?? `if${index}` };
+    const names = { ifindex: indexOf, ifname: (index: number) => nameOf(index) ?? '' };
     this.#plane = new Dataplane(Workers.blocks(this.#queues), bits, names);
     this.#workers = new Workers(this.#plane.views);
     this.#listeners = new Listeners(this.#plane.views, this.#offloads.udpGro === 'on');
@@ -107,7 +111,13 @@ class BatchedVtep implements Vtep {
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
     makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
-    await this.#workers.start(this.#queues, module, address, (reason) => this.#log('error', reason));
+    await this.#workers.start(
+      this.#queues,
+      module,
+      address,
+      (reason) => this.#log('error', reason),
+      (worker) => this.#plane.relayEvents(worker),
+    );
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
   }
 
@@ -153,24 +163,32 @@ class BatchedVtep implements Vtep {
     return [];
   }
 
-  mdb(_: MdbRequest): void {
+  policy(_: PolicyRequest): void {
     throw notYet();
   }
 
-  mdbShow(): MdbEntry[] {
+  policyShow(): PolicyInfo[] {
     return [];
   }
 
-  mdbGet(): MdbEntry[] {
-    throw notYet();
+  mdb(request: MdbRequest): void {
+    this.#plane.mdb.apply(request);
   }
 
-  mdbFlush(): number {
-    return 0;
+  mdbShow(dev?: string): MdbEntry[] {
+    return this.#plane.mdb.show(dev);
   }
 
-  subscribe(): () => void {
-    return () => {};
+  mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
+    return this.#plane.mdb.get(dev, grp, src, src_vni);
+  }
+
+  mdbFlush(filter: MdbFlush): number {
+    return this.#plane.mdb.flush(filter);
+  }
+
+  subscribe(listener: (event: VtepEvent) => void): () => void {
+    return this.#plane.notices.subscribe(listener);
   }
 
   status(): VtepStatus {

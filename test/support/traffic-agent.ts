@@ -7,6 +7,7 @@ import { Capture, type CaptureOptions } from './capture.ts';
 import { addVxlan } from './differential-netlink.ts';
 import { features, setOffloads } from './ethtool.ts';
 import { type Datagram, type DatagramOptions, injectFrames, type Pace, sendDatagrams } from './inject.ts';
+import { vxlanLink } from './kernel-link.ts';
 import { tcpEchoClient, tcpEchoServer, udpEchoServer, udpSweep } from './traffic-echo.ts';
 import { icmpSweep } from './traffic-icmp.ts';
 import { receiveTransfer, sendTransfer, transferResult } from './traffic-transfer.ts';
@@ -38,6 +39,7 @@ const operations = {
   datagrams: (datagrams: Datagram[], options: DatagramOptions) => sendDatagrams(datagrams, options),
   offloads: (ifname: string, wanted: Record<string, boolean>) => setOffloads(ifname, wanted),
   features: (ifname: string) => features(ifname),
+  vxlanLink,
   addVxlan,
   tcpEchoServer,
   tcpEchoClient,
