@@ -109,7 +109,7 @@ test('what can not be right in a change', () => {
       'USAGE',
       'either "dst" is duplicate, or "192.0.2.8" is garbage: give it once',
     ],
-    [`${MAC} dev vx0 dst`, 'USAGE', 'command line is not complete: "dst" needs a value'],
+    [`${MAC} dev vx0 dst`, 'USAGE', 'Command line is not complete: "dst" needs a value'],
   ];
   for (const [words, code, message] of wrong) refuses(change(words), code, message);
 });
@@ -211,7 +211,7 @@ test('show leaves out as bridge does', () => {
   assert.equal(parseShow(split('br br0')).br, 'br0');
   const invalid = 'invalid state: permanent, static, stale, reachable or all is expected';
   refuses(() => parseShow(split('state foo')), 'USAGE', `argument "foo" is wrong: ${invalid}`);
-  refuses(() => parseShow(['dev']), 'USAGE', 'command line is not complete: "dev" needs a value');
+  refuses(() => parseShow(['dev']), 'USAGE', 'Command line is not complete: "dev" needs a value');
 });
 
 test('every field stands where bridge puts it', () => {
