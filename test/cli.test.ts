@@ -117,9 +117,9 @@ test('exit codes, each with one line', async () => {
     ['link show nope', 1, 'vxlane: Device "nope" does not exist: "vxlane link show" lists those that do\n'],
     ['fdb show dev nope', 255, 'vxlane: Cannot find device "nope"\n'],
     [
-      'link add vx9 type vxlan id 9 proxy',
+      'link add vx9 type vxlan id 9 mcroute',
       2,
-      'vxlane: "proxy" is not supported: answer ARP on the bridge instead (bridge link set dev NAME neigh_suppress on)\n',
+      `vxlane: "mcroute" is not supported: the host's multicast routing can't be reached from a socket: leave it out, groups go out through "dev"\n`,
     ],
     [
       'fdb show',
@@ -190,7 +190,7 @@ test('the notice about the port, as iproute2 gives it', async () => {
   assert.equal(code, 0);
   assert.equal(
     err,
-    `vxlane: destination port not specified
+    `vxlan: destination port not specified
 Will use Linux kernel default (non-standard value)
 Use 'dstport 4789' to get the IANA assigned value
 Use 'dstport 0' to get default and quiet this message

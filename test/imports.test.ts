@@ -35,14 +35,16 @@ const OUTSIDE: Record<string, string[]> = {
   'node:https': ['flannel'],
   'node:dgram': ['io', 'cli'],
   'node:child_process': ['netlink', 'cli'],
-  'node:worker_threads': ['vtep', 'cli'],
+  'node:worker_threads': ['vtep', 'netlink', 'cli'],
   koffi: ['io'],
 };
 
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
-  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'vni', 'mdb', 'neighbour', 'flow', 'ecn'],
+  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'nexthop', 'vni', 'mdb', 'neighbour'],
+  ...['flow', 'ecn', 'transmit', 'local', 'learning', 'header', 'inject', 'path', 'vlan', 'policy'],
   ...['message', 'envelope', 'ring', 'count'],
+  ...['event', 'proxy', 'short-circuit', 'too-big'],
 ];
 
 interface Import {

@@ -156,8 +156,9 @@ describe('layout', () => {
       ['EVENT_ADDRESS', 16, 8],
     ]);
     assertRecord(layout.INJECT_BYTES, [
-      ['INJECT_IOVEC', 16, 8],
+      ['INJECT_IOVECS', 32, 8],
       ['INJECT_DEVICE', 4],
+      ['INJECT_IOVEC_COUNT', 4],
     ]);
     assert.equal(layout.MDB_DOMAIN, layout.DOMAIN_COUNT - 1);
     assertRecord(layout.DEVICE_BYTES, [

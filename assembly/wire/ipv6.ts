@@ -20,6 +20,11 @@ export function hopLimit(ip: usize): u32 {
   return load<u8>(ip, 7);
 }
 
+/** 20 bits */
+export function flowLabel(ip: usize): u32 {
+  return bswap<u32>(load<u32>(ip)) & 0xfffff;
+}
+
 /** Addresses in halves, in memory order: the first byte is the lowest. */
 export function sourceLow(ip: usize): u64 {
   return load<u64>(ip, 8);

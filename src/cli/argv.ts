@@ -6,7 +6,7 @@ import { OBJECTS } from './objects.ts';
 import { firstMatch } from './words.ts';
 
 /** The first one that begins with what was typed is meant. */
-const NAMES = [...OBJECTS.map(({ name }) => name), 'status', 'daemon', 'run', 'demo', 'help'];
+const NAMES = [...OBJECTS.map(({ name }) => name), 'status', 'daemon', 'run', 'demo', 'wrap', 'help'];
 
 /** In the order in which `ip` tries them: -b is batch, -br brief, -f family, -fo force. */
 const FLAGS = [
@@ -24,6 +24,9 @@ function flag(word: string): string {
 }
 
 export function normalise(argv: readonly string[]): string[] {
+  // What stands behind "--" is somebody else's command line.
+  const end = argv.indexOf('--');
+  if (end >= 0) return [...normalise(argv.slice(0, end)), ...argv.slice(end)];
   const words: string[] = [];
   let object: number | undefined;
   for (const word of argv) {

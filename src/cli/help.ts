@@ -128,3 +128,12 @@ Environment:
 Examples:
   vxlane demo
   vxlane demo --once`;
+
+export const WRAP = `
+Runs COMMAND with a folder first in PATH that holds "ip" and "bridge". They take what concerns VXLAN devices of the
+daemon ("ip link add NAME type vxlan ...", "bridge fdb ... dev NAME") and hand all the rest to the real tools.
+
+Examples:
+  vxlane wrap -- ./setup-tunnels.sh eth0
+  vxlane wrap -- bridge fdb show
+  export PATH="$(vxlane wrap --path):$PATH"`;

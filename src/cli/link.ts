@@ -1,8 +1,9 @@
 /** `vxlane link ...`: the words of `ip link`, carried out by the daemon. */
+import type { Client } from '../daemon/client.ts';
 import { type Command, refusedWith } from './command.ts';
 import { parseAdd, parseName, parseSet } from './device-words.ts';
 import { toJson } from './json.ts';
-import { linkObjects, linkText } from './link-format.ts';
+import { linkObjects, linkTable, linkTableObjects, linkText } from './link-format.ts';
 import { firstMatch, invalid, unknownVerb } from './words.ts';
 
 /** In the order in which `ip link` tries them. */
@@ -10,8 +11,9 @@ const VERBS = ['add', 'set', 'change', 'delete', 'show', 'lst', 'list'];
 
 /** `ip` looks a device up by itself before it asks the kernel. */
 const ABSENT_EXIT = 1;
+const INVALID_EXIT = 255;
 
-const PORT_NOTICE = `vxlane: destination port not specified
+const PORT_NOTICE = `vxlan: destination port not specified
 Will use Linux kernel default (non-standard value)
 Use 'dstport 4789' to get the IANA assigned value
 Use 'dstport 0' to get default and quiet this message
@@ -28,10 +30,12 @@ export async function link({ words: [word, ...words], ...command }: Command): Pr
 
 type Rest = Omit<Command, 'words'>;
 
-async function add(words: string[], { client, outside }: Rest): Promise<void> {
-  const { device, up, portChosen } = parseAdd(words);
+async function add(words: string[], { client, outside, flags }: Rest): Promise<void> {
+  const { device, up, portChosen } = parseAdd(words, flags.family);
   if (!portChosen) outside.err(PORT_NOTICE);
-  const { config } = await client.addLink(device);
+  const named = device.name === undefined ? { ...device, name: await freeName(client) } : device;
+  // The only thing not found while adding is the underlay interface, which ip looks up among its arguments.
+  const { config } = await refusedWith(INVALID_EXIT, client.addLink(named), 'NOT_FOUND');
   if (!up) return;
   try {
     await client.setLink(config.name, { up: true });
@@ -42,9 +46,20 @@ async function add(words: string[], { client, outside }: Rest): Promise<void> {
   }
 }
 
+/** As the kernel names what nobody has named. */
+async function freeName(client: Client): Promise<string> {
+  const taken = new Set((await client.links()).map(({ config }) => config.name));
+  let number = 0;
+  while (taken.has(`vxlan${number}`)) number++;
+  return `vxlan${number}`;
+}
+
 async function set(words: string[], { client }: Rest): Promise<void> {
   const { name, change } = parseSet(words);
-  await refusedWith(ABSENT_EXIT, client.setLink(name, change), 'NOT_FOUND');
+  const device = await refusedWith(ABSENT_EXIT, client.link(name), 'NOT_FOUND');
+  // "link set NAME" is no change and no error.
+  if (Object.keys(change).length === 0) return;
+  await refusedWith(INVALID_EXIT, client.setLink(device.config.name, change), 'NOT_FOUND');
 }
 
 async function remove(words: string[], { client }: Rest): Promise<void> {
@@ -59,6 +74,7 @@ async function show(words: string[], { client, flags, outside }: Rest): Promise<
   const found =
     name === undefined ? await client.links() : [await refusedWith(ABSENT_EXIT, client.link(name))];
   const devices = found.filter((device) => device.up || !up);
-  const form = { details: flags.details, statistics: flags.statistics };
-  outside.out(flags.json ? toJson(linkObjects(devices, form), flags.pretty) : linkText(devices, form));
+  const { brief, json, pretty, ...form } = flags;
+  if (json) outside.out(toJson(brief ? linkTableObjects(devices) : linkObjects(devices, form), pretty));
+  else outside.out(brief ? linkTable(devices) : linkText(devices, form));
 }

@@ -14,6 +14,7 @@
  */
 import { Command as Commander, CommanderError, Option } from 'commander';
 import { createClient, NoDaemonError, Refusal, SOCKET_DEFAULT } from '../daemon/client.ts';
+import { clientSocket, daemonSocket } from '../daemon/socket-path.ts';
 import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
 import { normalise } from './argv.ts';
@@ -134,7 +135,7 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
       const sockets = {
         flag: options().socket,
         env: outside.env.VXLANE_SOCKET || undefined,
-        default: SOCKET_DEFAULT,
+        default: daemonSocket(),
       };
       await serveConfig(config, sockets, outside);
     });
@@ -162,6 +163,18 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
       const limit = seconds === undefined ? {} : { seconds: positive(seconds) };
       exitWith(await demo({ once: once === true, json: options().json === true, ...limit }));
     });
+
+  program
+    .command('wrap')
+    .description('a command with "ip" and "bridge" that know the devices of vxlane')
+    .usage('[--path] | -- COMMAND [ARGUMENT...]')
+    .option('--path', 'print the folder to put first in PATH')
+    .argument('[command...]')
+    .addHelpText('after', help.WRAP)
+    .action(async (words: string[], { path }: { path?: true }) => {
+      const { wrap } = await import('./wrap.ts');
+      exitWith(await wrap(words, path === true, options().socket, outside));
+    });
   return program;
 }
 
@@ -188,7 +201,7 @@ function inputOf(words: string[], options: Options, outside: Outside): Command {
   return {
     words,
     flags: flagsOf(options),
-    client: createClient(socket ?? (outside.env.VXLANE_SOCKET || SOCKET_DEFAULT)),
+    client: createClient(socket ?? clientSocket(outside.env)),
     outside,
   };
 }

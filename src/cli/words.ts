@@ -18,6 +18,8 @@ export interface Keyword {
   read?: readonly Reader<unknown>[];
   /** A keyword without values sets its key to this. */
   is?: unknown;
+  /** May be said again, in other words too: the last one counts. */
+  again?: true;
   /** Known to the kernel's driver and refused here; a text is the remedy. */
   refused?: true | string;
   /** Says nothing new: let through, with its values. */
@@ -75,16 +77,16 @@ export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
   const values: Record<string, unknown> = {};
   let at = 0;
 
-  function set(key: string, value: unknown, name: string): void {
+  /** Told before the value is looked at, as iproute2 does. */
+  function once(key: string, name: string, garbage = name): void {
     if (Object.hasOwn(values, key))
-      throw invalid(`either "${name}" is duplicate, or "${words[at - 1]}" is garbage: give it once`);
-    values[key] = value;
+      throw invalid(`either "${name}" is duplicate, or "${garbage}" is garbage: give it once`);
   }
 
   function take(readers: readonly Reader<unknown>[], name: string): unknown {
     const read = readers.map((reader) => {
       const word = words[at++];
-      if (word === undefined) throw invalid(`command line is not complete: "${name}" needs a value`);
+      if (word === undefined) throw invalid(`Command line is not complete: "${name}" needs a value`);
       return readValue(word, reader);
     });
     return read.length === 1 ? read[0] : read;
@@ -99,15 +101,19 @@ export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
         throw grammar.unknown
           ? usage(grammar.unknown(word))
           : invalid(`either "${positional?.called}" is duplicate, or "${word}" is garbage`);
-      set(positional.key, take(positional.read, positional.called), positional.called);
+      values[positional.key] = take(positional.read, positional.called);
       continue;
     }
     at++;
     const { keyword, name } = found;
     if (keyword.refused !== undefined)
       throw notSupported(name, keyword.refused === true ? undefined : keyword.refused);
-    if (keyword.ignored) at += keyword.read?.length ?? 0;
-    else set(keyword.key ?? name, keyword.read ? take(keyword.read, name) : (keyword.is ?? true), name);
+    const { key = name, read } = keyword;
+    if (keyword.ignored) at += read?.length ?? 0;
+    else {
+      if (!keyword.again) once(key, read ? key : name, read ? words[at] : word);
+      values[key] = read ? take(read, name) : (keyword.is ?? true);
+    }
     if (keyword.last) return { values, rest: words.slice(at) };
   }
   return { values, rest: [] };

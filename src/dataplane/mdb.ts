@@ -252,13 +252,14 @@ export class Mdb {
   #device(index: number): FdbDevice {
     const { view } = this.#host;
     const record = deviceRecord(index);
+    const flags = view.getUint32(record + DEVICE_FLAGS_OFFSET, true);
     return {
       index,
-      domain: index,
       name: this.#host.deviceName(index),
       family: view.getUint8(record + DEVICE_FAMILY_OFFSET),
       vni: view.getUint32(record + DEVICE_VNI_OFFSET, true),
       port: view.getUint16(record + DEVICE_PORT_OFFSET, true),
+      external: (flags & DEVICE_FLAG_EXTERNAL) !== 0,
     };
   }
 

@@ -33,6 +33,18 @@ export function nameOf(index: number): string | undefined {
   return new TextDecoder().decode(request.subarray(0, end));
 }
 
+/** Bytes; 0 when the interface has gone. Two ioctls, nothing is allocated: workers ask for each new path. */
+export function mtuOf(index: number): number {
+  scratch.setInt32(IFNAMSIZ, index, true);
+  const bytes = scratchBytes;
+  if (syscalls().ioctl(controlSocket(), SIOCGIFNAME, bytes) < 0) return 0;
+  if (syscalls().ioctl(controlSocket(), SIOCGIFMTU, bytes) < 0) return 0;
+  return scratch.getInt32(IFNAMSIZ, true);
+}
+
+const scratchBytes = new Uint8Array(40);
+const scratch = new DataView(scratchBytes.buffer);
+
 export interface InterfaceState {
   up: boolean;
   /** Bytes. */

@@ -24,6 +24,8 @@ export interface Syscalls {
   bind(fd: number, name: Uint8Array, bytes: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: number): number;
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number;
+  send(fd: number, data: Uint8Array, bytes: number, flags: number): number;
+  recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number;
   sendmsg(fd: number, message: number, flags: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
@@ -34,6 +36,7 @@ export interface Syscalls {
   epoll_ctl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
   epoll_wait(epoll: number, events: number, count: number, milliseconds: number): number;
   poll(fds: Uint8Array, count: number, milliseconds: number): number;
+  setns(fd: number, kind: number): number;
   /** Where bytes lie in this process. Only memory that is never collected may be named by it. */
   addressOf(bytes: Uint8Array): number;
 }
@@ -77,6 +80,8 @@ function load(): Syscalls {
     bind: call('bind', 'int', ['int', 'void *', 'uint']),
     setsockopt: call('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: call('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
+    send: call('send', 'long', ['int', 'void *', 'size_t', 'int']),
+    recv: call('recv', 'long', ['int', 'void *', 'size_t', 'int']),
     sendmsg: call('sendmsg', 'long', ['int', address, 'int']),
     sendmmsg: call('sendmmsg', 'int', ['int', address, 'uint', 'int']),
     recvmmsg: call('recvmmsg', 'int', ['int', address, 'uint', 'int', address]),
@@ -87,6 +92,7 @@ function load(): Syscalls {
     epoll_ctl: call('epoll_ctl', 'int', ['int', 'int', 'int', 'void *']),
     epoll_wait: call('epoll_wait', 'int', ['int', address, 'int', 'int']),
     poll: call('poll', 'int', ['void *', 'ulong', 'int']),
+    setns: call('setns', 'int', ['int', 'int']),
     addressOf: (bytes) => Number(ffi.address(bytes)),
   } as Syscalls;
 }

@@ -1,0 +1,30 @@
+/**
+ * Takes this very process into a network namespace of the bed, so that what is under test runs where the bed's
+ * `ip` lines work, without a process of its own. Threads and programs that it starts from then on are there too.
+ */
+
+import { closeSync, openSync } from 'node:fs';
+import koffi from 'koffi';
+import type { Namespace } from './netns.ts';
+
+const CLONE_NEWNET = 0x40000000;
+
+/** To be called before any socket is opened. There is no way back. */
+export function enter(namespace: Namespace): void {
+  const setns = koffi.load(null).func('int setns(int fd, int kind)');
+  const fd = openSync(`/run/netns/${namespace.name}`, 'r');
+  const answer = setns(fd, CLONE_NEWNET);
+  const errno = koffi.errno();
+  closeSync(fd);
+  if (answer !== 0) throw new Error(`setns to ${namespace.name}: errno ${errno}`);
+}
+
+/** Resolves when the condition holds; rejects with `what` when it does not in time. Returns the milliseconds. */
+export async function until(what: string, condition: () => boolean, milliseconds: number): Promise<number> {
+  const start = performance.now();
+  while (!condition()) {
+    if (performance.now() - start > milliseconds) throw new Error(`not within ${milliseconds} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  return performance.now() - start;
+}
