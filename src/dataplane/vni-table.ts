@@ -33,6 +33,8 @@ export interface VnisHost {
   joinGroup(device: number, address: string): void;
   leaveGroup(device: number, address: string): void;
   emit(event: VtepEvent): void;
+  /** VNIs of a device have been given domains, or lost them, which others may get next. */
+  domainsChanged(device: number): void;
   /** A VNI is neither listed nor mapped: what else is set for it goes too. */
   forgetVni(device: number, vni: number): void;
 }
@@ -173,6 +175,7 @@ export class VniTable {
       releaseDomain(view, domain);
       state.entries.delete(vni);
     }
+    this.#host.domainsChanged(state.index);
   }
 
   /** The device's FDB has been flushed. */

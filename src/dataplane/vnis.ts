@@ -99,7 +99,9 @@ export class Vnis {
     if (vni === 0) return device;
     const known = this.#table.find(device)?.entries.get(vni);
     if (known || !make) return known?.domain ?? 0;
-    return this.#table.ensure(this.#table.stateOf(device), vni).domain;
+    const { domain } = this.#table.ensure(this.#table.stateOf(device), vni);
+    this.#host.domainsChanged(device);
+    return domain;
   }
 
   /** Whether a VNI is listed or mapped. */
@@ -169,6 +171,7 @@ export class Vnis {
       throw error;
     } finally {
       this.#table.reap(state);
+      this.#host.domainsChanged(state.index);
     }
   }
 

@@ -97,6 +97,7 @@ export class VniFixture {
           if (!this.groups.delete(`${device} ${address}`)) throw new Error(`${address} was not joined`);
         },
         emit: (event) => this.events.push(event),
+        domainsChanged: () => {},
         forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
       },
       this.table,
