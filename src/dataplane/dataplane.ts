@@ -81,6 +81,7 @@ export class Dataplane {
       joinGroup: () => {},
       leaveGroup: () => {},
       ...surroundings,
+      workers: blocks,
       now: () => this.tick(),
       emit: (event: VtepEvent) => this.notices.emit(event),
     };
@@ -109,6 +110,15 @@ export class Dataplane {
     const now = Math.floor(performance.now() / 1000) + CLOCK_START;
     this.views.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, now, true);
     return now;
+  }
+
+  /** Everything that the tables hold of a device goes; it still has its name, and no worker has it in hand. */
+  forgetDevice(device: number): void {
+    this.fdb.flushDevice(device);
+    this.mdb.flushDevice(device);
+    this.vnis.remove(device);
+    this.policies.remove(device);
+    this.neighbours.clear(device);
   }
 
   /** Tells the subscribers what a worker has learned and missed. */
