@@ -34,4 +34,28 @@ export const OBJECTS: readonly Spoken[] = [
     exits: BRIDGE,
     run: async (command) => (await import('./mdb.ts')).mdb(command),
   },
+  {
+    name: 'vlan',
+    verbs: 'add|del|show ...',
+    what: 'VLANs of an external device and their VNIs: bridge vlan ... tunnel_info',
+    help: help.VLAN,
+    exits: BRIDGE,
+    run: async (command) => (await import('./vlan.ts')).vlan(command),
+  },
+  {
+    name: 'vni',
+    verbs: 'add|del|show ...',
+    what: 'VNIs of a device with vnifilter: the words of bridge vni',
+    help: help.VNI,
+    exits: BRIDGE,
+    run: async (command) => (await import('./vni.ts')).vni(command),
+  },
+  {
+    name: 'policy',
+    verbs: 'add|del|refuse|allow|show ...',
+    what: 'group policy ids of a device with gbp',
+    help: help.POLICY,
+    exits: BRIDGE,
+    run: async (command) => (await import('./policy.ts')).policy(command),
+  },
 ];

@@ -90,8 +90,8 @@ export class Dataplane {
         ...host,
         workers: blocks,
         setDefault: (device, domain, before, after) => setDefault(this.fdb, device, domain, before, after),
-        domainsChanged: (device) => this.mdb.rebind(device),
         forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
+        rebind: (device) => this.mdb.rebind(device),
       },
       this.vni,
     );

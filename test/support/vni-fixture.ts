@@ -66,6 +66,8 @@ export class VniFixture {
   readonly events: VtepEvent[] = [];
   /** "device address" that have been joined and not left. */
   readonly groups = new Set<string>();
+  /** Devices whose domains have changed, each time. */
+  readonly rebound: number[] = [];
   /** Called before a default destination moves or a group is joined: to throw. */
   trip: () => void = () => {};
 
@@ -97,8 +99,8 @@ export class VniFixture {
           if (!this.groups.delete(`${device} ${address}`)) throw new Error(`${address} was not joined`);
         },
         emit: (event) => this.events.push(event),
-        domainsChanged: () => {},
         forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
+        rebind: (device) => this.rebound.push(device),
       },
       this.table,
     );
