@@ -26,4 +26,12 @@ export const OBJECTS: readonly Spoken[] = [
     exits: BRIDGE,
     run: async (command) => (await import('./fdb.ts')).fdb(command),
   },
+  {
+    name: 'mdb',
+    verbs: 'add|replace|del|show|get|flush ...',
+    what: 'multicast groups: the words of bridge mdb',
+    help: help.MDB,
+    exits: BRIDGE,
+    run: async (command) => (await import('./mdb.ts')).mdb(command),
+  },
 ];

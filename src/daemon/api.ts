@@ -7,6 +7,9 @@
  *   DELETE /v1/links/NAME          remove it
  *   GET    /v1/fdb[?dev=NAME]      every entry             POST  /v1/fdb          add, append, replace, del
  *   GET    /v1/fdb/NAME/MAC        one entry               POST  /v1/fdb/flush    remove what matches
+ *   GET    /v1/mdb[?dev=NAME]      every entry             POST  /v1/mdb          add, replace, del
+ *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
+ *          [?src=ADDR&src_vni=VNI]
  *   GET    /v1/status              one sample              GET   /v1/events       a sample each second
  *
  * A refusal is {"error": {"code", "message"}} with 400, 404, 409, 413 (too large) or 500. Changes are made one
@@ -17,6 +20,7 @@ import { VtepError, type VtepErrorCode } from '../errors.ts';
 import type { DeviceInfo, Vtep } from '../types.ts';
 import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
+import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
 import { mac } from './values.ts';
 
@@ -53,6 +57,14 @@ const ROUTES: readonly Route[] = [
   ['POST', /^\/v1\/fdb$/, ({ vtep, body }) => vtep.fdb(parseFdb(body))],
   ['POST', /^\/v1\/fdb\/flush$/, ({ vtep, body }) => ({ removed: vtep.fdbFlush(parseFlush(body)) })],
   ['GET', /^\/v1\/fdb\/([^/]+)\/([^/]+)$/, ({ vtep, parts }) => vtep.fdbGet(parts[0]!, mac(parts[1]!))],
+  ['GET', /^\/v1\/mdb$/, ({ vtep, query }) => vtep.mdbShow(query.get('dev') ?? undefined)],
+  ['POST', /^\/v1\/mdb$/, ({ vtep, body }) => vtep.mdb(parseMdb(body))],
+  ['POST', /^\/v1\/mdb\/flush$/, ({ vtep, body }) => ({ removed: vtep.mdbFlush(parseMdbFlush(body)) })],
+  [
+    'GET',
+    /^\/v1\/mdb\/([^/]+)\/([^/]+)$/,
+    ({ vtep, parts, query }) => vtep.mdbGet(parts[0]!, parts[1]!, ...parseMdbQuery(query)),
+  ],
   ['GET', /^\/v1\/status$/, ({ vtep }) => vtep.status()],
 ];
 

@@ -5,7 +5,16 @@
  */
 import { request } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
-import type { DeviceInfo, FdbEntry, FdbFlush, FdbRequest, VtepStatus } from '../types.ts';
+import type {
+  DeviceInfo,
+  FdbEntry,
+  FdbFlush,
+  FdbRequest,
+  MdbEntry,
+  MdbFlush,
+  MdbRequest,
+  VtepStatus,
+} from '../types.ts';
 
 export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
 
@@ -45,6 +54,10 @@ export interface Client {
   fdbGet(dev: string, mac: string): Promise<FdbEntry>;
   fdbChange(request: FdbRequest): Promise<void>;
   fdbFlush(filter: FdbFlush): Promise<{ removed: number }>;
+  mdb(dev?: string): Promise<MdbEntry[]>;
+  mdbGet(dev: string, grp: string, src?: string, src_vni?: number): Promise<MdbEntry[]>;
+  mdbChange(request: MdbRequest): Promise<void>;
+  mdbFlush(filter: MdbFlush): Promise<{ removed: number }>;
   status(): Promise<VtepStatus>;
 }
 
@@ -62,6 +75,15 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     fdbGet: (dev, mac) => call('GET', `/v1/fdb/${encodeURIComponent(dev)}/${encodeURIComponent(mac)}`),
     fdbChange: (change) => call('POST', '/v1/fdb', change),
     fdbFlush: (filter) => call('POST', '/v1/fdb/flush', filter),
+    mdb: (dev) => call('GET', `/v1/mdb${dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`}`),
+    mdbGet: (dev, grp, src, src_vni) => {
+      const query = new URLSearchParams();
+      if (src !== undefined) query.set('src', src);
+      if (src_vni !== undefined) query.set('src_vni', String(src_vni));
+      return call('GET', `/v1/mdb/${encodeURIComponent(dev)}/${encodeURIComponent(grp)}?${query}`);
+    },
+    mdbChange: (change) => call('POST', '/v1/mdb', change),
+    mdbFlush: (filter) => call('POST', '/v1/mdb/flush', filter),
     status: () => call('GET', '/v1/status'),
   };
 }

@@ -63,7 +63,7 @@ function whole(value: Value): number | undefined {
   return /^[1-9][0-9]*$/.test(value) ? Number(value) : undefined;
 }
 
-function within(minimum: number, maximum: number, why: string): Reader<number> {
+export function within(minimum: number, maximum: number, why: string): Reader<number> {
   return (value) => {
     const number = whole(value);
     return number === undefined || number < minimum || number > maximum ? refuse(why) : number;

@@ -45,24 +45,28 @@ export function readWanted(
   device: FdbDevice,
   ifindex: (name: string) => number,
 ): MdbWanted {
+  const out = readInterface(what, request.via, ifindex);
   checkGroup(what, readAddress(what, 'Invalid address', request.grp));
+  checkRange(what, 'vni', request.vni, VXLAN_VNI_MAX);
+  checkRange(what, 'dst_port', request.dst_port, PORT_MAX);
+  const protocol = request.proto === undefined ? PROTOCOL_STATIC : readProtocol(what, request.proto);
   const group = readGroup(what, request, device.vni);
   if (request.src !== undefined && isAny(group.group)) {
     throw refuse(what, 'vxlan: Source cannot be specified for the all-zeros entry.', 'Leave "src" out');
   }
   const { mode, sources } = readFilter(what, request, group);
-  checkRange(what, 'vni', request.vni, VXLAN_VNI_MAX);
-  checkRange(what, 'dst_port', request.dst_port, PORT_MAX);
   const address = readAddress(what, 'Invalid underlay destination address', request.dst);
   checkFamily(what, address, device);
-  const { via, dst_port: port = device.port, vni = device.vni } = request;
-  const out = via === undefined ? 0 : ifindex(via);
-  if (via !== undefined && out === 0) {
-    throw new VtepError('NOT_FOUND', `${what}: Cannot find device "${via}". "ip link" shows what there is`);
-  }
+  const { dst_port: port = device.port, vni = device.vni } = request;
   const remote = { address, port, vni, ifindex: out, mode, sources };
-  const protocol = request.proto === undefined ? PROTOCOL_STATIC : readProtocol(what, request.proto);
   return { group, remote: { ...remote, protocol, blocked: false } };
+}
+
+function readInterface(what: string, via: string | undefined, ifindex: (name: string) => number): number {
+  if (via === undefined) return 0;
+  const index = ifindex(via);
+  if (index !== 0) return index;
+  throw new VtepError('NOT_FOUND', `${what}: Cannot find device "${via}". "ip link" shows what there is`);
 }
 
 function checkGroup(what: string, group: Address): void {

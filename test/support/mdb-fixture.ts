@@ -56,6 +56,8 @@ export class MdbFixture {
   readonly engine: TestEngine;
   readonly mdb: Mdb;
   readonly events: { deleted: boolean; entry: MdbEntry }[] = [];
+  /** Interfaces, by index, that have been deleted. */
+  readonly gone = new Set<number>();
   /** VNIs of vxe, by number. */
   readonly domains = new Map([
     [0, 3],
@@ -84,8 +86,8 @@ export class MdbFixture {
         if (index === 3) return this.domains.get(vni) ?? 0;
         return MDB_DEVICES[index - 1]!.vni === vni ? index : 0;
       },
-      ifindex: (name) => (/^veth\d$/.test(name) ? Number(name[4]) + 1 : 0),
-      ifname: (index) => (index === 10 ? '' : `veth${index - 1}`),
+      ifindex: (name) => (/^veth[0-8]$/.test(name) ? Number(name[4]) + 1 : 0),
+      ifname: (index) => (this.gone.has(index) ? '' : `veth${index - 1}`),
       now: () => 1000,
       emit: ({ deleted, entry }) => this.events.push({ deleted, entry }),
     });
