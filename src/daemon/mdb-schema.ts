@@ -62,7 +62,9 @@ export function parseMdbFlush(input: unknown): MdbFlush {
 }
 
 /** `src` and `src_vni` of an address such as /v1/mdb/vx0/239.1.1.1?src=192.0.2.1 */
-export function parseMdbQuery(query: URLSearchParams): [src: string | undefined, src_vni: number | undefined] {
+export function parseMdbQuery(
+  query: URLSearchParams,
+): [src: string | undefined, src_vni: number | undefined] {
   const vni = query.get('src_vni');
   return [query.get('src') ?? undefined, vni === null ? undefined : mdbVni(vni)];
 }
