@@ -333,9 +333,11 @@ function readExtensions(
   if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
     if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
   }
-  if ((flags & DEVICE_FLAG_GBP) !== 0 && (word & VXLAN_FLAG_GBP) !== 0) {
-    const id = word & 0xffff;
-    policy.seen(worker, device, id);
+  if ((flags & DEVICE_FLAG_GBP) !== 0) {
+    // What comes without a policy counts as 0.
+    const isMarked = (word & VXLAN_FLAG_GBP) !== 0;
+    const id = isMarked ? word & 0xffff : 0;
+    if (isMarked) policy.seen(worker, device, id);
     if ((flags & DEVICE_FLAG_POLICIES) !== 0 && policy.refused(device, id)) return DROP_POLICY;
   }
   return 0;

@@ -78,6 +78,7 @@ import * as segment from './segment';
 import { shortCircuit } from './short-circuit';
 import { transmit } from './transmit';
 import * as vlan from './vlan';
+import * as vni from './vni';
 import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
 import * as virtio from './wire/virtio';
@@ -180,7 +181,7 @@ function admit(device: u32, descriptor: usize): u32 {
   const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
   const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
   const id = vlan.idOf(header + VIRTIO_HEADER_BYTES, length);
-  const domain = vlan.domainOf(DEVICES_BASE + device * DEVICE_BYTES, id);
+  const domain = vni.ofVlan(device, id);
   if (domain === 0) return 0;
   if (vlan.isTagged(header + VIRTIO_HEADER_BYTES, length)) {
     store<u32>(descriptor, <u32>vlan.strip(header), DESCRIPTOR_ADDRESS_OFFSET);

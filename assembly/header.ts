@@ -6,7 +6,6 @@ import {
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_REMCSUM_TX,
-  DEVICE_FLAGS_OFFSET,
   ENCAP_STATE_OFFSET,
   ENCAP_TAIL_OFFSET,
   ENCAP_WORD_OFFSET,
@@ -14,7 +13,6 @@ import {
   GPE_PROTOCOL_IPV4,
   GPE_PROTOCOL_IPV6,
   VIRTIO_GSO_NONE,
-  VXLAN_FLAG_GBP,
   VXLAN_FLAG_RCO,
   VXLAN_FLAG_VNI,
   VXLAN_GPE_PROTOCOL,
@@ -52,10 +50,7 @@ export function leavesChecksum(worker: usize): boolean {
 
 function extend(state: usize, device: u32, domain: u32, flags: u32, virtioHeader: usize, frame: usize): void {
   let word: u32 = VXLAN_FLAG_VNI;
-  if ((flags & DEVICE_FLAG_GBP) !== 0) {
-    const bits = policy.sent(device, domain, frame + 6);
-    if (bits !== 0) word |= VXLAN_FLAG_GBP | bits;
-  }
+  if ((flags & DEVICE_FLAG_GBP) !== 0) word |= policy.sent(device, domain, frame + 6);
   if ((flags & DEVICE_FLAG_GPE) !== 0) {
     const ipv6 = ethernet.etherType(frame) === ETHERTYPE_IPV6;
     word |= VXLAN_GPE_PROTOCOL | (ipv6 ? GPE_PROTOCOL_IPV6 : GPE_PROTOCOL_IPV4);

@@ -39,10 +39,11 @@ export { collect as mdbCollect, home as mdbHome } from './mdb';
 export { findInto as neighbourFind } from './neighbour';
 export { choose as nexthopChoose } from './nexthop';
 export { slotOf as pathSlot } from './path';
+export { refused as policyRefused, seen as policySeen, sent as policySent } from './policy';
 export { reduce as proxyReduce } from './proxy';
 export { shortCircuit } from './short-circuit';
 export { answer as tooBigAnswer } from './too-big';
-export { lookup as vniLookup } from './vni';
+export { lookup as vniLookup, ofVlan as vniOfVlan } from './vni';
 export {
   copyAndSum as checksumCopy,
   ipv4Header as ipv4HeaderChecksum,

@@ -234,7 +234,7 @@ export const DEVICE_AGEING_OFFSET = 44;
 export const DEVICE_RESERVED_OFFSET = 48;
 /** u32: fixed flow label, IPv6 underlay */
 export const DEVICE_LABEL_OFFSET = 56;
-/** u32: GBP bits of the first header word for what is sent (VXLAN_GBP_* and the id); 0 = a plain header. */
+/** u32: GBP bits of the first header word for what is sent (VXLAN_FLAG_GBP, VXLAN_GBP_*, the id); 0 = a plain header. */
 export const DEVICE_POLICY_OFFSET = 60;
 /** i32 per queue: descriptor of the TAP queue, -1 = none */
 export const DEVICE_TAP_OFFSET = 64;
@@ -314,6 +314,8 @@ export const VLANS_BYTES = VLAN_TABLE_COUNT * VLAN_COUNT * 2;
 export const POLICY_SLOT_COUNT = 1024;
 export const POLICY_SLOT_BYTES = 16;
 export const POLICY_VALUE_OFFSET = 8;
+/** Key of a slot whose source has gone, in both halves: look-ups walk on. No MAC and domain have it. */
+export const POLICY_GONE = 0xffffffff;
 export const POLICIES_BASE = VLANS_BASE + VLANS_BYTES;
 export const POLICIES_BYTES = POLICY_SLOT_COUNT * POLICY_SLOT_BYTES;
 export const REFUSED_TABLE_COUNT = 16;
@@ -348,9 +350,8 @@ export const NEIGHBOUR_SLOT_COUNT = 8192;
 export const NEIGHBOUR_SLOT_BYTES = 32;
 export const NEIGHBOURS_BASE = MDB_BASE + MDB_BYTES;
 export const NEIGHBOURS_BYTES = NEIGHBOUR_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
-/** u16: device; 0 = empty, NEIGHBOUR_GONE = has been removed, look-ups walk on */
+/** u16: device; 0 = empty */
 export const NEIGHBOUR_DEVICE_OFFSET = 0;
-export const NEIGHBOUR_GONE = 0xffff;
 /** u8 family; u8 1 = its state is one that the kernel calls connected */
 export const NEIGHBOUR_FAMILY_OFFSET = 2;
 export const NEIGHBOUR_CONNECTED_OFFSET = 3;
@@ -525,6 +526,8 @@ export const EVENT_L3_MISS = 4;
 export const SEEN_OFFSET = EVENTS_OFFSET + EVENTS_BYTES;
 export const SEEN_COUNT = 512;
 export const SEEN_BYTES = SEEN_COUNT * 8;
+/** How many slots an id may lie in: whoever sends ever new ids fills the table, not the time of a worker. */
+export const SEEN_PROBES = 16;
 
 /** Remotes of the frame at hand, copied out of the FDB under its version counter. */
 export const FANOUT_OFFSET = SEEN_OFFSET + SEEN_BYTES;

@@ -3,8 +3,6 @@
  * to send is taken off and chooses the domain; a frame that arrives gets the tag of its domain.
  */
 import {
-  DEVICE_UNTAGGED_OFFSET,
-  DEVICE_VLANS_OFFSET,
   DOMAIN_BYTES,
   DOMAIN_NO_VLAN,
   DOMAIN_UNTAGGED_OFFSET,
@@ -15,9 +13,7 @@ import {
   VIRTIO_CHECKSUM_START_OFFSET,
   VIRTIO_HEADER_BYTES,
   VIRTIO_HEADER_LENGTH_OFFSET,
-  VLAN_COUNT,
   VLAN_TAG_BYTES,
-  VLANS_BASE,
 } from './layout';
 import * as ethernet from './wire/ethernet';
 import * as virtio from './wire/virtio';
@@ -32,13 +28,6 @@ export function isTagged(frame: usize, length: i32): boolean {
 /** The VLAN that chooses a frame's domain, 0 = it is untagged (or its tag only has a priority). */
 export function idOf(frame: usize, length: i32): u32 {
   return isTagged(frame, length) ? <u32>bswap<u16>(load<u16>(frame, ETHERNET_HEADER_BYTES)) & VLAN_MASK : 0;
-}
-
-/** @returns the domain of a VLAN of an external device, 0 = it has none */
-export function domainOf(record: usize, vlan: u32): u32 {
-  if (vlan === 0) return load<u32>(record, DEVICE_UNTAGGED_OFFSET);
-  const table = <u32>load<u16>(record, DEVICE_VLANS_OFFSET);
-  return table === 0 ? 0 : load<u16>(VLANS_BASE + ((table - 1) * VLAN_COUNT + vlan) * 2);
 }
 
 /** Takes the outermost tag off: virtio header and MACs move over it. @returns where the virtio header is now */

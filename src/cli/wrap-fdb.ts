@@ -3,10 +3,9 @@
  * the daemon's, entries of the bridge above it (`master`) the kernel's. A list shows both. The addresses that the
  * kernel keeps as "self" for a TAP are of no meaning to a tunnel and left out.
  */
-import type { FdbEntry } from '../types.ts';
 import { fdb } from './fdb.ts';
+import { parseShow, select } from './fdb-filter.ts';
 import { fdbObjects, fdbText } from './fdb-format.ts';
-import { parseShow } from './fdb-words.ts';
 import { toJson } from './json.ts';
 import { firstMatch } from './words.ts';
 import { commandOf, type Wrapped } from './wrap-context.ts';
@@ -29,7 +28,8 @@ export async function wrapFdb(context: Wrapped, words: readonly string[]): Promi
   if (verb === 'get') {
     if (!self) return undefined;
   } else if (master && !self) return undefined;
-  const own = rest.filter((word) => word !== 'master');
+  // The kernel's driver keeps "master" beside "self", and shows it.
+  const own = verb === 'get' ? rest.filter((word) => word !== 'master') : rest;
   if (master && verb !== 'get') {
     const code = context.real.run([...context.options, 'fdb', word!, ...bridgeWords(rest)]);
     if (code !== 0) return code;
@@ -67,7 +67,7 @@ async function show(context: Wrapped, words: readonly string[]): Promise<number 
   );
   const oneDevice = device !== undefined;
   const form = { oneDevice, ages: flags.statistics > 0 };
-  const chosen = select(entries, words);
+  const chosen = select(entries, parseShow(words));
   if (flags.json) {
     const kernel = (JSON.parse(out || '[]') as KernelEntry[]).filter(
       (entry) => !isTapOwn(context, entry, device),
@@ -108,17 +108,4 @@ function portsOf({ real, options }: Wrapped, bridge: string | undefined): string
   return (JSON.parse(out || '[]') as { ifname: string; master?: string }[])
     .filter(({ master }) => master === bridge)
     .map(({ ifname }) => ifname);
-}
-
-/** By state, as `bridge` does it; words that it does not know it ignores. */
-function select(entries: readonly FdbEntry[], words: readonly string[]): FdbEntry[] {
-  const known = ['state', 'dynamic'];
-  const filter = parseShow(
-    words.flatMap((word, at) =>
-      word === 'state' ? [word, ...words.slice(at + 1, at + 2)] : known.includes(word) ? [word] : [],
-    ),
-  );
-  return entries
-    .filter(({ state }) => filter.state === undefined || state === filter.state)
-    .filter(({ state }) => !filter.dynamic || state !== 'permanent');
 }

@@ -6,7 +6,7 @@
  *   GET    /v1/links/NAME          one device              PATCH /v1/links/NAME   change it
  *   DELETE /v1/links/NAME          remove it
  *   GET    /v1/fdb[?dev=NAME]      every entry             POST  /v1/fdb          add, append, replace, del
- *   GET    /v1/fdb/NAME/MAC        one entry               POST  /v1/fdb/flush    remove what matches
+ *   GET    /v1/fdb/NAME/MAC[?vni=N] one entry              POST  /v1/fdb/flush    remove what matches
  *   GET    /v1/mdb[?dev=NAME]      every entry             POST  /v1/mdb          add, replace, del
  *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
  *          [?src=ADDR&src_vni=VNI]
@@ -18,13 +18,13 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
-import type { DeviceInfo, Vtep } from '../types.ts';
+import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
 import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
 import { createMonitor, type Monitor } from './monitor.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
-import { mac } from './values.ts';
+import { fdbVni, mac } from './values.ts';
 
 const BODY_BYTES_MAX = 1 << 20;
 
@@ -58,7 +58,7 @@ const ROUTES: readonly Route[] = [
   ['GET', /^\/v1\/fdb$/, ({ vtep, query }) => vtep.fdbShow(query.get('dev') ?? undefined)],
   ['POST', /^\/v1\/fdb$/, ({ vtep, body }) => vtep.fdb(parseFdb(body))],
   ['POST', /^\/v1\/fdb\/flush$/, ({ vtep, body }) => ({ removed: vtep.fdbFlush(parseFlush(body)) })],
-  ['GET', /^\/v1\/fdb\/([^/]+)\/([^/]+)$/, ({ vtep, parts }) => vtep.fdbGet(parts[0]!, mac(parts[1]!))],
+  ['GET', /^\/v1\/fdb\/([^/]+)\/([^/]+)$/, fdbGet],
   ['GET', /^\/v1\/mdb$/, ({ vtep, query }) => vtep.mdbShow(query.get('dev') ?? undefined)],
   ['POST', /^\/v1\/mdb$/, ({ vtep, body }) => vtep.mdb(parseMdb(body))],
   ['POST', /^\/v1\/mdb\/flush$/, ({ vtep, body }) => ({ removed: vtep.mdbFlush(parseMdbFlush(body)) })],
@@ -69,6 +69,11 @@ const ROUTES: readonly Route[] = [
   ],
   ['GET', /^\/v1\/status$/, ({ vtep }) => vtep.status()],
 ];
+
+function fdbGet({ vtep, parts, query }: Call): FdbEntry {
+  const vni = query.get('vni');
+  return vtep.fdbGet(parts[0]!, mac(parts[1]!), vni === null ? undefined : fdbVni(vni));
+}
 
 function findDevice(vtep: Vtep, name: string): DeviceInfo {
   const device = vtep.devices().find(({ config }) => config.name === name);

@@ -52,7 +52,7 @@ export interface Client {
   setLink(name: string, change: object): Promise<DeviceInfo>;
   deleteLink(name: string): Promise<void>;
   fdb(dev?: string): Promise<FdbEntry[]>;
-  fdbGet(dev: string, mac: string): Promise<FdbEntry>;
+  fdbGet(dev: string, mac: string, vni?: number): Promise<FdbEntry>;
   fdbChange(request: FdbRequest): Promise<void>;
   fdbFlush(filter: FdbFlush): Promise<{ removed: number }>;
   mdb(dev?: string): Promise<MdbEntry[]>;
@@ -79,7 +79,11 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     setLink: (name, change) => call('PATCH', named(name), change),
     deleteLink: (name) => call('DELETE', named(name)),
     fdb: (dev) => call('GET', `/v1/fdb${dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`}`),
-    fdbGet: (dev, mac) => call('GET', `/v1/fdb/${encodeURIComponent(dev)}/${encodeURIComponent(mac)}`),
+    fdbGet: (dev, mac, vni) =>
+      call(
+        'GET',
+        `/v1/fdb/${encodeURIComponent(dev)}/${encodeURIComponent(mac)}${vni === undefined ? '' : `?vni=${vni}`}`,
+      ),
     fdbChange: (change) => call('POST', '/v1/fdb', change),
     fdbFlush: (filter) => call('POST', '/v1/fdb/flush', filter),
     mdb: (dev) => call('GET', `/v1/mdb${dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`}`),

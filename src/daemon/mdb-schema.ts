@@ -5,7 +5,7 @@
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
 import type { MdbFlush, MdbRequest } from '../types.ts';
-import { maybe, parse, strict, word } from './schema.ts';
+import { maybe, parse, strict, word } from './shapes.ts';
 import * as values from './values.ts';
 
 /** What an entry holds, and what it is about: one reader for each word. */

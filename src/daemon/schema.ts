@@ -29,10 +29,13 @@ export const fdbEntries = {
   port: maybe(values.fdbPort),
   vni: maybe(values.fdbVni),
   via: maybe(values.deviceName),
+  src_vni: maybe(values.srcVni),
+  nhid: maybe(values.nhid),
   state: v.exactOptional(state),
   router: flag,
   extern_learn: flag,
   sticky: flag,
+  master: flag,
   use: flag,
 };
 
@@ -44,7 +47,10 @@ const fdbSchema = v.pipe(
     ...fdbEntries,
   }),
   v.forward(
-    v.check(({ op, dst }) => op === 'del' || dst !== undefined, 'missing: the address of the far VTEP'),
+    v.check(
+      ({ op, dst, nhid }) => op === 'del' || dst !== undefined || Boolean(nhid),
+      'missing: the address of the far VTEP',
+    ),
     ['dst'],
   ),
 );
@@ -56,11 +62,15 @@ const flushSchema = v.pipe(
     dst: maybe(values.dst),
     port: maybe(values.fdbPort),
     vni: maybe(values.fdbVni),
+    src_vni: maybe(values.srcVni),
+    nhid: maybe(values.nhid),
     permanent: flag,
     static: flag,
     dynamic: flag,
     extern_learn: flag,
     router: flag,
+    sticky: flag,
+    offloaded: flag,
   }),
 );
 

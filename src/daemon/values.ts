@@ -72,6 +72,8 @@ export function within(minimum: number, maximum: number, why: string): Reader<nu
 
 export const vni = within(0, VNI_MAX, `invalid id: a VNI is a number from 0 to ${VNI_MAX}`);
 export const fdbVni = within(0, VNI_MAX, `invalid VNI: a VNI is a number from 0 to ${VNI_MAX}`);
+export const srcVni = within(0, VNI_MAX, `invalid src VNI: a VNI is a number from 0 to ${VNI_MAX}`);
+export const nhid = within(0, 0xffffffff, '"id" value is invalid: the number of a nexthop group is expected');
 export const fdbPort = within(0, 65535, 'invalid port: a UDP port is a number from 0 to 65535');
 export const sourcePortMin = within(0, 65535, 'min port: a UDP port is a number from 0 to 65535');
 export const sourcePortMax = within(0, 65535, 'max port: a UDP port is a number from 0 to 65535');

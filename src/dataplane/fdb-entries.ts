@@ -220,11 +220,12 @@ export class FdbEntries {
         `${what}: Operation not supported; use "append" for a multicast MAC`,
       );
     }
-    const remotes = nhid ? this.#nexthops.requested(what, nhid, device.family) : [wanted.remote!];
     const entry = this.#exports.fdbInsert(domain, mac.low, mac.high, now);
     if (entry < 0) {
       throw new VtepError('NO_SPACE', `${what}: No space left on device; ${this.#whyFull(device)}`);
     }
+    // A reservation that is not published counts for nothing, should the group be refused.
+    const remotes = nhid ? this.#nexthops.requested(what, nhid, device.family) : [wanted.remote!];
     view.setUint16(entryRecord(entry) + FDB_STATE_OFFSET, state, true);
     view.setUint16(entryRecord(entry) + FDB_FLAGS_OFFSET, flags | (nhid ? NTF_NEXTHOP : 0), true);
     if (!this.#fill(entry, remotes)) {

@@ -14,6 +14,9 @@ import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
 
+/** Posted by a worker thread that has written events into its ring. */
+export const EVENTS = 'events';
+
 /** Posted to a worker thread when it starts. */
 export interface WorkerStart {
   kind: 'encap' | 'decap';

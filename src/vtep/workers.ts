@@ -16,7 +16,7 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
-import type { WorkerStart } from './worker-context.ts';
+import { EVENTS, type WorkerStart } from './worker-context.ts';
 
 interface Thread {
   readonly start: WorkerStart;
@@ -40,12 +40,16 @@ export class Workers {
     return this.#threads.length;
   }
 
-  /** Resolves when all threads wait for work. `failed` hears of a thread that ends without being asked to. */
+  /**
+   * Resolves when all threads wait for work. `failed` hears of a thread that ends without being asked to,
+   * `heard` of one that has written events.
+   */
   async start(
     queues: number,
     module: WebAssembly.Module,
     address: number,
     failed: (reason: string) => void,
+    heard: (worker: number) => void,
   ): Promise<void> {
     const entry = fileURLToPath(import.meta.resolve('#worker'));
     // Encap workers answer the walk's questions about paths (paths.ts).
@@ -70,6 +74,7 @@ export class Workers {
             );
           }),
         );
+        worker.on('message', (message) => message === EVENTS && heard(index));
         worker.on('error', (error) => failed(`${kind} worker ${queue}: ${error.stack ?? error.message}`));
       }
     }

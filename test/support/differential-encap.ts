@@ -1,7 +1,8 @@
 /** Sets for the way out: which outer headers a frame is given, by each option that bears on them. */
+
+import type { Case, OptionSet } from './differential-cases.ts';
 import { Dice } from './differential-dice.ts';
 import { anyInner, BROADCAST, build, type Inner, marksProduct, nameOf } from './differential-frames.ts';
-import type { Case, OptionSet } from './differential-run.ts';
 import { REMOTES, REMOTES6 } from './differential-twins.ts';
 import { device, fdb, GROUP_MAC, KNOWN_MAC, UNKNOWN_MAC } from './differential-words.ts';
 

@@ -1,5 +1,5 @@
 /** What the differential suite says at its end: each branch with its cases, and every divergence with its reason. */
-import type { Divergence, Outcome } from './differential-run.ts';
+import type { Divergence, Outcome } from './differential-cases.ts';
 
 /** A divergence that is meant to be. */
 export interface Known {

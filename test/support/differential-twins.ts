@@ -61,8 +61,21 @@ function ran(namespace: Namespace, command: string, args: readonly string[]): Sa
 
 /** Objects of `bridge`; every other object is `ip`'s. */
 const OF_BRIDGE = /^(fdb|vni|mdb|vlan)\b/;
+/** Options that iproute2 before 6.7 has no words for. */
+const BEYOND_IPROUTE2 = /^link add .* (reserved_bits|localbypass|nolocalbypass|flowlabel inherit)\b/;
+/** Devices that are the kernel's in both twins. */
+const PLAIN_LINK = /^link (add|set|del) (br|port)\d/;
+
 /** What a VTEP is asked for itself; all the rest is the interface's and the kernel's in both twins. */
-const OF_VTEP = /^(fdb|vni|mdb|link)\b/;
+const isOfVtep = (line: string) =>
+  /^(fdb|vni|mdb|link)\b/.test(line) && !PLAIN_LINK.test(line) && !/ master /.test(line);
+
+/** `sysctl KEY=VALUE` with the namespace's own /proc. */
+function setKey(namespace: Namespace, line: string): Said {
+  const [key = '', value = ''] = line.slice('sysctl '.length).split('=');
+  namespace.sysctl({ [key]: value });
+  return { code: 0, out: '', err: '' };
+}
 
 const words = (line: string) => line.split(' ').filter((word) => word !== '');
 
@@ -77,7 +90,13 @@ function kernelTwin(host: Host, far: Host): Twin {
     kind: 'kernel',
     host,
     far,
-    command: async (line) => ran(namespace, OF_BRIDGE.test(line) ? 'bridge' : 'ip', words(line)),
+    async command(line) {
+      if (line.startsWith('sysctl ')) return setKey(namespace, line);
+      if (!BEYOND_IPROUTE2.test(line))
+        return ran(namespace, OF_BRIDGE.test(line) ? 'bridge' : 'ip', words(line));
+      const refusal = await host.agent.call('addVxlan', words(line).slice(2)).catch((error) => error);
+      return { code: refusal ? 2 : 0, out: '', err: refusal ? String(refusal.message) : '' };
+    },
     fdb: async (device) => json('bridge', '-j', 'fdb', 'show', 'dev', device),
     counts: async (device) => json('ip', '-s', '-s', '-j', 'link', 'show', 'dev', device)[0].stats64,
     assertAlive: () => undefined,
@@ -128,7 +147,10 @@ async function vxlaneTwin(bed: Bed, host: Host, far: Host): Promise<Twin> {
     kind: 'vxlane',
     host,
     far,
-    command: async (line) => (OF_VTEP.test(line) ? run(...words(line)) : ran(namespace, 'ip', words(line))),
+    async command(line) {
+      if (line.startsWith('sysctl ')) return setKey(namespace, line);
+      return isOfVtep(line) ? run(...words(line)) : ran(namespace, 'ip', words(line));
+    },
     fdb: (device) => json('fdb', 'show', 'dev', device),
     counts: async (device) => (await json('-s', '-s', 'link', 'show', 'dev', device))[0].stats64,
     assertAlive,
