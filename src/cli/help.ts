@@ -109,6 +109,63 @@ Examples:
   vxlane mdb get dev vx0 grp 239.1.1.2 src 10.0.0.7
   vxlane mdb flush dev vx0 dst 192.0.2.4`;
 
+export const VNI = `
+Verbs:
+  add vni VNIS [remote ADDR | group ADDR] dev NAME
+  del vni VNIS dev NAME
+  show [dev NAME]
+
+The device must have been added with "external vnifilter". VNIS is a list such as 100,200-205. "remote" or
+"group" is where frames for unknown MACs of these VNIs go; without it they go where the device's own go. "add"
+of a VNI that is there changes it. Frames of a VNI have the VLAN on the interface that "vxlane vlan" gives it.
+
+Examples:
+  vxlane link add vx0 type vxlan external vnifilter dstport 4789 local 192.0.2.1 dev eth0
+  vxlane vni add vni 100,200-205 dev vx0
+  vxlane vni add vni 300 remote 192.0.2.3 dev vx0
+  vxlane vni add vni 301 group 239.1.1.1 dev vx0
+  vxlane -s vni show dev vx0
+  vxlane vni del vni 200-205 dev vx0`;
+
+export const VLAN = `
+Verbs:
+  add dev NAME vid VLAN[-VLAN] tunnel_info id VNI[-VNI] [pvid] [untagged]
+  del dev NAME vid VLAN[-VLAN]
+  show [dev NAME] [vid VLAN]          (also "tunnelshow")
+
+The device must have been added with "external". One VLAN is one VNI. "pvid": frames that come untagged from the
+interface are of this VLAN; "untagged": its frames are untagged when they go there. Without "vnifilter" the VNIs
+that VLANs are mapped to are the ones that are received. Flags are shown with -d.
+
+Examples:
+  vxlane link add vx0 type vxlan external dstport 4789 local 192.0.2.1
+  vxlane vlan add dev vx0 vid 10 tunnel_info id 10010 pvid untagged
+  vxlane vlan add dev vx0 vid 100-199 tunnel_info id 10100-10199
+  vxlane fdb append 00:00:00:00:00:00 dev vx0 src_vni 10010 dst 192.0.2.2
+  vxlane -d vlan show dev vx0
+  vxlane vlan del dev vx0 vid 100-199`;
+
+export const POLICY = `
+Verbs:
+  add dev NAME id N [vni VNI | mac MAC] [dontlearn] [applied]
+  del dev NAME [vni VNI | mac MAC]
+  refuse dev NAME id N[-N][,...]
+  allow dev NAME id N[-N][,...]
+  show [dev NAME]
+
+The device must have been added with "gbp". What is sent has the id of the inner source MAC, else of the VNI (of
+an external device), else of the device; id 0 is a plain header. "dontlearn" and "applied" set those bits of the
+header. What comes with a refused id is dropped; what comes without an id counts as 0. "show" also lists the ids
+that have arrived, with the number of packets.
+
+Examples:
+  vxlane link add vx0 type vxlan id 42 gbp remote 192.0.2.2 dstport 4789
+  vxlane policy add dev vx0 id 5
+  vxlane policy add dev vx0 id 6 mac 02:00:00:00:00:01 applied
+  vxlane policy refuse dev vx0 id 0-65535
+  vxlane policy allow dev vx0 id 5,6
+  vxlane policy show dev vx0`;
+
 export const MONITOR = `
 Ends with Ctrl-C. Without a word: everything; "all": everything, each line with what it is about.
 "neigh" are MACs and addresses that nobody knows (l2miss, l3miss). With -j: one JSON object a line.

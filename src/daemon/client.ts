@@ -13,6 +13,10 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PolicyInfo,
+  PolicyRequest,
+  VniInfo,
+  VniRequest,
   VtepStatus,
 } from '../types.ts';
 import type { MonitorEvent } from './monitor.ts';
@@ -59,6 +63,11 @@ export interface Client {
   mdbGet(dev: string, grp: string, src?: string, src_vni?: number): Promise<MdbEntry[]>;
   mdbChange(request: MdbRequest): Promise<void>;
   mdbFlush(filter: MdbFlush): Promise<{ removed: number }>;
+  /** Listed and mapped ones. */
+  vnis(dev?: string): Promise<VniInfo[]>;
+  vniChange(request: VniRequest): Promise<void>;
+  policies(dev?: string): Promise<PolicyInfo[]>;
+  policyChange(request: PolicyRequest): Promise<void>;
   status(): Promise<VtepStatus>;
   /**
    * Hears of each change until the signal says stop, and then resolves.
@@ -71,6 +80,7 @@ export interface Client {
 export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_MS): Client {
   const call = <T>(method: string, path: string, body?: object) =>
     exchange(socket, method, path, body, timeoutMs) as Promise<T>;
+  const of = (dev?: string) => (dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`);
   const named = (name: string) => `/v1/links/${encodeURIComponent(name)}`;
   return {
     links: () => call('GET', '/v1/links'),
@@ -95,6 +105,10 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     },
     mdbChange: (change) => call('POST', '/v1/mdb', change),
     mdbFlush: (filter) => call('POST', '/v1/mdb/flush', filter),
+    vnis: (dev) => call('GET', `/v1/vni${of(dev)}`),
+    vniChange: (change) => call('POST', '/v1/vni', change),
+    policies: (dev) => call('GET', `/v1/policy${of(dev)}`),
+    policyChange: (change) => call('POST', '/v1/policy', change),
     status: () => call('GET', '/v1/status'),
     follow: (listener, stop, ready = () => {}) => follow(socket, listener, stop, ready),
   };
