@@ -71,17 +71,17 @@ const LINES: [event: VtepEvent, label: string, line: string][] = [
   ],
   [{ event: 'miss', ifname: 'vx1', dst: '10.0.0.2' }, '[NEIGH]', 'miss 10.0.0.2 dev vx1 STALE '],
   [
-    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 10 } },
+    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 10, listed: true } },
     '[TUNNEL]',
     'vx0               10                 ',
   ],
   [
-    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 20, remote: '192.0.2.9' } },
+    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 20, listed: true, remote: '192.0.2.9' } },
     '[TUNNEL]',
     'vx0               20                 192.0.2.9',
   ],
   [
-    { event: 'vni', deleted: true, entry: { ifname: 'vx0', vni: 21, group: '239.1.1.1' } },
+    { event: 'vni', deleted: true, entry: { ifname: 'vx0', vni: 21, listed: true, group: '239.1.1.1' } },
     '[TUNNEL]',
     'Deleted vx0               21                 239.1.1.1',
   ],
