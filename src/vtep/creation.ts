@@ -58,7 +58,7 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
     const device: Device = {
       ...{ index, config, tap, family, link, ...sources },
       ...{ ifindex: tap.ifindex, place: core.home() },
-      ...{ up: false, listeners: [], bridged: false },
+      ...{ up: false, listeners: [], bridged: false, noarp: false },
     };
     clearCounters(plane.views, workers.count, index);
     plane.devices.write(index, recordOf(device));

@@ -3,7 +3,8 @@
  * and nexthops (`ip nexthop add ... fdb`). Kept here as Maps, told to whoever writes them where packets look.
  */
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { parseAddress, parseMac } from '../dataplane/fdb-text.ts';
+import { type Address, type Mac, parseAddress, parseMac, ZERO_MAC } from '../dataplane/fdb-text.ts';
+import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
 import type { Message } from '../netlink/message.ts';
 import { dumpNeighbours, type Neighbour, readNeighbour } from '../netlink/neighbours.ts';
@@ -35,11 +36,27 @@ export function followTables(plane: Dataplane): KernelTablesListener {
       const parsed = parseAddress(address);
       const mac = parseMac(lladdr);
       if (parsed === undefined) return;
-      if (removed || mac === undefined) plane.neighbours.remove(device, parsed);
-      else plane.neighbours.set(device, parsed, mac, (state & CONNECTED) !== 0);
+      if (removed) plane.neighbours.remove(device, parsed);
+      // One whose MAC is not known (incomplete, failed) is there all the same: it is no miss.
+      else setNeighbour(plane, device, parsed, mac ?? ZERO_MAC, (state & CONNECTED) !== 0);
     },
     onNexthops: (nexthops) => plane.fdb.setNexthops(nexthops),
   };
+}
+
+/** More neighbours than there is room for: those beyond are as if they were not known. */
+function setNeighbour(
+  plane: Dataplane,
+  device: number,
+  address: Address,
+  mac: Mac,
+  connected: boolean,
+): void {
+  try {
+    plane.neighbours.set(device, address, mac, connected);
+  } catch (error) {
+    if (!(error instanceof VtepError) || error.code !== 'NO_SPACE') throw error;
+  }
 }
 
 export class KernelTables {
