@@ -13,6 +13,7 @@
  *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
  *          [?src=ADDR&src_vni=VNI]
  *   GET    /v1/status              one sample              GET   /v1/events       a sample each second
+ *                                                          GET   /v1/monitor      each change as it happens
  *
  * A refusal is {"error": {"code", "message"}} with 400, 404, 409, 413 (too large) or 500. Changes are made one
  * after the other, in the order in which they arrive.
@@ -23,6 +24,7 @@ import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
 import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
+import { createMonitor, type Monitor } from './monitor.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
 import { fdbVni, mac } from './values.ts';
 import { parsePolicy, parseVni } from './vni-schema.ts';
@@ -112,6 +114,7 @@ export function createApi(
   changed: () => void = () => {},
 ): Api {
   let events: ReturnType<typeof createEvents> | undefined;
+  let monitor: Monitor | undefined;
   let lastChange: Promise<unknown> = Promise.resolve();
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -121,6 +124,11 @@ export function createApi(
     if (request.method === 'GET' && url.pathname === '/v1/events') {
       events ??= createEvents(() => vtep.status());
       events.attach(response);
+      return;
+    }
+    if (request.method === 'GET' && url.pathname === '/v1/monitor') {
+      monitor ??= createMonitor(vtep);
+      monitor.attach(response);
       return;
     }
     for (const [method, path, run] of ROUTES) {
@@ -150,6 +158,7 @@ export function createApi(
     },
     async close() {
       events?.close();
+      monitor?.close();
       await lastChange;
     },
   };

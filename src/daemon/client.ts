@@ -19,6 +19,7 @@ import type {
   VniRequest,
   VtepStatus,
 } from '../types.ts';
+import type { MonitorEvent } from './monitor.ts';
 
 export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
 
@@ -68,6 +69,12 @@ export interface Client {
   policies(dev?: string): Promise<PolicyInfo[]>;
   policyChange(request: PolicyRequest): Promise<void>;
   status(): Promise<VtepStatus>;
+  /**
+   * Hears of each change until the signal says stop, and then resolves.
+   * @param ready called once nothing is missed any more
+   * @throws NoDaemonError when the daemon ends first
+   */
+  follow(listener: (event: MonitorEvent) => void, stop: AbortSignal, ready?: () => void): Promise<void>;
 }
 
 export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_MS): Client {
@@ -103,6 +110,7 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     policies: (dev) => call('GET', `/v1/policy${of(dev)}`),
     policyChange: (change) => call('POST', '/v1/policy', change),
     status: () => call('GET', '/v1/status'),
+    follow: (listener, stop, ready = () => {}) => follow(socket, listener, stop, ready),
   };
 }
 
@@ -139,6 +147,40 @@ function exchange(
     );
     call.on('error', (error: NodeJS.ErrnoException) => reject(unreachable(error, socketPath)));
     call.end(text);
+  });
+}
+
+function follow(
+  socketPath: string,
+  listener: (event: MonitorEvent) => void,
+  stop: AbortSignal,
+  ready: () => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath, path: '/v1/monitor', agent: false });
+    stop.addEventListener('abort', () => {
+      resolve();
+      call.destroy();
+    });
+    call.on('response', (response) => {
+      if (response.statusCode !== 200) reject(stranger(socketPath));
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        const records = (text + chunk).split('\n\n');
+        text = records.pop() ?? '';
+        for (const record of records) {
+          const data = /^data: (.*)$/m.exec(record)?.[1];
+          if (data === undefined) ready();
+          else listener(JSON.parse(data) as MonitorEvent);
+        }
+      });
+      response.on('error', () => reject(new NoDaemonError(socketPath)));
+      response.on('end', () => reject(new NoDaemonError(socketPath)));
+    });
+    call.on('error', (error: NodeJS.ErrnoException) => reject(unreachable(error, socketPath)));
+    if (stop.aborted) resolve();
+    else call.end();
   });
 }
 
