@@ -175,7 +175,7 @@ describe('following', missing === null ? {} : { skip: missing }, () => {
       'addr add 2001:db8:1::1/64 dev u0 nodad',
       'route add 2001:db8:2::/64 via 2001:db8:1::2',
       'rule add from 192.0.2.1 table 100',
-      'rule add from 2001:db8:1::1 table 100',
+      '-6 rule add from 2001:db8:1::1 table 100',
       'link set u0 mtu 1400',
       'addr del 192.0.2.1/24 dev u0',
       'link set u0 down',
@@ -183,7 +183,7 @@ describe('following', missing === null ? {} : { skip: missing }, () => {
       // What the step before has set off still arrives.
       await new Promise((done) => setTimeout(done, 30));
       const before = generation();
-      here.ip(change);
+      here.run('ip', ...change.split(' '));
       await until(change, () => generation() > before, AT_ONCE_MS);
     }
   });
