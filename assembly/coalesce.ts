@@ -19,6 +19,7 @@ import {
   DECAP_STATE_OFFSET,
   DECAP_WRITES_USED_OFFSET,
   DEVICE_BYTES,
+  DEVICE_COUNT,
   DEVICE_MTU_OFFSET,
   DEVICES_BASE,
   ETHERNET_HEADER_BYTES,
@@ -46,9 +47,11 @@ import {
   VIRTIO_GSO_TCPV6,
   VIRTIO_GSO_UDP,
   VIRTIO_HEADER_BYTES,
+  VLAN_TAG_BYTES,
   WRITE_BYTES,
   WRITE_COUNT,
   WRITE_DEVICE_OFFSET,
+  WRITE_DOMAIN_OFFSET,
   WRITE_FLAGS_OFFSET,
   WRITE_FRAME_OFFSET,
   WRITE_FRAMES_OFFSET,
@@ -68,6 +71,7 @@ import {
   WRITES_OFFSET,
 } from './layout';
 import { absolute } from './message';
+import * as vlan from './vlan';
 import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
 import * as ip4 from './wire/ipv4';
@@ -95,36 +99,36 @@ export function hasRoom(worker: usize): boolean {
  *
  * @param gsoSize segment size that the socket reported for a super-frame of UDP, else 0
  */
-export function add(worker: usize, device: u32, frame: usize, length: i32, gsoSize: i32): void {
+export function add(worker: usize, device: u32, domain: u32, frame: usize, length: i32, gsoSize: i32): void {
   const l3 = ethernet.networkOffset(frame, length);
   const l4 = transportOffset(frame, length, l3);
   if (l4 === 0) {
-    closeHosts(worker, device, frame);
-    open(worker, device, frame, length);
+    closeHosts(worker, domain, frame);
+    open(worker, device, domain, frame, length);
     return;
   }
   const isTcp = protocolOf(frame, l3) === IP_PROTOCOL_TCP;
   if (isUnfinished(frame, length, l3, l4, isTcp)) {
-    if (isTcp && isPlain(frame, l3, l4)) closeFlow(worker, device, frame, l4);
-    else if (isTcp) closeHosts(worker, device, frame);
-    const write = open(worker, device, frame, length);
+    if (isTcp && isPlain(frame, l3, l4)) closeFlow(worker, domain, frame, l4);
+    else if (isTcp) closeHosts(worker, domain, frame);
+    const write = open(worker, device, domain, frame, length);
     passUnfinished(worker, device, write, frame, length, l3, l4, isTcp, gsoSize);
     return;
   }
   if (!isTcp || (load<u32>(HEADER_BASE, HEADER_OFFLOADS_OFFSET) & OFFLOAD_COALESCE) === 0) {
-    open(worker, device, frame, length);
+    open(worker, device, domain, frame, length);
     return;
   }
   if (!isPlain(frame, l3, l4)) {
-    closeHosts(worker, device, frame);
-    open(worker, device, frame, length);
+    closeHosts(worker, domain, frame);
+    open(worker, device, domain, frame, length);
     return;
   }
   const headers = l4 + tcp.headerBytes(frame + l4);
-  const flow = findFlow(worker, device, frame, l4);
+  const flow = findFlow(worker, domain, frame, l4);
   if (!isMergeable(frame, length, l4)) {
     if (flow !== 0) closeWrite(worker, flow);
-    open(worker, device, frame, length);
+    open(worker, device, domain, frame, length);
     return;
   }
   if (flow !== 0) {
@@ -135,8 +139,13 @@ export function add(worker: usize, device: u32, frame: usize, length: i32, gsoSi
       return;
     closeWrite(worker, flow);
   }
-  const write = open(worker, device, frame, length);
+  const write = open(worker, device, domain, frame, length);
   openFlow(worker, write, frame, length, l4, headers);
+}
+
+/** Takes one packet for a TUN; room has been asked for. It is written as it is. */
+export function addPacket(worker: usize, device: u32, packet: usize, length: i32): void {
+  open(worker, device, device, packet, length);
 }
 
 /** Writes the headers of all super-frames of the batch. Returns the number of writes. */
@@ -145,12 +154,14 @@ export function finish(worker: usize): i32 {
   for (let index = 0; index < used; ++index) {
     const write = worker + WRITES_OFFSET + index * WRITE_BYTES;
     if (load<u32>(write, WRITE_FRAMES_OFFSET) > 1) finishSuper(worker, write);
+    const domain = load<u32>(write, WRITE_DOMAIN_OFFSET);
+    if (domain >= (DEVICE_COUNT as u32)) tag(worker, write, vlan.tagOf(domain));
   }
   return used;
 }
 
 /** A new write that holds one frame, with a virtio header that asks for nothing. */
-function open(worker: usize, device: u32, frame: usize, length: i32): usize {
+function open(worker: usize, device: u32, domain: u32, frame: usize, length: i32): usize {
   const state = worker + DECAP_STATE_OFFSET;
   const index = load<u32>(state, DECAP_WRITES_USED_OFFSET);
   store<u32>(state, index + 1, DECAP_WRITES_USED_OFFSET);
@@ -158,6 +169,7 @@ function open(worker: usize, device: u32, frame: usize, length: i32): usize {
   const iovecs = iovecsOf(worker, write);
   virtio.clear(write + WRITE_VIRTIO_OFFSET);
   store<u32>(write, device, WRITE_DEVICE_OFFSET);
+  store<u32>(write, domain, WRITE_DOMAIN_OFFSET);
   store<u32>(write, 2, WRITE_IOVECS_OFFSET);
   store<u32>(write, VIRTIO_HEADER_BYTES + length, WRITE_LENGTH_OFFSET);
   store<u32>(write, 1, WRITE_FRAMES_OFFSET);
@@ -167,6 +179,22 @@ function open(worker: usize, device: u32, frame: usize, length: i32): usize {
   store<u64>(iovecs + IOVEC_BYTES, absolute(frame));
   store<u64>(iovecs + IOVEC_BYTES, <u64>length, IOVEC_LENGTH_OFFSET);
   return write;
+}
+
+/** Puts a tag on the frame of an external device's VNI: its MACs move into the room that the VXLAN header had. */
+function tag(worker: usize, write: usize, id: u32): void {
+  if (id === 0) return;
+  const iovecs = iovecsOf(worker, write);
+  const frame = <usize>(load<u64>(iovecs, IOVEC_BYTES) - absolute(0));
+  vlan.writeTag(frame - VLAN_TAG_BYTES, frame, id);
+  vlan.shift(write + WRITE_VIRTIO_OFFSET, VLAN_TAG_BYTES);
+  store<u64>(iovecs, absolute(frame - VLAN_TAG_BYTES), IOVEC_BYTES);
+  store<u64>(
+    iovecs,
+    load<u64>(iovecs, IOVEC_BYTES + IOVEC_LENGTH_OFFSET) + VLAN_TAG_BYTES,
+    IOVEC_BYTES + IOVEC_LENGTH_OFFSET,
+  );
+  store<u32>(write, load<u32>(write, WRITE_LENGTH_OFFSET) + VLAN_TAG_BYTES, WRITE_LENGTH_OFFSET);
 }
 
 function iovecsOf(worker: usize, write: usize): usize {
@@ -271,12 +299,12 @@ function flowAt(worker: usize, index: u32): usize {
 }
 
 /** The open super-frame of the frame's flow, or 0. */
-function findFlow(worker: usize, device: u32, frame: usize, l4: i32): usize {
+function findFlow(worker: usize, domain: u32, frame: usize, l4: i32): usize {
   const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_FLOWS_USED_OFFSET);
   for (let index: u32 = 0; index < used; ++index) {
     const write = flowAt(worker, index);
     if ((load<u32>(write, WRITE_FLAGS_OFFSET) & WRITE_OPEN) === 0) continue;
-    if (load<u32>(write, WRITE_DEVICE_OFFSET) !== device || load<i32>(write, WRITE_L4_OFFSET) !== l4)
+    if (load<u32>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
       continue;
     const first = <usize>load<u32>(write, WRITE_FRAME_OFFSET);
     if (tcp.ports(first + l4) === tcp.ports(frame + l4) && sameAddresses(first, frame, l4)) return write;
@@ -326,8 +354,8 @@ function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i3
   store<u32>(write, WRITE_OPEN | ipv6, WRITE_FLAGS_OFFSET);
 }
 
-function closeFlow(worker: usize, device: u32, frame: usize, l4: i32): void {
-  const write = findFlow(worker, device, frame, l4);
+function closeFlow(worker: usize, domain: u32, frame: usize, l4: i32): void {
+  const write = findFlow(worker, domain, frame, l4);
   if (write !== 0) closeWrite(worker, write);
 }
 
@@ -335,7 +363,7 @@ function closeFlow(worker: usize, device: u32, frame: usize, l4: i32): void {
  * A frame that is no plain TCP but may be of a flow that is open (a fragment, say, has no ports to tell):
  * what came before it is written before it.
  */
-function closeHosts(worker: usize, device: u32, frame: usize): void {
+function closeHosts(worker: usize, domain: u32, frame: usize): void {
   const type = ethernet.etherType(frame);
   if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return;
   // Extension headers of IPv6 may hide TCP.
@@ -345,7 +373,7 @@ function closeHosts(worker: usize, device: u32, frame: usize): void {
   const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_FLOWS_USED_OFFSET);
   for (let index: u32 = 0; index < used; ++index) {
     const write = flowAt(worker, index);
-    if (load<u32>(write, WRITE_DEVICE_OFFSET) !== device || load<i32>(write, WRITE_L4_OFFSET) !== l4)
+    if (load<u32>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
       continue;
     if (sameAddresses(<usize>load<u32>(write, WRITE_FRAME_OFFSET), frame, l4)) closeWrite(worker, write);
   }

@@ -3,14 +3,16 @@
  * driver's own steps in brackets; the functions below stand in this order.
  *
  *   1. the received message: truncated? which TOS? one datagram or a UDP_GRO bundle?
- *   2. per datagram: length, I flag, VNI -> device              [vxlan_rcv, vxlan_vs_find_vni]
- *   3. reserved bits
- *   4. the inner frame: length, our own MAC                     [vxlan_set_mac]
- *   5. learning                                                 [vxlan_snoop]
- *   6. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]
- *   7. merged into a super-frame, or written as it is           [gro_cells_receive]
+ *   2. per datagram: length, I flag, VNI -> domain -> device    [vxlan_rcv, vxlan_vs_find_vni]
+ *   3. reserved bits; for a GPE device the next protocol        [vxlan_parse_gpe_proto]
+ *   4. the inner frame's length
+ *   5. remote checksum offload, group policy                    [vxlan_remcsum, vxlan_parse_gbp_hdr]
+ *   6. our own MAC                                              [vxlan_set_mac]
+ *   7. learning                                                 [vxlan_snoop]
+ *   8. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]
+ *   9. merged into a super-frame, or written as it is           [gro_cells_receive]
  *
- * Learning comes before 6, as in the kernel: a frame dropped there has still taught its source.
+ * Learning comes before 8, as in the kernel: a frame dropped there has still taught its source.
  * The walk stops when writes run out; the host writes what there is and calls again.
  */
 import * as coalesce from './coalesce';
@@ -26,33 +28,43 @@ import {
   DECAP_POSITION_OFFSET,
   DECAP_STATE_OFFSET,
   DEVICE_BYTES,
+  DEVICE_COUNT,
+  DEVICE_FLAG_GBP,
+  DEVICE_FLAG_GPE,
   DEVICE_FLAG_LEARNING,
+  DEVICE_FLAG_LINK_LOCAL,
+  DEVICE_FLAG_POLICIES,
+  DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAGS_OFFSET,
+  DEVICE_LINK_OFFSET,
   DEVICE_MAC_OFFSET,
   DEVICE_RESERVED_OFFSET,
   DEVICE_STATE_OFFSET,
   DEVICE_UP,
   DEVICES_BASE,
+  DOMAIN_DECAP_BYTES,
+  DOMAIN_DECAP_DROPS,
+  DOMAIN_DECAP_ERRORS,
+  DOMAIN_DECAP_PACKETS,
   DROP_DEVICE_DOWN,
   DROP_ECN,
-  DROP_ENTRY_EXISTS,
-  DROP_INVALID_SOURCE_MAC,
+  DROP_GPE_HEADER,
+  DROP_GPE_PROTOCOL,
   DROP_LOCAL_MAC,
   DROP_NO_VNI_FLAG,
+  DROP_POLICY,
   DROP_RESERVED_BITS,
   DROP_SHORT_DATAGRAM,
   DROP_SHORT_INNER_FRAME,
   DROP_SHORT_INNER_IP_RECEIVED,
+  DROP_SHORT_REMCSUM,
   DROP_TRUNCATED,
   DROP_UNKNOWN_VNI,
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
-  FDB_FULL,
-  FDB_LEARNED,
-  FDB_MOVED,
-  HEADER_BASE,
-  HEADER_NOW_OFFSET,
+  GPE_PROTOCOL_IPV6,
+  GPE_PROTOCOL_MPLS,
   IP_TOS,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
@@ -83,16 +95,30 @@ import {
   SOL_IPV6,
   SOL_UDP,
   UDP_GRO,
+  VXLAN_FLAG_GBP,
+  VXLAN_FLAG_RCO,
+  VXLAN_GPE_OAM,
+  VXLAN_GPE_PROTOCOL,
+  VXLAN_GPE_VERSION,
   VXLAN_HEADER_BYTES,
+  VXLAN_RCO_START,
+  VXLAN_RCO_UDP,
 } from './layout';
+import * as learning from './learning';
 import { absolute } from './message';
+import * as policy from './policy';
 import * as vni from './vni';
+import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
 import * as ip4 from './wire/ipv4';
 import * as ip6 from './wire/ipv6';
+import * as tcp from './wire/tcp';
+import * as udp from './wire/udp';
 import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
+/** Flags of devices that look at more than the VNI. */
+const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX | DEVICE_FLAG_LINK_LOCAL;
 
 /** Lays out every mmsghdr for recvmmsg, once. */
 export function prepare(worker: usize): void {
@@ -220,16 +246,37 @@ function datagram(
 ): void {
   let verdict = checkHeader(at, length);
   let device: u32 = 0;
+  let domain: u32 = 0;
   if (verdict === DECAP_PACKETS) {
-    const domain = vni.lookup(listener, vxlan.vni(at));
+    domain = vni.lookup(listener, vxlan.vni(at));
     device = fdb.deviceOf(domain);
-    verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, sender, outer, at, length);
+    verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, domain, sender, outer, at, length);
   }
   counter.one(worker, device, verdict);
-  if (verdict !== DECAP_PACKETS) return;
-  const bytes = length - VXLAN_HEADER_BYTES;
-  counter.add(worker, device, DECAP_BYTES_COUNTED, bytes - ETHERNET_HEADER_BYTES);
-  coalesce.add(worker, device, at + VXLAN_HEADER_BYTES, bytes, gsoSize);
+  if (verdict === DECAP_PACKETS) {
+    const isPacket = isGpe(device);
+    const bytes = length - VXLAN_HEADER_BYTES;
+    const counted = isPacket ? bytes : bytes - ETHERNET_HEADER_BYTES;
+    counter.add(worker, device, DECAP_BYTES_COUNTED, counted);
+    if (domain >= (DEVICE_COUNT as u32)) {
+      counter.ofDomain(worker, domain, DOMAIN_DECAP_PACKETS, 1);
+      counter.ofDomain(worker, domain, DOMAIN_DECAP_BYTES, counted);
+    }
+    if (isPacket) coalesce.addPacket(worker, device, at + VXLAN_HEADER_BYTES, bytes);
+    else coalesce.add(worker, device, domain, at + VXLAN_HEADER_BYTES, bytes, gsoSize);
+  } else if (domain >= (DEVICE_COUNT as u32)) {
+    counter.ofDomain(worker, domain, isError(verdict) ? DOMAIN_DECAP_ERRORS : DOMAIN_DECAP_DROPS, 1);
+  }
+}
+
+/** What the kernel counts as errors of a VNI; all else that is dropped are drops. */
+function isError(verdict: i32): boolean {
+  return verdict === DROP_RESERVED_BITS || verdict === DROP_ECN || verdict === DROP_SHORT_INNER_IP_RECEIVED;
+}
+
+function isGpe(device: u32): boolean {
+  const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
+  return (flags & DEVICE_FLAG_GPE) !== 0;
 }
 
 /** A verdict: DECAP_PACKETS, or the drop that ends the datagram here. */
@@ -239,33 +286,85 @@ function checkHeader(at: usize, length: i32): i32 {
 }
 
 /** A verdict, as above, of the device that the VNI belongs to. */
-function accept(worker: usize, device: u32, sender: usize, outer: u32, at: usize, length: i32): i32 {
+function accept(
+  worker: usize,
+  device: u32,
+  domain: u32,
+  sender: usize,
+  outer: u32,
+  at: usize,
+  length: i32,
+): i32 {
   const record = DEVICES_BASE + device * DEVICE_BYTES;
+  const flags = load<u32>(record, DEVICE_FLAGS_OFFSET);
   if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0) return DROP_RESERVED_BITS;
   const frame = at + VXLAN_HEADER_BYTES;
   const bytes = length - VXLAN_HEADER_BYTES;
+  if ((flags & DEVICE_FLAG_GPE) !== 0) return acceptPacket(record, at, bytes, outer);
   if (bytes < ETHERNET_HEADER_BYTES) return DROP_SHORT_INNER_FRAME;
-  const source = ethernet.source(frame);
-  if (source === load<u64>(record, DEVICE_MAC_OFFSET)) return DROP_LOCAL_MAC;
-  if ((load<u32>(record, DEVICE_FLAGS_OFFSET) & DEVICE_FLAG_LEARNING) !== 0) {
-    if (source === 0 || ethernet.isGroup(source)) return DROP_INVALID_SOURCE_MAC;
-    if (!snoop(worker, device, frame, sender)) return DROP_ENTRY_EXISTS;
+  if ((flags & EXTENSIONS) !== 0) {
+    const verdict = readExtensions(worker, device, flags, record, sender, at, bytes);
+    if (verdict !== 0) return verdict;
   }
-  const verdict = decapsulateEcn(frame, bytes, outer);
+  if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) return DROP_LOCAL_MAC;
+  if ((flags & DEVICE_FLAG_LEARNING) !== 0) {
+    const verdict = learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
+    if (verdict !== 0) return verdict;
+  }
+  const rest = bytes - ETHERNET_HEADER_BYTES;
+  const verdict = decapsulateEcn(ethernet.etherType(frame), frame + ETHERNET_HEADER_BYTES, rest, outer);
   if (verdict !== 0) return verdict;
   return load<u32>(record, DEVICE_STATE_OFFSET) === DEVICE_UP ? DECAP_PACKETS : DROP_DEVICE_DOWN;
 }
 
-/** False: the sender may not have this MAC, which a static entry gives to somebody else. */
-function snoop(worker: usize, device: u32, frame: usize, sender: usize): boolean {
-  const now = load<u32>(HEADER_BASE, HEADER_NOW_OFFSET);
-  const verdict = fdb.learn(device, frame + 6, sender, scopeOf(sender), now);
-  if (verdict === fdb.LEARN_KNOWN) return true;
-  if (verdict === fdb.LEARN_REFUSED) return false;
-  if (verdict === fdb.LEARN_NEW) counter.one(worker, device, FDB_LEARNED);
-  else if (verdict === fdb.LEARN_MOVED) counter.one(worker, device, FDB_MOVED);
-  else if (verdict === fdb.LEARN_FULL) counter.one(worker, device, FDB_FULL);
+/** Returns 0 or the verdict to drop the datagram with. */
+function readExtensions(
+  worker: usize,
+  device: u32,
+  flags: u32,
+  record: usize,
+  sender: usize,
+  at: usize,
+  bytes: i32,
+): i32 {
+  if ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && scopeOf(sender) !== load<u32>(record, DEVICE_LINK_OFFSET))
+    return DROP_UNKNOWN_VNI;
+  const word = vxlan.word(at);
+  if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
+    if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
+  }
+  if ((flags & DEVICE_FLAG_GBP) !== 0) {
+    // What comes without a policy counts as 0.
+    const isMarked = (word & VXLAN_FLAG_GBP) !== 0;
+    const id = isMarked ? word & 0xffff : 0;
+    if (isMarked) policy.seen(worker, device, id);
+    if ((flags & DEVICE_FLAG_POLICIES) !== 0 && policy.refused(device, id)) return DROP_POLICY;
+  }
+  return 0;
+}
+
+/** Remote checksum offload: the sum that the sender left open, complemented where it belongs. */
+function completeChecksum(frame: usize, bytes: i32, tail: u32): boolean {
+  const start = <i32>((tail & VXLAN_RCO_START) << 1);
+  const field = start + ((tail & VXLAN_RCO_UDP) !== 0 ? udp.CHECKSUM_OFFSET : tcp.CHECKSUM_OFFSET);
+  if (field + 2 > bytes) return false;
+  const sum = ~checksum.sum(frame + start, bytes - start) & 0xffff;
+  store<u16>(frame + field, sum === 0 ? 0xffff : <u16>sum);
   return true;
+}
+
+/** A verdict on a packet without Ethernet header (GPE); nothing can be learned from it. */
+function acceptPacket(record: usize, at: usize, bytes: i32, outer: u32): i32 {
+  const word = vxlan.word(at);
+  if ((word & VXLAN_GPE_PROTOCOL) === 0 || (word & (VXLAN_GPE_VERSION | VXLAN_GPE_OAM)) !== 0)
+    return DROP_GPE_HEADER;
+  const protocol = (word & 0xff) as i32;
+  if (protocol === 0 || protocol > GPE_PROTOCOL_MPLS) return DROP_GPE_HEADER;
+  if (protocol > GPE_PROTOCOL_IPV6) return DROP_GPE_PROTOCOL;
+  const type = protocol === GPE_PROTOCOL_IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+  const verdict = decapsulateEcn(type, at + VXLAN_HEADER_BYTES, bytes, outer);
+  if (verdict !== 0) return verdict;
+  return load<u32>(record, DEVICE_STATE_OFFSET) === DEVICE_UP ? DECAP_PACKETS : DROP_DEVICE_DOWN;
 }
 
 /** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */
@@ -273,19 +372,17 @@ function scopeOf(sender: usize): u32 {
   return load<u16>(sender) === AF_INET ? 0 : load<u32>(sender, SOCKADDR_IN6_SCOPE_OFFSET);
 }
 
-/** RFC 6040 for an untagged inner IP packet. Returns 0 or the verdict to drop it with. */
-function decapsulateEcn(frame: usize, bytes: i32, outer: u32): i32 {
-  const type = ethernet.etherType(frame);
-  const ip = frame + ETHERNET_HEADER_BYTES;
+/** RFC 6040 for an inner IP packet. Returns 0 or the verdict to drop it with. */
+function decapsulateEcn(type: u32, ip: usize, bytes: i32, outer: u32): i32 {
   if (type === ETHERTYPE_IPV4) {
-    if (bytes < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
+    if (bytes < IPV4_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
     if ((outer & 3) === 0) return 0;
     const inner = ip4.tos(ip) & 3;
     const result = ecn.decapsulate(outer & 3, inner);
     if (result < 0) return DROP_ECN;
     if (<u32>result !== inner) ecn.applyIpv4(ip, result);
   } else if (type === ETHERTYPE_IPV6) {
-    if (bytes < ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
+    if (bytes < IPV6_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
     if ((outer & 3) === 0) return 0;
     const inner = ip6.trafficClass(ip) & 3;
     const result = ecn.decapsulate(outer & 3, inner);

@@ -37,8 +37,8 @@ export function isNamed(name: usize, remote: usize, port: u32): boolean {
   return load<u64>(name, 8) === load<u64>(address) && load<u64>(name, 16) === load<u64>(address, 8);
 }
 
-/** struct sockaddr_in or sockaddr_in6. Link-local addresses get their scope from the ifindex. */
-export function writeName(name: usize, remote: usize, port: u32, ipv4: boolean): u64 {
+/** struct sockaddr_in or sockaddr_in6, with the flow label. Link-local addresses get their scope from the ifindex. */
+export function writeName(name: usize, remote: usize, port: u32, label: u32, ipv4: boolean): u64 {
   const address = remote + REMOTE_ADDRESS_OFFSET;
   store<u16>(name, load<u8>(remote, REMOTE_FAMILY_OFFSET));
   store<u16>(name, bswap<u16>(<u16>port), 2);
@@ -47,7 +47,7 @@ export function writeName(name: usize, remote: usize, port: u32, ipv4: boolean):
     store<u64>(name, 0, 8);
     return SOCKADDR_IN_BYTES;
   }
-  store<u32>(name, 0, 4);
+  store<u32>(name, bswap<u32>(label), 4);
   store<u64>(name, load<u64>(address), 8);
   store<u64>(name, load<u64>(address, 8), 16);
   store<u32>(name, load<u32>(remote, REMOTE_IFINDEX_OFFSET), 24);

@@ -37,6 +37,7 @@ import {
   FDB_UPDATED_OFFSET,
   FDB_USED_OFFSET,
   FDB_VERSION_OFFSET,
+  NTF_NEXTHOP,
   NTF_SELF,
   NUD_NOARP,
   NUD_PERMANENT,
@@ -93,6 +94,16 @@ export function find(domain: u32, mac: usize): i32 {
 /** @returns the entry of the all-zeros MAC, which has the default remotes, or -1. */
 export function findZero(domain: u32): i32 {
   return findKey(zeroKey(domain));
+}
+
+/** NTF_* bits of an entry. */
+export function flagsOf(entry: i32): u32 {
+  return load<u16>(recordOf(entry), FDB_FLAGS_OFFSET);
+}
+
+/** The remotes of an entry are the members of a nexthop group: a frame takes one of them (nexthop.ts), not all. */
+export function isNexthop(entry: i32): bool {
+  return (atomic.load<u16>(recordOf(entry), FDB_FLAGS_OFFSET) & NTF_NEXTHOP) !== 0;
 }
 
 /** The entry has been used for sending. */
@@ -160,8 +171,11 @@ function judge(key: u64, sender: usize, ifindex: u32, now: u32): i32 {
     const sameAddress = isAt(remote, sender);
     const sameInterface = atomic.load<u32>(remote, REMOTE_IFINDEX_OFFSET) === ifindex;
     const fixed = (atomic.load<u16>(record, FDB_STATE_OFFSET) & (NUD_PERMANENT | NUD_NOARP)) !== 0;
+    const nexthop = (atomic.load<u16>(record, FDB_FLAGS_OFFSET) & NTF_NEXTHOP) !== 0;
     if (atomic.load<u32>(record, FDB_VERSION_OFFSET) !== version) continue;
     if (load<u32>(record, FDB_UPDATED_OFFSET) !== now) store<u32>(record, now, FDB_UPDATED_OFFSET);
+    // Not even a member of the group may say so: the driver compares with no member's address.
+    if (nexthop) return LEARN_REFUSED;
     if (sameAddress && sameInterface) return LEARN_KNOWN;
     if (fixed) return LEARN_REFUSED;
     // A move changes the address and nothing else: with the same address there is nothing to do.

@@ -10,6 +10,12 @@ export {
 } from './ecn';
 export { encap } from './encap';
 export {
+  l2Miss as eventL2Miss,
+  l3Miss as eventL3Miss,
+  learned as eventLearned,
+  moved as eventMoved,
+} from './event';
+export {
   addRemote as fdbAddRemote,
   beginChange as fdbBeginChange,
   collectAt as fdbCollect,
@@ -18,6 +24,7 @@ export {
   find as fdbFind,
   findZero as fdbFindZero,
   insert as fdbInsert,
+  isNexthop as fdbIsNexthop,
   learn as fdbLearn,
   lock as fdbLock,
   next as fdbNext,
@@ -28,7 +35,15 @@ export {
   unlock as fdbUnlock,
 } from './fdb';
 export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
-export { lookup as vniLookup } from './vni';
+export { collect as mdbCollect, home as mdbHome } from './mdb';
+export { findInto as neighbourFind } from './neighbour';
+export { choose as nexthopChoose } from './nexthop';
+export { slotOf as pathSlot } from './path';
+export { refused as policyRefused, seen as policySeen, sent as policySent } from './policy';
+export { reduce as proxyReduce } from './proxy';
+export { shortCircuit } from './short-circuit';
+export { answer as tooBigAnswer } from './too-big';
+export { lookup as vniLookup, ofVlan as vniOfVlan } from './vni';
 export {
   copyAndSum as checksumCopy,
   ipv4Header as ipv4HeaderChecksum,

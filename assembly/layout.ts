@@ -155,6 +155,8 @@ export const HEADER_NEIGHBOUR_VERSION_OFFSET = 136;
 export const HEADER_PATHS_OFFSET = 140;
 /** u32: highest listener number in use, so that a search needn't look at all. */
 export const HEADER_LISTENERS_OFFSET = 144;
+/** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
+export const HEADER_MDB_KEY_OFFSET = 192;
 
 /** UDP_SEGMENT may be used for sending. */
 export const OFFLOAD_UDP_SEGMENT = 1;
@@ -202,6 +204,8 @@ export const DEVICE_FLAG_LABEL_INHERIT = 32768;
 export const DEVICE_FLAG_LINK_LOCAL = 65536;
 /** Policies are set for VNIs or sources, or ids are refused: more than DEVICE_POLICY has to be looked at. */
 export const DEVICE_FLAG_POLICIES = 131072;
+/** The TAP is set to `arp off`: its proxy answers no ARP request. */
+export const DEVICE_FLAG_NOARP = 262144;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -230,7 +234,7 @@ export const DEVICE_AGEING_OFFSET = 44;
 export const DEVICE_RESERVED_OFFSET = 48;
 /** u32: fixed flow label, IPv6 underlay */
 export const DEVICE_LABEL_OFFSET = 56;
-/** u32: GBP bits of the first header word for what is sent (VXLAN_GBP_* and the id); 0 = a plain header. */
+/** u32: GBP bits of the first header word for what is sent (VXLAN_FLAG_GBP, VXLAN_GBP_*, the id); 0 = a plain header. */
 export const DEVICE_POLICY_OFFSET = 60;
 /** i32 per queue: descriptor of the TAP queue, -1 = none */
 export const DEVICE_TAP_OFFSET = 64;
@@ -310,6 +314,8 @@ export const VLANS_BYTES = VLAN_TABLE_COUNT * VLAN_COUNT * 2;
 export const POLICY_SLOT_COUNT = 1024;
 export const POLICY_SLOT_BYTES = 16;
 export const POLICY_VALUE_OFFSET = 8;
+/** Key of a slot whose source has gone, in both halves: look-ups walk on. No MAC and domain have it. */
+export const POLICY_GONE = 0xffffffff;
 export const POLICIES_BASE = VLANS_BASE + VLANS_BYTES;
 export const POLICIES_BYTES = POLICY_SLOT_COUNT * POLICY_SLOT_BYTES;
 export const REFUSED_TABLE_COUNT = 16;
@@ -322,9 +328,12 @@ export const MDB_SLOT_COUNT = 8192;
 export const MDB_SLOT_BYTES = 48;
 export const MDB_BASE = REFUSED_BASE + REFUSED_BYTES;
 export const MDB_BYTES = MDB_SLOT_COUNT * MDB_SLOT_BYTES;
-/** u32: domain; 0 = empty, MDB_GONE = has been removed, look-ups walk on */
+/** Most entries, so that look-ups stay short and find an empty slot to end at. */
+export const MDB_CAPACITY = 6144;
+/** A look-up begins at slot hash >>> shift of a 64-bit hash. */
+export const MDB_HASH_SHIFT = 51;
+/** u32: domain; 0 = empty */
 export const MDB_DOMAIN_OFFSET = 0;
-export const MDB_GONE = 0xffffffff;
 /** u32: FDB entry under MDB_DOMAIN that has the remotes; MDB_NO_REMOTE = drop what matches */
 export const MDB_ENTRY_OFFSET = 4;
 export const MDB_NO_REMOTE = 0xffffffff;
@@ -341,9 +350,8 @@ export const NEIGHBOUR_SLOT_COUNT = 8192;
 export const NEIGHBOUR_SLOT_BYTES = 32;
 export const NEIGHBOURS_BASE = MDB_BASE + MDB_BYTES;
 export const NEIGHBOURS_BYTES = NEIGHBOUR_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
-/** u16: device; 0 = empty, NEIGHBOUR_GONE = has been removed, look-ups walk on */
+/** u16: device; 0 = empty */
 export const NEIGHBOUR_DEVICE_OFFSET = 0;
-export const NEIGHBOUR_GONE = 0xffff;
 /** u8 family; u8 1 = its state is one that the kernel calls connected */
 export const NEIGHBOUR_FAMILY_OFFSET = 2;
 export const NEIGHBOUR_CONNECTED_OFFSET = 3;
@@ -351,6 +359,12 @@ export const NEIGHBOUR_CONNECTED_OFFSET = 3;
 export const NEIGHBOUR_MAC_OFFSET = 8;
 /** 16 bytes: an IPv4 address in the first four, the rest zero */
 export const NEIGHBOUR_ADDRESS_OFFSET = 16;
+/**
+ * A look-up begins at slot hash >>> shift. The hash begins as HEADER_HASH_SEED and takes, one after the other, device |
+ * family << 16 and the four words of the address: hash = (hash ^ word) * multiplier; hash ^= hash >>> 15.
+ */
+export const NEIGHBOUR_HASH_MULTIPLIER = 0x9e3779b1;
+export const NEIGHBOUR_HASH_SHIFT = 19;
 
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.
@@ -419,6 +433,7 @@ export const NUD_NOARP = 0x40;
 export const NUD_PERMANENT = 0x80;
 /** Neighbour flags (linux/neighbour.h) that the driver uses. */
 export const NTF_SELF = 0x02;
+export const NTF_MASTER = 0x04;
 export const NTF_EXT_LEARNED = 0x10;
 export const NTF_STICKY = 0x40;
 export const NTF_ROUTER = 0x80;
@@ -511,6 +526,8 @@ export const EVENT_L3_MISS = 4;
 export const SEEN_OFFSET = EVENTS_OFFSET + EVENTS_BYTES;
 export const SEEN_COUNT = 512;
 export const SEEN_BYTES = SEEN_COUNT * 8;
+/** How many slots an id may lie in: whoever sends ever new ids fills the table, not the time of a worker. */
+export const SEEN_PROBES = 16;
 
 /** Remotes of the frame at hand, copied out of the FDB under its version counter. */
 export const FANOUT_OFFSET = SEEN_OFFSET + SEEN_BYTES;
@@ -534,10 +551,14 @@ export const RING_TAKEN_OFFSET = 64;
 export const RING_FREED_OFFSET = 128;
 export const RING_DESCRIPTORS_OFFSET = 192;
 export const DESCRIPTOR_BYTES = 16;
-/** Encap: u32 address of the virtio header, u32 bytes after that header, u32 device. */
+/**
+ * Encap: u32 address of the virtio header, u32 bytes after that header, u16 device; u16 domain, which the
+ * walk fills in once it is known (0 = not yet).
+ */
 export const DESCRIPTOR_ADDRESS_OFFSET = 0;
 export const DESCRIPTOR_LENGTH_OFFSET = 4;
 export const DESCRIPTOR_DEVICE_OFFSET = 8;
+export const DESCRIPTOR_DOMAIN_OFFSET = 10;
 
 // Encap: frames from the TAP -> messages for UDP sockets.
 export const ENCAP_RING_COUNT = 128;
@@ -563,8 +584,11 @@ export const ENCAP_FRAME_FLAGS_OFFSET = 32;
 export const ENCAP_FRAME_SHORT_CIRCUITED = 1;
 /** u32: 1 = the walk stopped because the path to the remote at ENCAP_PATH_REMOTE has to be resolved. */
 export const ENCAP_PATH_WANTED_OFFSET = 36;
-/** u32: flow label of the messages that are being written */
+/** u32: flow label of the frame at hand; 0 = none */
 export const ENCAP_LABEL_OFFSET = 40;
+/** u32s: first word of its VXLAN header, as a number, and the last byte of the second */
+export const ENCAP_WORD_OFFSET = 44;
+export const ENCAP_TAIL_OFFSET = 48;
 /** A remote record: whose path is wanted. */
 export const ENCAP_PATH_REMOTE_OFFSET = 64;
 /** 32 bytes: struct sockaddr of the loopback address, as the sender of frames that bypass the underlay. */
@@ -645,12 +669,13 @@ export const PATH_GENERATION_OFFSET = 40;
 
 // Injections: frames that the encap walk hands to a TAP instead of the underlay.
 export const INJECT_COUNT = 64;
-export const INJECT_BYTES = 32;
+export const INJECT_BYTES = 64;
 export const INJECTS_OFFSET = PATHS_OFFSET + PATHS_BYTES;
 export const INJECTS_BYTES = INJECT_COUNT * INJECT_BYTES;
-/** struct iovec over virtio header and frame; u32: device whose TAP takes it */
-export const INJECT_IOVEC_OFFSET = 0;
-export const INJECT_DEVICE_OFFSET = 16;
+/** Two struct iovec; u32s: device whose TAP takes it, how many of the iovecs count */
+export const INJECT_IOVECS_OFFSET = 0;
+export const INJECT_DEVICE_OFFSET = 32;
+export const INJECT_IOVEC_COUNT_OFFSET = 36;
 /** A buffer for each: virtio header, then a reply of at most INJECT_REPLY_BYTES. */
 export const INJECT_BUFFER_BYTES = 1344;
 export const INJECT_REPLY_BYTES = 1334;
@@ -712,6 +737,8 @@ export const WRITE_IP_LENGTH_OFFSET = 56;
 /** u32: bits WRITE_OPEN, WRITE_VERIFIED, WRITE_IPV6 */
 export const WRITE_FLAGS_OFFSET = 60;
 export const WRITE_OPEN = 1;
+/** u32: domain */
+export const WRITE_DOMAIN_OFFSET = 64;
 export const WRITE_VERIFIED = 2;
 export const WRITE_IPV6 = 4;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */

@@ -11,9 +11,11 @@ import { groupOf, isNamed, writeControl, writeControlHeader, writeName } from '.
 import {
   AF_INET,
   CMSGHDR_BYTES,
+  ENCAP_DOMAIN_OFFSET,
   ENCAP_IOVEC_COUNT,
   ENCAP_IOVECS_OFFSET,
   ENCAP_IOVECS_USED_OFFSET,
+  ENCAP_LABEL_OFFSET,
   ENCAP_MESSAGES_USED_OFFSET,
   ENCAP_SHARED_OFFSET,
   ENCAP_STATE_OFFSET,
@@ -22,7 +24,9 @@ import {
   ENVELOPE_CONTROL_OFFSET,
   ENVELOPE_CONTROL_USED_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
+  ENVELOPE_DOMAIN_OFFSET,
   ENVELOPE_IFINDEX_OFFSET,
+  ENVELOPE_LABEL_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_MARKS_OFFSET,
   ENVELOPE_OVERHEAD_OFFSET,
@@ -121,7 +125,7 @@ export function append(
   const used = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
   const bytes = headBytes + bodyBytes;
   let message = used;
-  if (used === 0 || !joins(worker, used - 1, device, source, remote, port, marks, l3, bytes)) {
+  if (used === 0 || !joins(worker, used - 1, source, remote, port, marks, l3, bytes)) {
     store<u32>(state, used + 1, ENCAP_MESSAGES_USED_OFFSET);
     open(worker, used, device, source, remote, port, marks, l3, bytes);
   } else {
@@ -176,7 +180,6 @@ function headerOf(worker: usize, message: u32): usize {
 function joins(
   worker: usize,
   message: u32,
-  device: u32,
   source: u32,
   remote: usize,
   port: u32,
@@ -184,6 +187,7 @@ function joins(
   l3: i32,
   bytes: i32,
 ): boolean {
+  const state = worker + ENCAP_STATE_OFFSET;
   const envelope = envelopeOf(worker, message);
   return (
     load<u32>(envelope, ENVELOPE_SOURCE_OFFSET) === source &&
@@ -193,7 +197,8 @@ function joins(
     load<i32>(envelope, ENVELOPE_SEGMENTS_OFFSET) < MESSAGE_SEGMENT_MAX &&
     load<i32>(headerOf(worker, message), MMSGHDR_IOVEC_COUNT_OFFSET) <= MESSAGE_IOVEC_MAX - 2 &&
     load<u32>(envelope, ENVELOPE_MARKS_OFFSET) === marks &&
-    load<u32>(envelope, ENVELOPE_DEVICE_OFFSET) === device &&
+    load<u32>(envelope, ENVELOPE_DOMAIN_OFFSET) === load<u32>(state, ENCAP_DOMAIN_OFFSET) &&
+    load<u32>(envelope, ENVELOPE_LABEL_OFFSET) === load<u32>(state, ENCAP_LABEL_OFFSET) &&
     load<i32>(envelope, ENVELOPE_OVERHEAD_OFFSET) === l3 + VXLAN_HEADER_BYTES &&
     load<u32>(envelope, ENVELOPE_IFINDEX_OFFSET) === load<u32>(remote, REMOTE_IFINDEX_OFFSET) &&
     isNamed(envelope, remote, port)
@@ -211,6 +216,7 @@ function open(
   l3: i32,
   bytes: i32,
 ): void {
+  const state = worker + ENCAP_STATE_OFFSET;
   const envelope = envelopeOf(worker, message);
   const header = headerOf(worker, message);
   const ifindex = load<u32>(remote, REMOTE_IFINDEX_OFFSET);
@@ -219,21 +225,16 @@ function open(
   store<u32>(envelope, bytes, ENVELOPE_SEGMENT_OFFSET);
   store<u32>(envelope, 1, ENVELOPE_SEGMENTS_OFFSET);
   store<u32>(envelope, bytes, ENVELOPE_LENGTH_OFFSET);
-  store<u32>(
-    envelope,
-    load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_SHARED_OFFSET) ^ 1,
-    ENVELOPE_CLOSED_OFFSET,
-  );
+  store<u32>(envelope, load<u32>(state, ENCAP_SHARED_OFFSET) ^ 1, ENVELOPE_CLOSED_OFFSET);
   store<u32>(envelope, ifindex, ENVELOPE_IFINDEX_OFFSET);
   store<u32>(envelope, marks, ENVELOPE_MARKS_OFFSET);
   store<u32>(envelope, device, ENVELOPE_DEVICE_OFFSET);
+  store<u32>(envelope, load<u32>(state, ENCAP_DOMAIN_OFFSET), ENVELOPE_DOMAIN_OFFSET);
+  store<u32>(envelope, load<u32>(state, ENCAP_LABEL_OFFSET), ENVELOPE_LABEL_OFFSET);
   store<u32>(envelope, l3 + VXLAN_HEADER_BYTES, ENVELOPE_OVERHEAD_OFFSET);
 
-  const iovec =
-    worker +
-    ENCAP_IOVECS_OFFSET +
-    load<u32>(worker, ENCAP_STATE_OFFSET + ENCAP_IOVECS_USED_OFFSET) * IOVEC_BYTES;
-  const nameBytes = writeName(envelope, remote, port, ipv4);
+  const iovec = worker + ENCAP_IOVECS_OFFSET + load<u32>(state, ENCAP_IOVECS_USED_OFFSET) * IOVEC_BYTES;
+  const nameBytes = writeName(envelope, remote, port, load<u32>(state, ENCAP_LABEL_OFFSET), ipv4);
   const controlBytes = writeControl(envelope + ENVELOPE_CONTROL_OFFSET, source, ifindex, marks, ipv4);
   store<u32>(envelope, controlBytes, ENVELOPE_CONTROL_USED_OFFSET);
   store<u64>(header, absolute(envelope), MMSGHDR_NAME_OFFSET);

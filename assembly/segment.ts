@@ -98,6 +98,7 @@ export function claimHeader(worker: usize): usize {
 /**
  * Appends one datagram per segment.
  *
+ * @param word    first word of the VXLAN header
  * @param headers what headerBytes() found
  * @param l4      offset of the transport header
  */
@@ -109,6 +110,7 @@ export function split(
   port: u32,
   marks: u32,
   vni: u32,
+  word: u32,
   frame: usize,
   length: i32,
   l3: i32,
@@ -130,7 +132,7 @@ export function split(
     const bytes = min(gsoSize, length - at);
     const head = claimHeader(worker);
     const copy = head + VXLAN_HEADER_BYTES;
-    vxlan.emit(head, vni);
+    vxlan.emit(head, word, vni, 0);
     memory.copy(copy, frame, headers);
 
     const ip = copy + l3;

@@ -1,5 +1,6 @@
 /*
- * (listener, VNI) -> domain: the first question about every datagram that arrives.
+ * (listener, VNI) -> domain: the first question about every datagram that arrives; and (external
+ * device, VLAN) -> domain, the first one about every frame that such a device is given.
  *
  * Open addressing over u64 slots, one step at a time. A slot holds the whole answer, key in the
  * low word and domain in the high one, and is published with one store; so a look-up takes no
@@ -8,6 +9,12 @@
  * may have been pushed there by it.
  */
 import {
+  DEVICE_BYTES,
+  DEVICE_UNTAGGED_OFFSET,
+  DEVICE_VLANS_OFFSET,
+  DEVICES_BASE,
+  VLAN_COUNT,
+  VLANS_BASE,
   VNI_HASH_MULTIPLIER,
   VNI_HASH_SHIFT,
   VNI_SLOT_BYTES,
@@ -30,4 +37,18 @@ export function lookup(listener: u32, vni: u32): u32 {
     slot = (slot + 1) & (VNI_SLOT_COUNT - 1);
   }
   return 0;
+}
+
+/**
+ * The domain of a VLAN on the TAP of an external device, 0 = none is mapped. The host's stores are
+ * single ones here too: a domain is the old one or the new one.
+ * @param vid 0 = the frame is untagged, or has a priority tag, which names no VLAN; only its low 12 bits count
+ */
+export function ofVlan(device: u32, vid: u32): u32 {
+  const record = DEVICES_BASE + device * DEVICE_BYTES;
+  const vlan = vid & (VLAN_COUNT - 1);
+  if (vlan === 0) return load<u32>(record, DEVICE_UNTAGGED_OFFSET);
+  const table = <u32>load<u16>(record, DEVICE_VLANS_OFFSET);
+  if (table === 0) return 0;
+  return load<u16>(VLANS_BASE + ((table - 1) * VLAN_COUNT + vlan) * 2);
 }

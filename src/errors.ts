@@ -15,9 +15,12 @@ export type VtepErrorCode =
  */
 export class VtepError extends Error {
   readonly code: VtepErrorCode;
-  constructor(code: VtepErrorCode, message: string) {
+  /** The command line's exit code, where it isn't the one that the object gives to errors of this kind. */
+  readonly exit: number | undefined;
+  constructor(code: VtepErrorCode, message: string, exit?: number) {
     super(message);
     this.name = 'VtepError';
     this.code = code;
+    this.exit = exit;
   }
 }

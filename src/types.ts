@@ -143,6 +143,8 @@ export interface FdbRequest {
   router?: boolean;
   extern_learn?: boolean;
   sticky?: boolean;
+  /** "self master": only kept and shown; entries of a bridge are the kernel's. */
+  master?: boolean;
   /** Only refresh the entry's age. */
   use?: boolean;
 }
@@ -169,7 +171,7 @@ export interface FdbEntry {
   state: string;
 }
 
-/** Filters of `bridge fdb flush`; all given ones must hold. */
+/** Filters of `bridge fdb flush`; all given ones must hold. A number that is 0 is no filter, as in the kernel. */
 export interface FdbFlush {
   dev: string;
   dst?: string;
@@ -182,34 +184,48 @@ export interface FdbFlush {
   dynamic?: boolean;
   extern_learn?: boolean;
   router?: boolean;
+  /** Only false: the kernel refuses to flush by it. */
+  sticky?: boolean;
+  /** No entry is. */
+  offloaded?: boolean;
 }
 
-/** `bridge vni add|del`, and, with `vlan`, `bridge vlan add vid N tunnel_info id M`: VNIs of an external device. */
+/** First and last of a range of numbers; equal for one. */
+export type NumberRange = readonly [first: number, last: number];
+
+/**
+ * `bridge vni add|del` on a device with `vnifilter`; with `vlan`, on any external device, what
+ * `bridge vlan add|del vid N tunnel_info id M` is to a bridge port: only the mapping changes.
+ * A request that is refused changes nothing.
+ */
 export interface VniRequest {
   op: 'add' | 'del';
   dev: string;
-  /** First and last VNI. */
-  vni: readonly [number, number];
+  /** A range that ends before it begins has no VNIs. May be empty to remove the mapping of `vlan`. */
+  vni: readonly NumberRange[];
   /** Where unknown MACs of these VNIs go; absent: the device's own default destination. */
   remote?: string;
   group?: string;
-  /** VLAN of the first VNI on the TAP, the next one's for the next; absent: no mapping is changed. */
-  vlan?: number;
-  /** Its frames are untagged on the TAP; untagged frames are its. */
+  /** VLANs on the TAP, 1 to 4094: the first is the first VNI's, and so on; as many as there are VNIs. */
+  vlan?: NumberRange;
+  /** Frames that come untagged from the TAP are of this VLAN; one of a device is. */
+  pvid?: boolean;
+  /** Frames of this VLAN are untagged when they go to the TAP. */
   untagged?: boolean;
-  /** Group policy id of what is sent. */
-  policy?: number;
 }
 
 /** One VNI of an external device. */
 export interface VniInfo {
   ifname: string;
   vni: number;
+  /** `vni add` listed it (`vnifilter`); otherwise a VLAN is mapped to it and no more. */
+  listed: boolean;
+  /** Its own; absent: the device's. */
   remote?: string;
   group?: string;
   vlan?: number;
+  pvid?: boolean;
   untagged?: boolean;
-  policy?: number;
   /** Bytes, packets, drops, errors of each direction, as `bridge -s vni`. */
   stats: { rx: VniStats; tx: VniStats };
 }
@@ -219,6 +235,34 @@ export interface VniStats {
   packets: number;
   drops: number;
   errors: number;
+}
+
+/** A group policy as the header of the extension has it. */
+export interface Policy {
+  /** 0 to 65535 */
+  id: number;
+  /** The far end is not to learn from it. */
+  dontlearn?: boolean;
+  /** The policy has been applied. */
+  applied?: boolean;
+}
+
+/** Group policy of a device with `gbp`: what is sent, and what is refused when it arrives. */
+export type PolicyRequest =
+  /** For frames from a source MAC, else of a VNI (external devices), else of the device. Replaces what was there. */
+  | ({ op: 'add'; dev: string; vni?: number; mac?: string } & Policy)
+  | { op: 'del'; dev: string; vni?: number; mac?: string }
+  /** A datagram without the extension counts as id 0. */
+  | { op: 'refuse'; dev: string; id: readonly NumberRange[] }
+  | { op: 'allow'; dev: string; id: readonly NumberRange[] };
+
+export interface PolicyInfo {
+  ifname: string;
+  /** The device's first, then by VNI, then by MAC. */
+  sent: (Policy & { vni?: number; mac?: string })[];
+  refused: NumberRange[];
+  /** Ids that have arrived, refused ones too, by id. */
+  received: { id: number; packets: number }[];
 }
 
 /** `bridge mdb add|replace|del dev D port D grp G ...` */
@@ -242,6 +286,8 @@ export interface MdbRequest {
 
 /** One remote of one MDB entry, with the keys of `bridge -j -d mdb`. */
 export interface MdbEntry {
+  /** Interface index of `dev`. */
+  index: number;
   dev: string;
   grp: string;
   src?: string;
@@ -319,11 +365,15 @@ export interface Vtep {
   fdb(request: FdbRequest): void;
   /** Newest entry first, as the kernel dumps. `dev` absent: all devices. */
   fdbShow(dev?: string): FdbEntry[];
-  fdbGet(dev: string, mac: string): FdbEntry;
+  /** `vni` chooses the table of an external device; absent: 0. */
+  fdbGet(dev: string, mac: string, vni?: number): FdbEntry;
   fdbFlush(filter: FdbFlush): number;
   vni(request: VniRequest): void;
   /** By device, then by VNI. */
   vniShow(dev?: string): VniInfo[];
+  policy(request: PolicyRequest): void;
+  /** Devices with `gbp`. */
+  policyShow(dev?: string): PolicyInfo[];
   mdb(request: MdbRequest): void;
   /** Newest entry first, newest remote first. */
   mdbShow(dev?: string): MdbEntry[];

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fdbObjects, fdbText } from '../src/cli/fdb-format.ts';
 import { parseChange } from '../src/cli/fdb-words.ts';
 import { toJson } from '../src/cli/json.ts';
-import { linkObjects, linkText } from '../src/cli/link-format.ts';
+import { linkObjects, linkTable, linkTableObjects, linkText } from '../src/cli/link-format.ts';
 import { ratesBetween } from '../src/cli/status.ts';
 import { reason, scaled, statusText } from '../src/cli/status-format.ts';
 import { completeDevice } from '../src/daemon/schema.ts';
@@ -173,7 +173,7 @@ const FULL: DeviceInfo = {
   up: true,
   stats: {
     rx: { bytes: 12345678901, packets: 5, errors: 1, dropped: 0, frame_errors: 1 },
-    tx: { bytes: 10, packets: 2, errors: 3, dropped: 4, carrier_errors: 3 },
+    tx: { bytes: 10, packets: 2, errors: 3, dropped: 4, carrier_errors: 3, collisions: 2, aborted_errors: 1 },
   },
 };
 
@@ -198,13 +198,92 @@ test('link text', () => {
   );
 });
 
+/** What `ip -d [-d] link show` of iproute2 7.1 prints on Linux 6.18 for the same words, less what is the interface's. */
+const SHOWN: [device: Parameters<typeof completeDevice>[0], text: string, data: Record<string, unknown>][] = [
+  [
+    { name: 'v', id: 1, reserved_bits: '0x0' },
+    'id 1 srcport 0 0 dstport 8472 ttl auto ageing 300 reserved_bits 0 noexternal learning noproxy norsc nol2miss nol3miss udp_csum noudp_zero_csum6_tx noudp_zero_csum6_rx noremcsum_tx noremcsum_rx localbypass',
+    { reserved_bits: '0' },
+  ],
+  [
+    { name: 'v', id: 1, gbp: true, remcsumrx: true, localbypass: false, local: '2001:db8::1', flowlabel: 5 },
+    'id 1 local 2001:db8::1 srcport 0 0 dstport 8472 ttl auto flowlabel 0x5 ageing 300 reserved_bits 0x7700000000000000 gbp remcsum_rx nolocalbypass',
+    { local6: '2001:db8::1', label: '0x5', gbp: null, remcsum_rx: true, localbypass: false },
+  ],
+  [
+    { name: 'v', external: true },
+    'id 0 srcport 0 0 dstport 8472 ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff external nolearning',
+    { id: 0, external: true, learning: false, vnifilter: undefined },
+  ],
+  [
+    { name: 'v', external: true, vnifilter: true, gpe: true },
+    'id 0 srcport 0 0 dstport 4790 ttl auto ageing 300 reserved_bits 0xc2ffff00000000ff gpe external vnifilter nolearning',
+    { port: 4790, gpe: null, external: true, vnifilter: true },
+  ],
+  [
+    { name: 'v', id: 1, dev: 'lo', group: '239.1.1.1', tos: 'inherit' },
+    'id 1 group 239.1.1.1 dev lo srcport 0 0 dstport 8472 tos inherit ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff',
+    { group: '239.1.1.1', link: 'lo', tos: '0x1' },
+  ],
+  [
+    { name: 'v', id: 1, proxy: true, rsc: true, l2miss: true, l3miss: true, remcsumtx: true },
+    'id 1 srcport 0 0 dstport 8472 ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff proxy rsc l2miss l3miss remcsum_tx',
+    { proxy: true, rsc: true, l2miss: true, l3miss: true, remcsum_tx: true },
+  ],
+  [
+    {
+      name: 'v',
+      id: 1,
+      local: '192.0.2.1',
+      gbp: true,
+      bind: true,
+      listen: [4789, 8473],
+      policy: 7,
+      flowlabel: 'inherit',
+    },
+    'id 1 local 192.0.2.1 srcport 0 0 dstport 8472 ttl auto flowlabel inherit ageing 300 reserved_bits 0x77000000000000ff gbp bind listen 4789,8473 policy 7',
+    { bind: true, listen: [4789, 8473], policy: 7, label: 'inherit' },
+  ],
+];
+
+test('link details: every option in its place', () => {
+  for (const [device, text, data] of SHOWN) {
+    const info = { ...PLAIN, config: { ...PLAIN.config, ...completeDevice(device) } };
+    const everything = device.reserved_bits !== undefined;
+    const form = { details: true, everything, statistics: 0 };
+    assert.equal(linkText([info], form).split('\n')[2], `    vxlan ${text} `);
+    const [object] = linkObjects([info], form) as [{ linkinfo: { info_data: Record<string, unknown> } }];
+    const shown = object.linkinfo.info_data;
+    for (const [key, value] of Object.entries(data)) assert.deepEqual(shown[key], value, `${text}: ${key}`);
+  }
+});
+
+test('link on one line, as a table, and without Ethernet header', () => {
+  const naked = { ...FULL, config: { ...FULL.config, gpe: true } };
+  assert.equal(
+    linkText([PLAIN, naked], { details: false, statistics: 0, oneline: true }),
+    '3: vx0: <BROADCAST,MULTICAST> mtu 1500 state DOWN\\    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff\n' +
+      '4: vx1: <POINTOPOINT,MULTICAST,NOARP,UP,LOWER_UP> mtu 1430 state UNKNOWN\\    link/none \n',
+  );
+  assert.equal(
+    linkTable([PLAIN, naked]),
+    'vx0              DOWN           02:00:00:00:00:01 <BROADCAST,MULTICAST> \n' +
+      'vx1              UNKNOWN        <POINTOPOINT,MULTICAST,NOARP,UP,LOWER_UP> \n',
+  );
+  assert.equal(
+    toJson(linkTableObjects([PLAIN, naked]), false),
+    '[{"ifname":"vx0","operstate":"DOWN","address":"02:00:00:00:00:01","flags":["BROADCAST","MULTICAST"]},' +
+      '{"ifname":"vx1","operstate":"UNKNOWN","flags":["POINTOPOINT","MULTICAST","NOARP","UP","LOWER_UP"]}]\n',
+  );
+});
+
 test('link statistics widen their columns', () => {
   const [, , ...lines] = linkText([FULL], { details: false, statistics: 1 }).split('\n');
   assert.deepEqual(lines, [
     '    RX:   bytes packets errors dropped  missed   mcast           ',
     '    12345678901       5      1       0       0       0 ',
     '    TX:   bytes packets errors dropped carrier collsns           ',
-    '             10       2      3       4       3       0 ',
+    '             10       2      3       4       3       2 ',
     '',
   ]);
   const kinds = linkText([FULL], { details: false, statistics: 2 });
@@ -212,6 +291,24 @@ test('link statistics widen their columns', () => {
     kinds,
     / {4}RX errors: {3}length {4}crc {3}frame {4}fifo overrun\n {22}0 {6}0 {7}1 {7}0 {7}0 \n/,
   );
+  assert.match(
+    kinds,
+    / {4}TX errors: {2}aborted {3}fifo {2}window heartbt transns\n {22}1 {6}0 {7}0 {7}0 {7}0 \n/,
+  );
+  const [object] = linkObjects([FULL], { details: false, statistics: 2 }) as [{ stats64: { tx: object } }];
+  assert.deepEqual(object.stats64.tx, {
+    bytes: 10,
+    packets: 2,
+    errors: 3,
+    dropped: 4,
+    carrier_errors: 3,
+    collisions: 2,
+    aborted_errors: 1,
+    fifo_errors: 0,
+    window_errors: 0,
+    heartbeat_errors: 0,
+    carrier_changes: 0,
+  });
 });
 
 test('link JSON', () => {
@@ -246,6 +343,7 @@ test('link JSON', () => {
         udp_zero_csum6_rx: false,
         remcsum_tx: false,
         remcsum_rx: false,
+        localbypass: true,
       },
     },
     stats64: {

@@ -111,15 +111,15 @@ test('exit codes, each with one line', async () => {
     ['nope', 1, 'vxlane: object "nope" is unknown, try "vxlane --help"\n'],
     [
       'fdb show nope',
-      1,
+      255,
       'vxlane: unknown word "nope": "vxlane fdb show [dev NAME] [state STATE] [dynamic]" is what there is\n',
     ],
-    ['link show nope', 2, 'vxlane: Device "nope" does not exist: "vxlane link show" lists those that do\n'],
-    ['fdb show dev nope', 2, 'vxlane: Cannot find device "nope"\n'],
+    ['link show nope', 1, 'vxlane: Device "nope" does not exist: "vxlane link show" lists those that do\n'],
+    ['fdb show dev nope', 255, 'vxlane: Cannot find device "nope"\n'],
     [
-      'link add vx9 type vxlan id 9 proxy',
+      'link add vx9 type vxlan id 9 mcroute',
       2,
-      'vxlane: "proxy" is not supported: answer ARP on the bridge instead (bridge link set dev NAME neigh_suppress on)\n',
+      `vxlane: "mcroute" is not supported: the host's multicast routing can't be reached from a socket: leave it out, groups go out through "dev"\n`,
     ],
     [
       'fdb show',
@@ -134,26 +134,38 @@ test('exit codes, each with one line', async () => {
     assert.deepEqual(results[index], { code, out: '', err }, line);
 });
 
-test('more usage errors: code 1 and one line', async () => {
-  for (const line of [
-    '--nope',
-    'link nope',
-    'fdb nope',
-    'fdb flu dev vx0',
-    'fdb add',
-    'link set vx0',
-    'link add vx0 type vxlan id 16777216',
-    'daemon --config',
-    'daemon extra',
-    'status extra',
-    'run vx0',
-    'demo --seconds x',
-    '--socket',
-  ]) {
-    const { code, out, err } = await inside(line);
-    assert.deepEqual([code, out], [1, ''], line);
-    assert.match(err, /^vxlane: [^\n]+\n$/, line);
-  }
+test('the exit code tells whose refusal it is, as with ip and bridge, and there is one line', async () => {
+  await inside('link add vx0 type vxlan id 41 dstport 0');
+  await inside('fdb add 02:00:00:00:00:07 dev vx0 dst 192.0.2.7');
+  const codes: [code: number, ...lines: string[]][] = [
+    // Not known at all.
+    [1, '--nope', 'daemon --config', 'daemon extra', 'status extra', 'demo --seconds x', '--socket', '-b'],
+    // The parser of ip.
+    [1, 'link add vx1', 'link add vx1 type vxlan dev lo', 'link add vx1 type vxlan id 1 nope', 'run vx0'],
+    [1, 'link show nope', 'link set nope up', 'link del nope'],
+    // An invalid argument, one too many, one too few; and every refusal of bridge.
+    [
+      255,
+      'link nope',
+      'link add vx1 type vxlan id 16777216',
+      'link add vx1 type vxlan id 1 id 2',
+      'run vx0 id x',
+    ],
+    [255, 'link add vx1 type vxlan id', 'link set vx0 nope', 'link del', 'link set', '-f x link'],
+    [255, 'fdb nope', 'fdb flu dev vx0', 'fdb add', 'fdb add 02:00:00:00:00:07 dev vx0 dst 192.0.2.7'],
+    [255, 'fdb add 02:00:00:00:00:08 dev nope dst 192.0.2.7', 'fdb show dev nope'],
+    // The kernel's driver, here the daemon; and what neither does.
+    [2, 'link add vx0 type vxlan id 42 dstport 0', 'link add vx1 type vxlan id 41 dstport 0'],
+    [2, 'link set vx0 type vxlan dstport 5', 'link set vx0 master br0', '-n blue link show'],
+    [254, 'fdb get 02:00:00:00:00:08 dev vx0'],
+  ];
+  for (const [expected, ...lines] of codes)
+    for (const line of lines) {
+      const { code, out, err } = await inside(line);
+      assert.deepEqual([code, out], [expected, ''], `${line}: ${err}`);
+      assert.match(err, /^vxlane: [^\n]+\n$/, line);
+    }
+  await inside('link del vx0');
 });
 
 test('terminal sequences in a message are not passed on', async () => {
@@ -165,7 +177,7 @@ test('whoever answers in another tongue is no daemon', async () => {
   const path = join(directory, 'stranger.sock');
   const stranger = createServer((connection) => connection.end('220 hello\r\n')).listen(path);
   await new Promise((resolve) => stranger.on('listening', resolve));
-  const { code, err } = await inside(`--socket ${path} fdb`);
+  const { code, err } = await inside(`--socket ${path} link`);
   stranger.close();
   assert.deepEqual(
     [code, err],
@@ -178,7 +190,7 @@ test('the notice about the port, as iproute2 gives it', async () => {
   assert.equal(code, 0);
   assert.equal(
     err,
-    `vxlane: destination port not specified
+    `vxlan: destination port not specified
 Will use Linux kernel default (non-standard value)
 Use 'dstport 4789' to get the IANA assigned value
 Use 'dstport 0' to get default and quiet this message

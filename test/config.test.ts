@@ -154,8 +154,16 @@ test('refusals name file, line, column and key', async () => {
     `${at}14: devices[0].srcport: Invalid source port range: MIN is greater than MAX`,
   );
   await refuses(
-    devices('proxy: true'),
-    `${at}12: devices[0].proxy: "proxy" is not supported: answer ARP on the bridge instead (bridge link set dev NAME neigh_suppress on)`,
+    devices('mcroute: true'),
+    `${at}14: devices[0].mcroute: "mcroute" is not supported: the host's multicast routing can't be reached from a socket: leave it out, groups go out through "dev"`,
+  );
+  await refuses(
+    devices('flowlabel: 5'),
+    `${at}16: devices[0].flowlabel: Label attribute only applies to IPv6 VXLAN devices.`,
+  );
+  await refuses(
+    devices('vnifilter: true'),
+    `${at}16: devices[0].vnifilter: vxlan vnifilter only valid in collect metadata mode: say "external" too`,
   );
   await refuses(
     devices('local: 192.0.2.1', 'remote: 2001:db8::2'),

@@ -110,7 +110,12 @@ test('refusals name the key', async () => {
   await refused(links({ id: 1 }), 400, 'USAGE', 'name: missing');
   await refused(links({ name: 'vx2', id: 1, colour: 1 }), 400, 'USAGE', /^colour: unknown key: name, id, /);
   await refused(links({ name: 'vx2', id: true }), 400, 'USAGE', 'id: a text or a number is expected');
-  await refused(links({ name: 'vx2', id: 1, gbp: true }), 400, 'UNSUPPORTED', /^gbp: "gbp" is not supported/);
+  await refused(
+    links({ name: 'vx2', id: 1, mcroute: true }),
+    400,
+    'UNSUPPORTED',
+    /^mcroute: "mcroute" is not supported: the host's multicast routing can't be reached/,
+  );
   await refused(links([]), 400, 'USAGE', 'a mapping of keys to values is expected');
   await refused(call('POST', '/v1/links'), 400, 'USAGE', 'a mapping of keys to values is expected');
   await refused(
@@ -133,24 +138,140 @@ test('refusals name the key', async () => {
   );
 });
 
+/** What each word allows and all of them together don't: the kernel's sentence, with the key. */
+const TOGETHER: [device: Record<string, unknown>, key: string, sentence: string][] = [
+  [
+    { group: '239.1.1.1', remote: '192.0.2.2', dev: 'lo' },
+    'group',
+    'both group and remote cannot be specified',
+  ],
+  [{ group: '239.1.1.1' }, 'group', 'Local interface required for multicast remote destination'],
+  [{ external: true }, 'id', "both 'external' and vni cannot be specified"],
+  [{ vnifilter: true }, 'vnifilter', 'vxlan vnifilter only valid in collect metadata mode'],
+  [{ srcport: [5, 4] }, 'srcport', 'Invalid source port range'],
+  [
+    { reserved_bits: '0x0800000000000000' },
+    'reserved_bits',
+    'Used bits 0x08000000ffffff00 cannot overlap reserved bits 0x0800000000000000.',
+  ],
+  [
+    { gbp: true, remcsumrx: true, reserved_bits: 255 },
+    'reserved_bits',
+    'Used bits 0x88ffffffffffffff cannot overlap reserved bits 0x00000000000000ff.',
+  ],
+  [{ gpe: true, gbp: true }, 'gbp', 'VXLAN GPE does not support this combination of attributes'],
+  [{ gpe: true, learning: true }, 'learning', 'VXLAN GPE does not support this combination of attributes'],
+  [{ gpe: true, ttl: 'inherit' }, 'ttl', 'VXLAN GPE does not support this combination of attributes'],
+  [
+    { local: '192.0.2.1', remote: '2001:db8::2' },
+    'local',
+    'Local and remote address must be from the same family',
+  ],
+  [
+    { local: '2001:db8::1', group: '239.1.1.1', dev: 'lo' },
+    'local',
+    'Local and remote address must be from the same family',
+  ],
+  [{ remote: 'fe80::1' }, 'local', 'Invalid combination of local and remote address scopes'],
+  [
+    { local: 'fe80::2', remote: '2001:db8::1', dev: 'lo' },
+    'local',
+    'Invalid combination of local and remote address scopes',
+  ],
+  [{ local: 'fe80::2' }, 'dev', 'Local interface required for link-local local/remote addresses'],
+  [{ flowlabel: 5 }, 'flowlabel', 'Label attribute only applies to IPv6 VXLAN devices.'],
+  [{ flowlabel: 'inherit' }, 'flowlabel', 'Label policy only applies to IPv6 VXLAN devices.'],
+  [{ bind: true }, 'bind', '"bind" needs "local"'],
+  [{ policy: 7 }, 'policy', '"policy" needs "gbp"'],
+];
+
+test('words that are right by themselves and wrong together', async () => {
+  const from = vtep.calls.length;
+  for (const [device, key, sentence] of TOGETHER) {
+    const { status, body } = await json('POST', '/v1/links', { name: 'vx4', id: 1, ...device });
+    const { error } = body as { error: { code: string; message: string } };
+    assert.deepEqual([status, error.code], [400, 'USAGE'], error.message);
+    assert.ok(
+      error.message.startsWith(`${key}: ${sentence}`),
+      `${error.message}\nis not\n${key}: ${sentence}`,
+    );
+  }
+  assert.equal(vtep.calls.length, from, 'nothing was begun');
+});
+
+test('words that the kernel takes together, and our own', async () => {
+  for (const device of [
+    { external: true, vnifilter: true },
+    { external: true, gpe: true },
+    { id: 7, gpe: true, remote: '192.0.2.2' },
+    { id: 7, local: 'fe80::2', remote: 'fe80::1', dev: 'lo' },
+    { id: 7, local: 'fe80::2', group: 'ff02::1', dev: 'lo' },
+    { id: 7, remote: '::', flowlabel: 5 },
+    {
+      id: 7,
+      gbp: true,
+      reserved_bits: '0x7700000000000001',
+      policy: 3,
+      listen: [1, 2],
+      bind: true,
+      local: '192.0.2.1',
+    },
+  ]) {
+    const { status, body } = await json('POST', '/v1/links', { name: 'vx5', dstport: 4789, ...device });
+    assert.equal(status, 200, JSON.stringify(body));
+    await call('DELETE', '/v1/links/vx5');
+  }
+});
+
 test('what a device keeps for life', async () => {
-  await json('POST', '/v1/links', { name: 'vx3', id: 45 });
+  await json('POST', '/v1/links', { name: 'vx3', id: 45, local: '192.0.2.1', dev: 'eth0' });
   const again = 'delete the device and add it again';
+  const from = vtep.calls.length;
   for (const [key, value, message] of [
     ['id', 46, 'Cannot change VNI'],
-    ['dstport', 4789, 'Cannot change port'],
+    ['dstport', 8472, 'Cannot change port'],
     ['srcport', [1, 2], 'Cannot change port range'],
     ['maxaddress', 5, 'Cannot change limit'],
     ['udpcsum', false, 'Cannot change UDP_CSUM flag'],
-    ['noudp6zerocsumrx', true, 'Cannot change UDP_ZERO_CSUM6_RX flag'],
-    ['ttl', 'inherit', 'cannot change TTL_INHERIT flag'],
+    ['reserved_bits', 0, 'Cannot change reserved_bits'],
+    ['noudp6zerocsumrx', true, 'vxlan: cannot change UDP_ZERO_CSUM6_RX flag'],
+    ['udp6zerocsumtx', true, 'vxlan: cannot change UDP_ZERO_CSUM6_TX flag'],
+    ['proxy', false, 'vxlan: cannot change PROXY flag'],
+    ['norsc', true, 'vxlan: cannot change RSC flag'],
+    ['l2miss', true, 'vxlan: cannot change L2MISS flag'],
+    ['l3miss', true, 'vxlan: cannot change L3MISS flag'],
+    ['remcsumtx', true, 'vxlan: cannot change REMCSUM_TX flag'],
+    ['remcsumrx', true, 'vxlan: cannot change REMCSUM_RX flag'],
+    ['external', true, 'vxlan: cannot change COLLECT_METADATA flag'],
+    ['gbp', true, 'vxlan: cannot change GBP flag'],
+    ['gpe', true, 'vxlan: cannot change GPE flag'],
+    ['vnifilter', true, 'vxlan: cannot change VNIFILTER flag'],
+    ['ttl', 'inherit', 'vxlan: cannot change TTL_INHERIT flag'],
+    ['remote', '2001:db8::1', 'New group address family does not match old group'],
+    ['group', 'ff05::1', 'New group address family does not match old group'],
+    ['local', '2001:db8::1', 'New local address family does not match old'],
+    ['bind', true, 'Cannot change the address that is listened on'],
+    ['listen', [1], 'Cannot change the ports that are listened on'],
   ] as const)
     await refused(
-      json('PATCH', '/v1/links/vx3', { [key]: value }),
+      json('PATCH', '/v1/links/vx3', { up: true, [key]: value }),
       400,
       'UNSUPPORTED',
       `${message}: ${again}`,
     );
+  for (const [change, message] of [
+    [{ flowlabel: 5 }, 'flowlabel: Label attribute only applies to IPv6 VXLAN devices.'],
+    [{ policy: 5 }, 'policy: "policy" needs "gbp"'],
+    [{ remote: '192.0.2.2', group: '239.1.1.1' }, 'group: both group and remote cannot be specified'],
+    [{ mtu: 67 }, 'mtu: mtu less than device minimum, which is 68'],
+  ] as const)
+    await refused(json('PATCH', '/v1/links/vx3', { up: true, ...change }), 400, 'USAGE', message);
+  assert.equal(vtep.calls.length, from, 'nothing was half applied');
+  await json('POST', '/v1/links', { name: 'vx6', id: 46, ttl: 'inherit' });
+  // As in the kernel: taken, and of no effect.
+  const { body } = await json('PATCH', '/v1/links/vx6', { ttl: 5 });
+  assert.equal((body as { config: { ttl: unknown } }).config.ttl, 'inherit');
+  for (const name of ['vx3', 'vx6']) await call('DELETE', `/v1/links/${name}`);
 });
 
 test('bad HTTP and bad JSON', async () => {

@@ -103,14 +103,15 @@ async function fuzzEncap(path: HotPath, packets: number, prng: Prng): Promise<vo
       const copies = device === two ? 2 : 1;
       const isSuper = (virtio.gsoType & 0x7f) !== 0;
       frames.push({ frame, virtio, device });
-      // What is wrong with a super-frame shows when it is cut: for each remote.
+      // What is wrong with a super-frame, or an inner IP header, shows for each remote.
+      const perCopy = outcome === 'drop_short_inner_ip' || (isSuper && outcome === 'drop_bad_offload');
       if (
         device === untunnelled &&
         (typeof outcome !== 'string' || (isSuper && outcome === 'drop_bad_offload'))
       ) {
         add(counts, 'drop_no_remote');
       } else if (typeof outcome === 'string') {
-        add(counts, outcome, isSuper && outcome === 'drop_bad_offload' ? copies : 1);
+        add(counts, outcome, perCopy ? copies : 1);
       } else {
         for (let copy = 0; copy < copies; copy++) {
           for (const segment of outcome) wire.push(vxlan(VNI + device - 1, segment));

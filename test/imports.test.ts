@@ -41,8 +41,10 @@ const OUTSIDE: Record<string, string[]> = {
 
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
-  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'vni', 'neighbour', 'flow', 'ecn'],
+  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'nexthop', 'vni', 'mdb', 'neighbour'],
+  ...['flow', 'ecn', 'transmit', 'local', 'learning', 'header', 'inject', 'path', 'vlan', 'policy'],
   ...['message', 'envelope', 'ring', 'count'],
+  ...['event', 'proxy', 'short-circuit', 'too-big'],
 ];
 
 interface Import {

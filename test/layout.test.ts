@@ -107,6 +107,7 @@ describe('layout', () => {
       ['HEADER_NEIGHBOUR_VERSION', 4],
       ['HEADER_PATHS', 4],
       ['HEADER_LISTENERS', 4],
+      ['HEADER_MDB_KEY', 48, 8],
     ]);
     assertRecord(layout.LISTENER_BYTES, [
       ['LISTENER_SOCKET', 4],
@@ -155,8 +156,9 @@ describe('layout', () => {
       ['EVENT_ADDRESS', 16, 8],
     ]);
     assertRecord(layout.INJECT_BYTES, [
-      ['INJECT_IOVEC', 16, 8],
+      ['INJECT_IOVECS', 32, 8],
       ['INJECT_DEVICE', 4],
+      ['INJECT_IOVEC_COUNT', 4],
     ]);
     assert.equal(layout.MDB_DOMAIN, layout.DOMAIN_COUNT - 1);
     assertRecord(layout.DEVICE_BYTES, [

@@ -40,3 +40,17 @@ export function protocol(ip: usize): u32 {
 export function setChecksum(ip: usize, checksum: u32): void {
   store<u16>(ip, <u16>checksum, 10);
 }
+
+/** Addresses in memory order: the first byte is the lowest. */
+export function source(ip: usize): u32 {
+  return load<u32>(ip, 12);
+}
+
+export function destination(ip: usize): u32 {
+  return load<u32>(ip, 16);
+}
+
+/** 224.0.0.0/24: never beyond the link (RFC 5771 section 4). */
+export function isLocalMulticast(address: u32): boolean {
+  return (address & 0xffffff) === 0xe0;
+}

@@ -16,7 +16,18 @@ export function vni(header: usize): u32 {
   return bswap<u32>(load<u32>(header, 4)) >>> 8;
 }
 
-export function emit(header: usize, vni: u32): void {
-  store<u32>(header, FLAG_VNI);
-  store<u32>(header, bswap<u32>(vni << 8), 4);
+/** The first word as a number, most significant bit first: flags and what the extensions put there. */
+export function word(header: usize): u32 {
+  return bswap<u32>(load<u32>(header));
+}
+
+/** The last byte: reserved, or remote checksum offload's. */
+export function tail(header: usize): u32 {
+  return load<u8>(header, 7);
+}
+
+/** @param word the first word as a number; @param tail the last byte */
+export function emit(header: usize, word: u32, vni: u32, tail: u32): void {
+  store<u32>(header, bswap<u32>(word));
+  store<u32>(header, bswap<u32>((vni << 8) | tail), 4);
 }

@@ -1,23 +1,43 @@
 /**
- * What iproute2 lets a person type that commander does not know: long flags behind one dash (-json) and
- * objects cut short (`vxlane f show`). Everything else passes through as it is.
+ * What iproute2 lets a person type that commander does not know: long flags behind one dash, cut to any prefix
+ * (-json, -stat, -br), and objects cut short (`vxlane f show`). Everything else passes through as it is.
  */
+import { OBJECTS } from './objects.ts';
 import { firstMatch } from './words.ts';
 
 /** The first one that begins with what was typed is meant. */
-export const OBJECTS = ['link', 'fdb', 'status', 'daemon', 'run', 'demo', 'help'] as const;
+const NAMES = [...OBJECTS.map(({ name }) => name), 'status', 'daemon', 'run', 'demo', 'wrap', 'help'];
 
-const LONG_FLAGS = ['json', 'pretty', 'details', 'statistics', 'stats'];
-const WITH_VALUE = ['--socket', '--config', '--seconds'];
+/** In the order in which `ip` tries them: -b is batch, -br brief, -f family, -fo force. */
+const FLAGS = [
+  ...['family', 'statistics', 'stats', 'details', 'oneline', 'force', 'batch', 'brief', 'json', 'pretty'],
+  'netns',
+];
+/** Colours, names instead of numbers, time stamps: said by scripts, without a meaning here. */
+const IGNORED = ['-color', '-resolve', '-Numeric', '-human', '-iec', '-c', '-r', '-N'];
+const WITH_VALUE = ['--socket', '--config', '--seconds', '--family', '--batch', '--netns'];
+
+function flag(word: string): string {
+  if (!/^-[a-z]+$/.test(word) || word === '-h') return word;
+  const name = firstMatch(word.slice(1), FLAGS);
+  return name === undefined ? word : `--${name === 'stats' ? 'statistics' : name}`;
+}
 
 export function normalise(argv: readonly string[]): string[] {
-  const words = argv.map((word) => {
-    const long = /^-[a-z]{2,}$/.test(word) ? firstMatch(word.slice(1), LONG_FLAGS) : undefined;
-    return long === undefined ? word : `-${long[0]}`;
-  });
-  const object = words.findIndex(
-    (word, at) => !word.startsWith('-') && !WITH_VALUE.includes(words[at - 1] ?? ''),
-  );
-  if (object >= 0) words[object] = firstMatch(words[object]!, OBJECTS) ?? words[object]!;
-  return words;
+  // What stands behind "--" is somebody else's command line.
+  const end = argv.indexOf('--');
+  if (end >= 0) return [...normalise(argv.slice(0, end)), ...argv.slice(end)];
+  const words: string[] = [];
+  let object: number | undefined;
+  for (const word of argv) {
+    const isValue = WITH_VALUE.includes(words.at(-1) ?? '');
+    if (object === undefined && !isValue && (IGNORED.includes(word) || word.startsWith('-color='))) continue;
+    if (object === undefined && !isValue && !word.startsWith('-')) {
+      object = words.length;
+      words.push(firstMatch(word, NAMES) ?? word);
+    } else words.push(isValue ? word : flag(word));
+  }
+  // A batch is told by its flag alone; commander wants a command.
+  const batch = words.indexOf('--batch');
+  return batch >= 0 && batch < words.length - 1 && object === undefined ? [...words, 'batch'] : words;
 }

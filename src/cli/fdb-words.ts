@@ -3,20 +3,14 @@
  * not of the bridge above it.
  */
 import * as values from '../daemon/values.ts';
+import { VtepError } from '../errors.ts';
 import type { FdbFlush, FdbRequest } from '../types.ts';
 import { type Grammar, type Keyword, parseWords, usage } from './words.ts';
 
 const DEV: Keyword = { names: 'dev', exact: true, key: 'dev', read: [values.deviceName] };
 const SELF: Keyword = { names: 'self', exact: true, ignored: true };
+const MASTER_REMEDY = 'entries of the bridge above the device are the kernel\'s: "bridge fdb" has them';
 const anything: values.Reader<unknown> = (value) => value;
-
-const STATES = {
-  local: 'permanent',
-  permanent: 'permanent',
-  temp: 'static',
-  static: 'static',
-  dynamic: 'dynamic',
-};
 
 const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
   names,
@@ -25,25 +19,23 @@ const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
   read: [read],
 });
 const flag = (names: string): Keyword => ({ names, key: names, is: true });
-const refused = (names: string): Keyword => ({ names, exact: true, refused: true });
-const state = (names: string, is: string): Keyword => ({ names, key: 'state', is });
 
 /** In the order of `bridge fdb add`. */
 const CHANGE: Grammar = {
   keywords: [
     DEV,
     exact('dst', values.dst),
-    refused('nhid'),
+    exact('nhid', values.nhid),
     exact('port', values.fdbPort),
     exact('vni', values.fdbVni),
     exact('via', values.deviceName),
-    refused('src_vni'),
-    SELF,
-    { names: 'master', refused: true },
+    exact('src_vni', values.srcVni),
+    { names: 'self', exact: true, key: 'self' },
+    flag('master'),
     flag('router'),
-    state('local|permanent', STATES.local),
-    state('temp|static', STATES.temp),
-    state('dynamic', STATES.dynamic),
+    { names: 'local|permanent', key: 'permanent' },
+    { names: 'temp|static', key: 'static' },
+    flag('dynamic'),
     { names: 'vlan', ignored: true, read: [anything] },
     flag('use'),
     flag('extern_learn'),
@@ -54,91 +46,111 @@ const CHANGE: Grammar = {
   positional: { key: 'mac', read: [values.mac], called: 'to' },
 };
 
-const ADDRESS = 'device and address are required, as in "fdb add 02:00:00:00:00:01 dev NAME dst ADDR"';
+const REQUIRED = 'Device and address are required arguments.';
+
+interface ChangeWords {
+  mac?: string;
+  dev?: string;
+  dst?: string;
+  port?: number;
+  vni?: number;
+  nhid?: number;
+  self?: true;
+  master?: true;
+  permanent?: true;
+  static?: true;
+  dynamic?: true;
+}
 
 export function parseChange(op: FdbRequest['op'], words: readonly string[]): FdbRequest {
-  const request = parseWords(words, CHANGE).values;
-  if (request.dev === undefined || request.mac === undefined) throw usage(ADDRESS);
-  if (op !== 'del' && request.dst === undefined)
-    throw usage(
-      `"dst" is missing: name the far VTEP, as in "fdb ${op} ${request.mac} dev ${request.dev} dst ADDR"`,
+  const {
+    nhid,
+    self,
+    permanent,
+    static: temporary,
+    dynamic,
+    ...given
+  }: ChangeWords = parseWords(words, CHANGE).values;
+  const { mac, dev, dst, port, vni, master } = given;
+  if (dev === undefined || mac === undefined)
+    throw usage(`${REQUIRED} "fdb ${op} 02:00:00:00:00:01 dev NAME dst ADDR" has both`);
+  if (nhid && (dst !== undefined || port || vni !== undefined))
+    throw usage('dst, port, vni are mutually exclusive with nhid: the group names the remotes');
+  if (master && !self) throw new VtepError('UNSUPPORTED', `Operation not supported: ${MASTER_REMEDY}`);
+  if (op !== 'del' && dst === undefined && !nhid)
+    throw new VtepError(
+      'USAGE',
+      `Invalid argument: "dst" is missing: name the far VTEP, as in "fdb ${op} ${mac} dev ${dev} dst ADDR"`,
     );
-  return { op, ...request } as unknown as FdbRequest;
+  // Of several state words the one that lasts longest counts but for "static", which "dynamic" takes back.
+  const state = permanent ? 'permanent' : dynamic ? 'dynamic' : temporary ? 'static' : undefined;
+  return { op, ...given, ...(nhid && { nhid }), ...(state && { state }) } as FdbRequest;
 }
 
-export interface ShowFilter {
-  dev?: string;
-  /** As an entry prints it; "" is dynamic. */
-  state?: string;
-  /** Everything but permanent entries. */
-  dynamic?: boolean;
+export interface GetWords {
+  dev: string;
+  mac: string;
+  vni?: number;
 }
 
-function shownState(value: values.Value): string {
-  if (value === 'reachable') return '';
-  if (value === 'permanent' || value === 'static' || value === 'stale') return value;
-  throw usage('invalid state: permanent, static, stale or reachable is expected');
-}
-
-export function parseShow(words: readonly string[]): ShowFilter {
-  return parseWords(words, {
-    keywords: [
-      { ...DEV, names: 'dev|brport' },
-      refused('br'),
-      { names: 'vlan', exact: true, refused: 'entries of a VXLAN device have no VLAN' },
-      exact('state', shownState),
-      flag('dynamic'),
-      SELF,
-    ],
-    unknown: (word) =>
-      `unknown word "${word}": "vxlane fdb show [dev NAME] [state STATE] [dynamic]" is what there is`,
-  }).values as ShowFilter;
-}
-
-export function parseGet(words: readonly string[]): { dev: string; mac: string } {
+export function parseGet(words: readonly string[]): GetWords {
   const found = parseWords(words, {
     keywords: [
       { ...DEV, names: 'dev|brport' },
       { ...exact('to', values.mac), key: 'mac' },
-      refused('br'),
-      { names: 'vni', exact: true, refused: 'a device has one VNI, "dev" chooses it' },
-      { names: 'vlan', exact: true, refused: 'entries of a VXLAN device have no VLAN' },
+      { names: 'br', exact: true, refused: MASTER_REMEDY },
+      exact('vni', values.fdbVni),
       SELF,
-      { names: 'master', exact: true, refused: true },
-      { names: 'dynamic', exact: true, ignored: true },
+      { names: 'master', key: 'master' },
+      { names: 'vlan', ignored: true, read: [anything] },
+      { names: 'dynamic', ignored: true },
     ],
     positional: { key: 'mac', read: [values.mac], called: 'to' },
   }).values;
   if (found.dev === undefined || found.mac === undefined)
-    throw usage(`device and address are required, as in "fdb get ${values.ZERO_MAC} dev NAME"`);
-  return { dev: found.dev as string, mac: found.mac as string };
+    throw usage(
+      `Device or master and address are required arguments. "fdb get ${values.ZERO_MAC} dev NAME" has both`,
+    );
+  if (found.master) throw new VtepError('UNSUPPORTED', `Operation not supported: ${MASTER_REMEDY}`);
+  return found as unknown as GetWords;
 }
 
+/** What the kernel refuses to choose entries of a VXLAN device by, and its words for it. */
+const UNFLUSHABLE: Readonly<Record<string, string>> = {
+  added_by_user: 'Unsupported fdb flush ndm flag bits set.',
+  sticky: 'Unsupported fdb flush ndm flag bits set.',
+  vlan: 'Unsupported attribute.',
+  brport: 'Unsupported attribute.',
+};
+
 export function parseFlush(words: readonly string[]): FdbFlush {
-  const switches = ['permanent', 'static', 'dynamic', 'extern_learn', 'router'].flatMap((key): Keyword[] => [
+  const choice = (key: string): Keyword[] => [
     { names: key, exact: true, key, is: true },
     { names: `no${key}`, exact: true, key, is: false },
-  ]);
-  const found = parseWords(words, {
+  ];
+  const { self, master, added_by_user, brport, vlan, ...found } = parseWords(words, {
     keywords: [
       DEV,
-      exact('dst', values.dst),
-      exact('port', values.fdbPort),
+      { names: 'master', exact: true, key: 'master' },
+      { names: 'self', exact: true, key: 'self' },
+      ...['permanent', 'static', 'dynamic', 'added_by_user'].flatMap(choice),
+      ...['extern_learn', 'sticky', 'offloaded', 'router'].flatMap(choice),
+      exact('brport', anything),
+      exact('vlan', anything),
+      exact('src_vni', values.srcVni),
+      exact('nhid', values.nhid),
       exact('vni', values.fdbVni),
-      ...switches,
-      SELF,
-      { names: 'nooffloaded|noadded_by_user|nosticky', exact: true, ignored: true },
-      refused('nhid'),
-      refused('src_vni'),
-      refused('master'),
-      ...['offloaded', 'added_by_user', 'sticky', 'vlan', 'brport'].map((names) => ({
-        names,
-        exact: true,
-        refused: 'the kernel does not flush a VXLAN device by it either',
-      })),
+      exact('port', values.fdbPort),
+      exact('dst', values.dst),
     ],
-    unknown: (word) => `unknown word "${word}": "vxlane fdb help" lists the filters of "fdb flush"`,
+    unknown: (word) =>
+      `bridge fdb: unknown command "${word}"?: "vxlane fdb help" lists the filters of "fdb flush"`,
   }).values;
-  if (found.dev === undefined) throw usage('device is required, as in "fdb flush dev NAME"');
+  if (found.dev === undefined) throw usage('Device is a required argument. "fdb flush dev NAME" has it');
+  for (const [word, given] of Object.entries({ added_by_user, sticky: found.sticky, vlan, brport })) {
+    if (given !== undefined && given !== false)
+      throw new VtepError('UNSUPPORTED', `${UNFLUSHABLE[word]}: leave out "${word}"`);
+  }
+  if (master && !self) throw new VtepError('UNSUPPORTED', `Operation not supported: ${MASTER_REMEDY}`);
   return found as unknown as FdbFlush;
 }

@@ -1,10 +1,17 @@
 /** `vxlane fdb ...`: the words of `bridge fdb`, carried out by the daemon. */
+import { readlinkSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { VtepError } from '../errors.ts';
 import type { FdbEntry } from '../types.ts';
-import type { Command } from './command.ts';
+import { type Command, refusedWith } from './command.ts';
+import { parseShow, select } from './fdb-filter.ts';
 import { type FdbForm, fdbObjects, fdbText } from './fdb-format.ts';
-import { parseChange, parseFlush, parseGet, parseShow } from './fdb-words.ts';
+import { parseChange, parseFlush, parseGet } from './fdb-words.ts';
 import { toJson } from './json.ts';
-import { firstMatch, usage } from './words.ts';
+import { firstMatch, unknownVerb } from './words.ts';
+
+/** Whatever `bridge fdb get` is refused for. */
+const NOTHING_FOUND_EXIT = 254;
 
 /** In the order in which `bridge fdb` tries them. */
 const VERBS = ['add', 'append', 'replace', 'delete', 'get', 'show', 'lst', 'list'];
@@ -27,17 +34,34 @@ export async function fdb({ words: [word, ...words], client, flags, outside }: C
       await client.fdbFlush(parseFlush(words));
       return;
     case 'get': {
-      const { dev, mac } = parseGet(words);
-      return print([await client.fdbGet(dev, mac)], false);
+      const { dev, mac, vni } = parseGet(words);
+      return print([await refusedWith(NOTHING_FOUND_EXIT, client.fdbGet(dev, mac, vni))], false);
     }
     case undefined:
-      throw usage(`command "${word}" is unknown, try "vxlane fdb help"`);
+      throw unknownVerb('fdb', word);
     default: {
-      const { dev, state, dynamic } = parseShow(words);
-      const entries = (await client.fdb(dev))
-        .filter((entry) => state === undefined || entry.state === state)
-        .filter((entry) => !dynamic || entry.state !== 'permanent');
-      return print(entries, dev !== undefined);
+      const filter = parseShow(words);
+      if (filter.br !== undefined) checkBridge(filter.br);
+      const entries = await client.fdb(filter.dev);
+      const ports =
+        filter.br && entries.map(({ ifname }) => ifname).filter((name) => bridgeOf(name) === filter.br);
+      return print(select(entries, filter, ports || undefined), filter.dev !== undefined);
     }
+  }
+}
+
+const INTERFACES = '/sys/class/net';
+
+function checkBridge(name: string): void {
+  if (statSync(`${INTERFACES}/${name}`, { throwIfNoEntry: false })) return;
+  throw new VtepError('NOT_FOUND', `Cannot find bridge device "${name}": "ip link" shows what there is`);
+}
+
+/** The bridge that an interface is a port of; undefined: none. */
+function bridgeOf(name: string): string | undefined {
+  try {
+    return basename(readlinkSync(`${INTERFACES}/${name}/master`));
+  } catch {
+    return undefined;
   }
 }

@@ -68,6 +68,28 @@ Examples:
   vxlane fdb get 36:3c:de:36:68:58 dev flannel.1
   vxlane fdb flush dev vx0 dynamic`;
 
+export const MDB = `
+Verbs:
+  add|replace dev NAME port NAME grp GROUP [src ADDR] permanent dst ADDR [dst_port P] [vni V]
+                     [filter_mode include|exclude] [source_list ADDR,ADDR...]
+                     [proto PROTOCOL] [src_vni V] [via IF]
+  del dev NAME port NAME grp GROUP [src ADDR] dst ADDR [src_vni V]
+  show [dev NAME]
+  get dev NAME grp GROUP [src ADDR] [src_vni V]
+  flush dev NAME [dst ADDR] [dst_port P] [vni V] [src_vni V] [proto PROTOCOL] [permanent]
+
+GROUP 0.0.0.0 or :: is every group without an entry of its own. A "source_list" makes an entry for each of
+its sources: those of "include" are sent to, those of "exclude" are not. "replace" of a remote that is not
+there adds it.
+
+Examples:
+  vxlane mdb add dev vx0 port vx0 grp 239.1.1.1 permanent dst 192.0.2.3
+  vxlane mdb add dev vx0 port vx0 grp 239.1.1.2 permanent filter_mode include source_list 10.0.0.7 dst 192.0.2.4
+  vxlane mdb add dev vx0 port vx0 grp 0.0.0.0 permanent dst 192.0.2.5
+  vxlane -d mdb show dev vx0
+  vxlane mdb get dev vx0 grp 239.1.1.2 src 10.0.0.7
+  vxlane mdb flush dev vx0 dst 192.0.2.4`;
+
 export const STATUS = `
 Rates are taken over one second.
 
@@ -106,3 +128,12 @@ Environment:
 Examples:
   vxlane demo
   vxlane demo --once`;
+
+export const WRAP = `
+Runs COMMAND with a folder first in PATH that holds "ip" and "bridge". They take what concerns VXLAN devices of the
+daemon ("ip link add NAME type vxlan ...", "bridge fdb ... dev NAME") and hand all the rest to the real tools.
+
+Examples:
+  vxlane wrap -- ./setup-tunnels.sh eth0
+  vxlane wrap -- bridge fdb show
+  export PATH="$(vxlane wrap --path):$PATH"`;

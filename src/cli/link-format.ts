@@ -1,26 +1,51 @@
 /**
- * Devices in the form of `ip [-d] [-s] [-j] link show` of iproute2 7.1. Attributes that belong to the
+ * Devices in the form of `ip [-d] [-s] [-o] [-br] [-j] link show` of iproute2 7.1. Attributes that belong to the
  * interface rather than to the tunnel (queueing discipline, group, queue length) are left out, as ip leaves out
  * what it is not told: `ip link show` has them.
  */
-import type { DeviceConfig, DeviceInfo, DirectionStats } from '../types.ts';
+import type { DeviceInfo, DirectionStats } from '../types.ts';
+import { optionData, optionWords } from './option-format.ts';
 
-/** Bits of the VXLAN header that make a packet be dropped: all but the I flag and the VNI. */
-const RESERVED_BITS = '0xf7ffffff000000ff';
 const BROADCAST = 'ff:ff:ff:ff:ff:ff';
 
 export interface LinkForm {
   details: boolean;
+  /** Options at their default too (-d twice). */
+  everything?: boolean;
   /** How often -s was given: twice shows the kinds of errors. */
   statistics: number;
+  /** One device a line: a backslash where a line would end. */
+  oneline?: boolean;
 }
 
 export function linkText(devices: readonly DeviceInfo[], form: LinkForm): string {
-  return devices.map((device) => oneText(device, form)).join('');
+  return devices.map((device) => `${lines(device, form).join(form.oneline ? '\\' : '\n')}\n`).join('');
 }
 
-function flags(up: boolean): string[] {
-  return ['BROADCAST', 'MULTICAST', ...(up ? ['UP', 'LOWER_UP'] : [])];
+/** `ip -br link`: a table of name, state, MAC and flags. */
+export function linkTable(devices: readonly DeviceInfo[]): string {
+  return devices
+    .map((device) => {
+      const { config, up } = device;
+      const mac = config.gpe ? '' : `${config.address} `;
+      return `${config.name.padEnd(16)} ${operstate(up).padEnd(14)} ${mac}<${flags(device).join(',')}> \n`;
+    })
+    .join('');
+}
+
+export function linkTableObjects(devices: readonly DeviceInfo[]): object[] {
+  return devices.map((device) => ({
+    ifname: device.config.name,
+    operstate: operstate(device.up),
+    address: device.config.gpe ? undefined : device.config.address,
+    flags: flags(device),
+  }));
+}
+
+/** A device without Ethernet header (GPE) has nobody to broadcast to and no addresses to resolve. */
+function flags({ config, up }: DeviceInfo): string[] {
+  const kind = config.gpe ? ['POINTOPOINT', 'MULTICAST', 'NOARP'] : ['BROADCAST', 'MULTICAST'];
+  return [...kind, ...(up ? ['UP', 'LOWER_UP'] : [])];
 }
 
 /** A tunnel has no carrier of its own, hence UNKNOWN and never UP. */
@@ -28,36 +53,14 @@ function operstate(up: boolean): string {
   return up ? 'UNKNOWN' : 'DOWN';
 }
 
-function oneText({ config, ifindex, up, stats }: DeviceInfo, form: LinkForm): string {
+function lines(device: DeviceInfo, form: LinkForm): string[] {
+  const { config, ifindex, up, stats } = device;
   return [
-    `${ifindex}: ${config.name}: <${flags(up).join(',')}> mtu ${config.mtu} state ${operstate(up)}`,
-    `    link/ether ${config.address} brd ${BROADCAST}`,
-    ...(form.details ? [`    vxlan ${words(config)} `] : []),
+    `${ifindex}: ${config.name}: <${flags(device).join(',')}> mtu ${config.mtu} state ${operstate(up)}`,
+    config.gpe ? '    link/none ' : `    link/ether ${config.address} brd ${BROADCAST}`,
+    ...(form.details ? [`    vxlan ${optionWords(config, form.everything === true)} `] : []),
     ...(form.statistics > 0 ? tables(stats.rx, stats.tx, form.statistics > 1) : []),
-    '',
-  ].join('\n');
-}
-
-/** Options in iproute2's order; those that are off or at their default are not said. */
-function words(config: DeviceConfig): string {
-  const { remote, local, dev, srcport, tos, ttl, df, maxaddress } = config;
-  return [
-    `id ${config.id}`,
-    ...(remote ? [`remote ${remote}`] : []),
-    ...(local && local !== '::' ? [`local ${local}`] : []),
-    ...(dev ? [`dev ${dev}`] : []),
-    `srcport ${srcport[0]} ${srcport[1]} dstport ${config.dstport}`,
-    ...(tos === 0 ? [] : [`tos ${tos === 'inherit' ? tos : `0x${tos.toString(16)}`}`]),
-    `ttl ${ttl === 0 ? 'auto' : ttl}`,
-    ...(df === 'unset' ? [] : [`df ${df}`]),
-    `ageing ${config.ageing}`,
-    ...(maxaddress === 0 ? [] : [`maxaddr ${maxaddress}`]),
-    `reserved_bits ${RESERVED_BITS}`,
-    ...(config.learning ? [] : ['nolearning']),
-    ...(config.udpcsum ? [] : ['noudp_csum']),
-    ...(config.udp6zerocsumtx ? ['udp_zero_csum6_tx'] : []),
-    ...(config.udp6zerocsumrx ? ['udp_zero_csum6_rx'] : []),
-  ].join(' ');
+  ];
 }
 
 type Column = readonly [title: string, value: number];
@@ -76,11 +79,11 @@ function tables(rx: DirectionStats, tx: DirectionStats, kinds: boolean): string[
         ['overrun', 0],
       ],
     ],
-    ['TX:', [...basic(tx), ['carrier', tx.carrier_errors ?? 0], ['collsns', 0]]],
+    ['TX:', [...basic(tx), ['carrier', tx.carrier_errors ?? 0], ['collsns', tx.collisions ?? 0]]],
     [
       'TX errors:',
       [
-        ['aborted', 0],
+        ['aborted', tx.aborted_errors ?? 0],
         ['fifo', 0],
         ['window', 0],
         ['heartbt', 0],
@@ -124,49 +127,18 @@ function basic({ bytes, packets, errors, dropped }: DirectionStats): Column[] {
 }
 
 export function linkObjects(devices: readonly DeviceInfo[], form: LinkForm): object[] {
-  return devices.map(({ config, ifindex, up, stats }) => ({
-    ifindex,
-    ifname: config.name,
-    flags: flags(up),
-    mtu: config.mtu,
-    operstate: operstate(up),
-    link_type: 'ether',
-    address: config.address,
-    broadcast: BROADCAST,
-    linkinfo: form.details ? { info_kind: 'vxlan', info_data: infoData(config) } : undefined,
-    stats64: form.statistics > 0 ? stats64(stats.rx, stats.tx, form.statistics > 1) : undefined,
+  return devices.map((device) => ({
+    ifindex: device.ifindex,
+    ifname: device.config.name,
+    flags: flags(device),
+    mtu: device.config.mtu,
+    operstate: operstate(device.up),
+    ...(device.config.gpe
+      ? { link_type: 'none' }
+      : { link_type: 'ether', address: device.config.address, broadcast: BROADCAST }),
+    linkinfo: form.details ? { info_kind: 'vxlan', info_data: optionData(device.config) } : undefined,
+    stats64: form.statistics > 0 ? stats64(device.stats.rx, device.stats.tx, form.statistics > 1) : undefined,
   }));
-}
-
-function infoData(config: DeviceConfig): object {
-  const { remote, local, srcport, tos, ttl, maxaddress } = config;
-  const addresses: Record<string, string> = {};
-  if (remote) addresses[remote.includes(':') ? 'remote6' : 'remote'] = remote;
-  if (local && local !== '::') addresses[local.includes(':') ? 'local6' : 'local'] = local;
-  return {
-    id: config.id,
-    ...addresses,
-    link: config.dev,
-    port_range: { low: srcport[0], high: srcport[1] },
-    port: config.dstport,
-    tos: tos === 0 ? undefined : tos === 'inherit' ? '0x1' : `0x${tos.toString(16)}`,
-    ttl: ttl === 'inherit' ? undefined : ttl,
-    df: config.df,
-    ageing: config.ageing,
-    limit: maxaddress === 0 ? undefined : maxaddress,
-    reserved_bits: RESERVED_BITS,
-    external: false,
-    learning: config.learning,
-    proxy: false,
-    rsc: false,
-    l2miss: false,
-    l3miss: false,
-    udp_csum: config.udpcsum,
-    udp_zero_csum6_tx: config.udp6zerocsumtx,
-    udp_zero_csum6_rx: config.udp6zerocsumrx,
-    remcsum_tx: false,
-    remcsum_rx: false,
-  };
 }
 
 function stats64(rx: DirectionStats, tx: DirectionStats, kinds: boolean): object {
@@ -187,9 +159,9 @@ function stats64(rx: DirectionStats, tx: DirectionStats, kinds: boolean): object
     tx: {
       ...both(tx),
       carrier_errors: tx.carrier_errors ?? 0,
-      collisions: 0,
+      collisions: tx.collisions ?? 0,
       ...(kinds && {
-        aborted_errors: 0,
+        aborted_errors: tx.aborted_errors ?? 0,
         fifo_errors: 0,
         window_errors: 0,
         heartbeat_errors: 0,

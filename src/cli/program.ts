@@ -1,26 +1,44 @@
 /**
  * The command line: argv in, exit code out. Commander reads the flags and prints the help; the words behind
- * an object are iproute2's and read by that object's own file, which is loaded only when it is asked for.
+ * an object are iproute2's and read by that object's own file, which objects.ts names and which is loaded only
+ * when it is asked for. An error is one line on stderr.
  *
- * Exit codes: 0 done, 1 usage, 2 refused, 3 no daemon. An error is one line on stderr.
+ * Exit codes are those of `ip` and `bridge`:
+ *
+ *             done  parser refused  invalid argument  daemon refused  nothing found  no daemon
+ *   link        0         1               255               2               -            3
+ *   fdb ...     0        255              255              255         254 (by get)      3
+ *   the rest    0         1               255               2               -            3
+ *
+ * An object's line in objects.ts holds its codes; an error that differs brings its own (VtepError's `exit`).
  */
-import { Command as Commander, CommanderError } from 'commander';
-import { createClient, NoDaemonError, SOCKET_DEFAULT } from '../daemon/client.ts';
+import { Command as Commander, CommanderError, Option } from 'commander';
+import { createClient, NoDaemonError, Refusal, SOCKET_DEFAULT } from '../daemon/client.ts';
+import { clientSocket, daemonSocket } from '../daemon/socket-path.ts';
 import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
 import { normalise } from './argv.ts';
-import type { Command, Outside } from './command.ts';
+import type { Command, Exits, Flags, Outside } from './command.ts';
 import * as help from './help.ts';
+import { OBJECTS } from './objects.ts';
 
-const USAGE = 1;
-const REFUSED = 2;
 const NO_DAEMON = 3;
+/** Of what is no object of iproute2, and of words that no object gets to see. */
+const OWN: Exits = { usage: 1, refused: 2 };
 
 interface Options {
   json?: true;
   pretty?: true;
   details: number;
   statistics: number;
+  oneline?: true;
+  brief?: true;
+  family?: string;
+  4?: true;
+  6?: true;
+  force?: true;
+  batch?: string;
+  netns?: string;
   socket?: string;
 }
 
@@ -33,18 +51,21 @@ export async function runCli(argv: readonly string[], outside: Outside): Promise
     await program.parseAsync(normalise(argv), { from: 'user' });
     return code;
   } catch (error) {
-    return report(error, outside);
+    // Commander has said it already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : OWN.usage;
+    return report(error, OWN, outside);
   }
 }
 
-function report(error: unknown, outside: Outside): number {
-  // Commander has said it already.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+/** Says what is wrong. */
+function report(error: unknown, exits: Exits, outside: Outside): number {
   const known = error instanceof VtepError || error instanceof NoDaemonError;
   const message = error instanceof Error ? error.message : String(error);
   outside.err(`vxlane: ${known ? '' : 'internal error: '}${oneLine(message)}\n`);
   if (error instanceof NoDaemonError) return NO_DAEMON;
-  return error instanceof VtepError && error.code === 'USAGE' ? USAGE : REFUSED;
+  if (!(error instanceof VtepError)) return exits.refused;
+  const own = error.code === 'USAGE' && !(error instanceof Refusal);
+  return error.exit ?? (own ? exits.usage : exits.refused);
 }
 
 /** One line, and no control character in it that a terminal would obey. */
@@ -72,27 +93,31 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .option('-j, --json', 'print JSON, with the keys of iproute2')
     .option('-p, --pretty', 'indent the JSON')
     .option('-s, --statistics', 'show counters and ages; twice: kinds of errors', more, 0)
-    .option('-d, --details', 'show all options of a device', more, 0)
+    .option('-d, --details', 'show all options of a device; twice: those at their default too', more, 0)
+    .option('-o, --oneline', 'one record a line, "\\" where a line would end')
+    .option('--brief', 'devices as a short table (also -br)')
+    .option('-4', 'IPv4 underlay')
+    .option('-6', 'IPv6 underlay, for a device without addresses')
+    .addOption(new Option('--family <inet|inet6>').hideHelp())
+    .option('-b, --batch <file>', 'read commands from a file, one a line; "-": from standard input')
+    .option('--force', 'a batch goes on after a command that failed')
+    .addOption(new Option('-n, --netns <name>').hideHelp())
     .option('--socket <path>', `control socket (default: VXLANE_SOCKET, or ${SOCKET_DEFAULT})`)
     .addHelpText('after', help.TOP);
   const options = () => program.opts<Options>();
 
-  const speak = (name: 'link' | 'fdb', verbs: string, what: string, text: string) => {
+  for (const { name, what, verbs, help: text, exits, run } of OBJECTS) {
     const object = program.command(name).description(what).usage(`[options] ${verbs}`).argument('[words...]');
     object.addHelpText('after', text).action(async (words: string[]) => {
       if (words.at(-1) === 'help') return object.outputHelp();
-      const command = inputOf(words, options(), outside);
-      if (name === 'link') await (await import('./link.ts')).link(command);
-      else await (await import('./fdb.ts')).fdb(command);
+      try {
+        const code = await run(inputOf(words, options(), outside));
+        if (typeof code === 'number') exitWith(code);
+      } catch (error) {
+        exitWith(report(error, exits, outside));
+      }
     });
-  };
-  speak('link', 'add|set|del|show ...', 'devices: the words of ip link', help.LINK);
-  speak(
-    'fdb',
-    'add|append|replace|del|show|get|flush ...',
-    'forwarding entries: the words of bridge fdb',
-    help.FDB,
-  );
+  }
 
   program
     .command('status')
@@ -110,7 +135,7 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
       const sockets = {
         flag: options().socket,
         env: outside.env.VXLANE_SOCKET || undefined,
-        default: SOCKET_DEFAULT,
+        default: daemonSocket(),
       };
       await serveConfig(config, sockets, outside);
     });
@@ -138,6 +163,18 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
       const limit = seconds === undefined ? {} : { seconds: positive(seconds) };
       exitWith(await demo({ once: once === true, json: options().json === true, ...limit }));
     });
+
+  program
+    .command('wrap')
+    .description('a command with "ip" and "bridge" that know the devices of vxlane')
+    .usage('[--path] | -- COMMAND [ARGUMENT...]')
+    .option('--path', 'print the folder to put first in PATH')
+    .argument('[command...]')
+    .addHelpText('after', help.WRAP)
+    .action(async (words: string[], { path }: { path?: true }) => {
+      const { wrap } = await import('./wrap.ts');
+      exitWith(await wrap(words, path === true, options().socket, outside));
+    });
   return program;
 }
 
@@ -154,16 +191,38 @@ function remedy(text: string): string {
   return `${text.trim().replace(/\.$/, '')}, try --help`;
 }
 
-function inputOf(
-  words: string[],
-  { json, pretty, details, statistics, socket }: Options,
-  outside: Outside,
-): Command {
+function inputOf(words: string[], options: Options, outside: Outside): Command {
+  const { socket, netns } = options;
+  if (netns !== undefined)
+    throw new VtepError(
+      'UNSUPPORTED',
+      `-netns ${netns}: a daemon serves the namespace it runs in: start one there ("ip netns exec ${netns} vxlane daemon --socket PATH") and name its socket`,
+    );
   return {
     words,
-    flags: { json: json === true, pretty: pretty === true, details: details > 0, statistics },
-    client: createClient(socket ?? (outside.env.VXLANE_SOCKET || SOCKET_DEFAULT)),
+    flags: flagsOf(options),
+    client: createClient(socket ?? clientSocket(outside.env)),
     outside,
+  };
+}
+
+function flagsOf(options: Options): Flags {
+  const { family = options[6] ? 'inet6' : options[4] ? 'inet' : undefined } = options;
+  if (family !== undefined && family !== 'inet' && family !== 'inet6')
+    throw new VtepError(
+      'USAGE',
+      `argument "${family}" is wrong: invalid protocol family: inet or inet6`,
+      255,
+    );
+  return {
+    json: options.json === true,
+    pretty: options.pretty === true,
+    details: options.details > 0,
+    everything: options.details > 1,
+    statistics: options.statistics,
+    oneline: options.oneline === true,
+    brief: options.brief === true,
+    ...(family === undefined ? {} : { family }),
   };
 }
 

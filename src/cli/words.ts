@@ -18,6 +18,8 @@ export interface Keyword {
   read?: readonly Reader<unknown>[];
   /** A keyword without values sets its key to this. */
   is?: unknown;
+  /** May be said again, in other words too: the last one counts. */
+  again?: true;
   /** Known to the kernel's driver and refused here; a text is the remedy. */
   refused?: true | string;
   /** Says nothing new: let through, with its values. */
@@ -40,8 +42,21 @@ export interface Parsed {
   rest: string[];
 }
 
+/** What iproute2 leaves at once for, whatever the object: an invalid argument, one too many, one too few. */
+const INVALID_EXIT = 255;
+
+/** A refusal of the object's own parser; the object says what its exit code is. */
 export function usage(message: string): VtepError {
   return new VtepError('USAGE', message);
+}
+
+export function invalid(message: string): VtepError {
+  return new VtepError('USAGE', message, INVALID_EXIT);
+}
+
+/** iproute2 leaves with the code of an invalid argument here, also where other refusals have another one. */
+export function unknownVerb(object: string, word: string | undefined): VtepError {
+  return invalid(`command "${word}" is unknown, try "vxlane ${object} help"`);
 }
 
 /** The first candidate that begins with `word`, as iproute2 chooses objects and verbs. */
@@ -62,16 +77,16 @@ export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
   const values: Record<string, unknown> = {};
   let at = 0;
 
-  function set(key: string, value: unknown, name: string): void {
+  /** Told before the value is looked at, as iproute2 does. */
+  function once(key: string, name: string, garbage = name): void {
     if (Object.hasOwn(values, key))
-      throw usage(`either "${name}" is duplicate, or "${words[at - 1]}" is garbage: give it once`);
-    values[key] = value;
+      throw invalid(`either "${name}" is duplicate, or "${garbage}" is garbage: give it once`);
   }
 
   function take(readers: readonly Reader<unknown>[], name: string): unknown {
     const read = readers.map((reader) => {
       const word = words[at++];
-      if (word === undefined) throw usage(`command line is not complete: "${name}" needs a value`);
+      if (word === undefined) throw invalid(`Command line is not complete: "${name}" needs a value`);
       return readValue(word, reader);
     });
     return read.length === 1 ? read[0] : read;
@@ -83,18 +98,22 @@ export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
     if (found === undefined) {
       const { positional } = grammar;
       if (positional === undefined || Object.hasOwn(values, positional.key))
-        throw usage(
-          grammar.unknown?.(word) ?? `either "${positional?.called}" is duplicate, or "${word}" is garbage`,
-        );
-      set(positional.key, take(positional.read, positional.called), positional.called);
+        throw grammar.unknown
+          ? usage(grammar.unknown(word))
+          : invalid(`either "${positional?.called}" is duplicate, or "${word}" is garbage`);
+      values[positional.key] = take(positional.read, positional.called);
       continue;
     }
     at++;
     const { keyword, name } = found;
     if (keyword.refused !== undefined)
       throw notSupported(name, keyword.refused === true ? undefined : keyword.refused);
-    if (keyword.ignored) at += keyword.read?.length ?? 0;
-    else set(keyword.key ?? name, keyword.read ? take(keyword.read, name) : (keyword.is ?? true), name);
+    const { key = name, read } = keyword;
+    if (keyword.ignored) at += read?.length ?? 0;
+    else {
+      if (!keyword.again) once(key, read ? key : name, read ? words[at] : word);
+      values[key] = read ? take(read, name) : (keyword.is ?? true);
+    }
     if (keyword.last) return { values, rest: words.slice(at) };
   }
   return { values, rest: [] };
@@ -105,6 +124,10 @@ export function readValue<T>(word: string, reader: Reader<T>): T {
     return reader(word);
   } catch (error) {
     if (!(error instanceof VtepError)) throw error;
-    throw new VtepError(error.code, `argument "${word}" is wrong: ${error.message}`);
+    throw new VtepError(
+      error.code,
+      `argument "${word}" is wrong: ${error.message}`,
+      error.exit ?? INVALID_EXIT,
+    );
   }
 }

@@ -6,7 +6,10 @@
  *   GET    /v1/links/NAME          one device              PATCH /v1/links/NAME   change it
  *   DELETE /v1/links/NAME          remove it
  *   GET    /v1/fdb[?dev=NAME]      every entry             POST  /v1/fdb          add, append, replace, del
- *   GET    /v1/fdb/NAME/MAC        one entry               POST  /v1/fdb/flush    remove what matches
+ *   GET    /v1/fdb/NAME/MAC[?vni=N] one entry              POST  /v1/fdb/flush    remove what matches
+ *   GET    /v1/mdb[?dev=NAME]      every entry             POST  /v1/mdb          add, replace, del
+ *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
+ *          [?src=ADDR&src_vni=VNI]
  *   GET    /v1/status              one sample              GET   /v1/events       a sample each second
  *
  * A refusal is {"error": {"code", "message"}} with 400, 404, 409, 413 (too large) or 500. Changes are made one
@@ -14,11 +17,12 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
-import type { DeviceInfo, Vtep } from '../types.ts';
+import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
+import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
+import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
-import { ADD_AGAIN } from './unsupported.ts';
-import { mac } from './values.ts';
+import { fdbVni, mac } from './values.ts';
 
 const BODY_BYTES_MAX = 1 << 20;
 
@@ -52,9 +56,22 @@ const ROUTES: readonly Route[] = [
   ['GET', /^\/v1\/fdb$/, ({ vtep, query }) => vtep.fdbShow(query.get('dev') ?? undefined)],
   ['POST', /^\/v1\/fdb$/, ({ vtep, body }) => vtep.fdb(parseFdb(body))],
   ['POST', /^\/v1\/fdb\/flush$/, ({ vtep, body }) => ({ removed: vtep.fdbFlush(parseFlush(body)) })],
-  ['GET', /^\/v1\/fdb\/([^/]+)\/([^/]+)$/, ({ vtep, parts }) => vtep.fdbGet(parts[0]!, mac(parts[1]!))],
+  ['GET', /^\/v1\/fdb\/([^/]+)\/([^/]+)$/, fdbGet],
+  ['GET', /^\/v1\/mdb$/, ({ vtep, query }) => vtep.mdbShow(query.get('dev') ?? undefined)],
+  ['POST', /^\/v1\/mdb$/, ({ vtep, body }) => vtep.mdb(parseMdb(body))],
+  ['POST', /^\/v1\/mdb\/flush$/, ({ vtep, body }) => ({ removed: vtep.mdbFlush(parseMdbFlush(body)) })],
+  [
+    'GET',
+    /^\/v1\/mdb\/([^/]+)\/([^/]+)$/,
+    ({ vtep, parts, query }) => vtep.mdbGet(parts[0]!, parts[1]!, ...parseMdbQuery(query)),
+  ],
   ['GET', /^\/v1\/status$/, ({ vtep }) => vtep.status()],
 ];
+
+function fdbGet({ vtep, parts, query }: Call): FdbEntry {
+  const vni = query.get('vni');
+  return vtep.fdbGet(parts[0]!, mac(parts[1]!), vni === null ? undefined : fdbVni(vni));
+}
 
 function findDevice(vtep: Vtep, name: string): DeviceInfo {
   const device = vtep.devices().find(({ config }) => config.name === name);
@@ -71,7 +88,8 @@ async function change(vtep: Vtep, name: string, body: unknown): Promise<DeviceIn
   const device = findDevice(vtep, name);
   if (id !== undefined && id !== device.config.id)
     throw new VtepError('UNSUPPORTED', `Cannot change VNI: ${ADD_AGAIN}`);
-  return Object.keys(change).length === 0 ? device : vtep.setDevice(name, change);
+  const effective = applicable(device.config, change);
+  return Object.keys(effective).length === 0 ? device : vtep.setDevice(name, effective);
 }
 
 export interface Api {
@@ -80,8 +98,12 @@ export interface Api {
   close(): Promise<void>;
 }
 
-/** Requests that come before the VTEP is there wait for it. */
-export function createApi(ready: Promise<Vtep>, log: (message: string) => void): Api {
+/** Requests that come before the VTEP is there wait for it. `changed` is called after each change, before its answer. */
+export function createApi(
+  ready: Promise<Vtep>,
+  log: (message: string) => void,
+  changed: () => void = () => {},
+): Api {
   let events: ReturnType<typeof createEvents> | undefined;
   let lastChange: Promise<unknown> = Promise.resolve();
 
@@ -99,7 +121,7 @@ export function createApi(ready: Promise<Vtep>, log: (message: string) => void):
       if (match === null || method !== request.method) continue;
       const call = { vtep, query: url.searchParams, parts: match.slice(1).map(decode) };
       if (method === 'GET') return reply(response, 200, await run({ ...call, body: undefined }));
-      const done = lastChange.then(() => run({ ...call, body: parseJson(body) }));
+      const done = lastChange.then(() => run({ ...call, body: parseJson(body) })).finally(changed);
       lastChange = done.catch(() => undefined);
       return reply(response, 200, await done);
     }

@@ -5,7 +5,16 @@
  */
 import { request } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
-import type { DeviceInfo, FdbEntry, FdbFlush, FdbRequest, VtepStatus } from '../types.ts';
+import type {
+  DeviceInfo,
+  FdbEntry,
+  FdbFlush,
+  FdbRequest,
+  MdbEntry,
+  MdbFlush,
+  MdbRequest,
+  VtepStatus,
+} from '../types.ts';
 
 export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
 
@@ -32,6 +41,9 @@ export class NoDaemonError extends Error {
   }
 }
 
+/** What the daemon refused, as against what this side did. */
+export class Refusal extends VtepError {}
+
 export interface Client {
   links(): Promise<DeviceInfo[]>;
   link(name: string): Promise<DeviceInfo>;
@@ -39,9 +51,13 @@ export interface Client {
   setLink(name: string, change: object): Promise<DeviceInfo>;
   deleteLink(name: string): Promise<void>;
   fdb(dev?: string): Promise<FdbEntry[]>;
-  fdbGet(dev: string, mac: string): Promise<FdbEntry>;
+  fdbGet(dev: string, mac: string, vni?: number): Promise<FdbEntry>;
   fdbChange(request: FdbRequest): Promise<void>;
   fdbFlush(filter: FdbFlush): Promise<{ removed: number }>;
+  mdb(dev?: string): Promise<MdbEntry[]>;
+  mdbGet(dev: string, grp: string, src?: string, src_vni?: number): Promise<MdbEntry[]>;
+  mdbChange(request: MdbRequest): Promise<void>;
+  mdbFlush(filter: MdbFlush): Promise<{ removed: number }>;
   status(): Promise<VtepStatus>;
 }
 
@@ -56,9 +72,22 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     setLink: (name, change) => call('PATCH', named(name), change),
     deleteLink: (name) => call('DELETE', named(name)),
     fdb: (dev) => call('GET', `/v1/fdb${dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`}`),
-    fdbGet: (dev, mac) => call('GET', `/v1/fdb/${encodeURIComponent(dev)}/${encodeURIComponent(mac)}`),
+    fdbGet: (dev, mac, vni) =>
+      call(
+        'GET',
+        `/v1/fdb/${encodeURIComponent(dev)}/${encodeURIComponent(mac)}${vni === undefined ? '' : `?vni=${vni}`}`,
+      ),
     fdbChange: (change) => call('POST', '/v1/fdb', change),
     fdbFlush: (filter) => call('POST', '/v1/fdb/flush', filter),
+    mdb: (dev) => call('GET', `/v1/mdb${dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`}`),
+    mdbGet: (dev, grp, src, src_vni) => {
+      const query = new URLSearchParams();
+      if (src !== undefined) query.set('src', src);
+      if (src_vni !== undefined) query.set('src_vni', String(src_vni));
+      return call('GET', `/v1/mdb/${encodeURIComponent(dev)}/${encodeURIComponent(grp)}?${query}`);
+    },
+    mdbChange: (change) => call('POST', '/v1/mdb', change),
+    mdbFlush: (filter) => call('POST', '/v1/mdb/flush', filter),
     status: () => call('GET', '/v1/status'),
   };
 }
@@ -127,5 +156,5 @@ function read(status: number, text: string, socketPath: string): unknown {
   if (status >= 200 && status < 300) return answer;
   const error = (answer as { error?: { code?: unknown; message?: unknown } } | undefined)?.error;
   if (typeof error?.code !== 'string' || !CODES.includes(error.code)) throw stranger(socketPath);
-  throw new VtepError(error.code as VtepErrorCode, String(error.message));
+  throw new Refusal(error.code as VtepErrorCode, String(error.message));
 }

@@ -18,16 +18,17 @@ import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
 import type { DeviceConfig, FdbRequest } from '../types.ts';
+import { underlayOf } from './device-rules.ts';
 import {
   complaint,
   completeDevice,
   completeFdb,
+  contradictions,
   deviceEntries,
   fdbEntries,
   knownWords,
-  ONE_FAMILY,
-  oneFamily,
   type Path,
+  step,
   strict,
 } from './schema.ts';
 import { isMany, queues } from './values.ts';
@@ -62,10 +63,7 @@ const setupSchema = v.pipe(
     up: v.exactOptional(v.boolean('true or false is expected'), true),
     fdb: v.exactOptional(v.array(strict(fdbEntries), 'a list of entries is expected'), []),
   }),
-  v.forward(
-    v.check((device) => oneFamily(device), ONE_FAMILY),
-    ['local'],
-  ),
+  contradictions(),
 );
 
 type SetupInput = v.InferOutput<typeof setupSchema>;
@@ -86,14 +84,10 @@ const configSchema = v.pipe(
     if (!dataset.typed) return;
     for (const { path, message } of clashes(dataset.value.devices)) {
       const input = dataset.value;
-      addIssue({ message, path: path.map((key) => item(input, key)) as [v.IssuePathItem] });
+      addIssue({ message, path: path.map((key) => step(input, key)) as [v.IssuePathItem] });
     }
   }),
 );
-
-function item(input: unknown, key: string | number): v.IssuePathItem {
-  return { type: 'unknown', origin: 'value', input, key, value: undefined };
-}
 
 function accepted(read: () => unknown): boolean {
   try {
@@ -104,6 +98,13 @@ function accepted(read: () => unknown): boolean {
   }
 }
 
+/** What makes two devices the same to a datagram; the flags are those that one socket has for all. */
+function identity(device: DeviceConfig): string {
+  const { id, dstport, gbp, gpe, udp6zerocsumrx, remcsumrx, external, vnifilter } = device;
+  const flags = [gbp, gpe, udp6zerocsumrx, remcsumrx, external, vnifilter];
+  return JSON.stringify([id, dstport, underlayOf(device), flags]);
+}
+
 /** What no device can see by itself: two of a name, two of a VNI on one port, an FDB entry without remote. */
 function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; message: string }> {
   for (const [index, setup] of devices.entries()) {
@@ -111,7 +112,7 @@ function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; messa
     const earlier = devices.slice(0, index).map(completeDevice);
     if (earlier.some(({ name }) => name === device.name))
       yield { path: ['devices', index, 'name'], message: `"${device.name}" is there twice` };
-    if (earlier.some(({ id, dstport }) => id === device.id && dstport === device.dstport))
+    if (earlier.some((other) => identity(other) === identity(device)))
       yield {
         path: ['devices', index, 'id'],
         message: 'A VXLAN device with the specified VNI already exists, give one of them another dstport',

@@ -9,6 +9,7 @@ import type { Vtep } from '../types.ts';
 import type { VtepOptions } from '../vtep/vtep.ts';
 import { createApi } from './api.ts';
 import type { Config, DeviceSetup } from './config.ts';
+import { DevicesFile } from './devices-file.ts';
 import { listenAt } from './socket.ts';
 
 /** A request must be complete within this time, so that half of one holds nothing for ever. */
@@ -40,7 +41,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const ready = new Promise<Vtep>((resolve) => {
     arrive = resolve;
   });
-  const api = createApi(ready, (message) => logger('error', message));
+  const file = new DevicesFile(socket);
+  const listDevices = () => {
+    if (vtep === undefined) return;
+    try {
+      file.write(vtep.devices().map(({ config }) => config.name));
+    } catch (error) {
+      logger('warn', `list of devices: ${(error as Error).message}`);
+    }
+  };
+  let vtep: Vtep | undefined;
+  const api = createApi(ready, (message) => logger('error', message), listDevices);
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 1000 },
     api.handle,
@@ -55,7 +66,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     clearTimeout(cut);
   }
 
-  let vtep: Vtep | undefined;
   try {
     vtep = await createVtep({
       logger,
@@ -69,6 +79,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     throw error;
   }
   const running = vtep;
+  listDevices();
+  const unsubscribe = running.subscribe((event) => {
+    if (event.event === 'link') listDevices();
+  });
   arrive(running);
 
   let closing: Promise<void> | undefined;
@@ -76,6 +90,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const serving = stopServing();
     await api.close();
     await serving;
+    unsubscribe();
+    file.remove();
     await running.close();
   }
   return {

@@ -15,6 +15,8 @@ export type Reader<T> = (value: Value) => T;
 export const ZERO_MAC = '00:00:00:00:00:00';
 export const VNI_MAX = 0xffffff;
 export const DSTPORT_DEFAULT = 8472;
+/** Of a device that carries packets without Ethernet header (GPE). */
+export const DSTPORT_GPE = 4790;
 export const AGEING_DEFAULT_SECONDS = 300;
 
 /** A TOS of 1 means "inherit" to the kernel's driver. */
@@ -45,8 +47,12 @@ const CODE_POINTS: Readonly<Record<string, number>> = {
   EF: 0xb8,
 };
 
-function refuse(why: string): never {
-  throw new VtepError('USAGE', why);
+/** What `ip` refuses as no address or MAC at all, and what the kernel refuses, has another exit code than the rest. */
+const NO_ADDRESS_EXIT = 1;
+const KERNEL_EXIT = 2;
+
+function refuse(why: string, exit?: number): never {
+  throw new VtepError('USAGE', why, exit);
 }
 
 /** A whole number that is not negative, or undefined. */
@@ -57,7 +63,7 @@ function whole(value: Value): number | undefined {
   return /^[1-9][0-9]*$/.test(value) ? Number(value) : undefined;
 }
 
-function within(minimum: number, maximum: number, why: string): Reader<number> {
+export function within(minimum: number, maximum: number, why: string): Reader<number> {
   return (value) => {
     const number = whole(value);
     return number === undefined || number < minimum || number > maximum ? refuse(why) : number;
@@ -66,21 +72,59 @@ function within(minimum: number, maximum: number, why: string): Reader<number> {
 
 export const vni = within(0, VNI_MAX, `invalid id: a VNI is a number from 0 to ${VNI_MAX}`);
 export const fdbVni = within(0, VNI_MAX, `invalid VNI: a VNI is a number from 0 to ${VNI_MAX}`);
+export const srcVni = within(0, VNI_MAX, `invalid src VNI: a VNI is a number from 0 to ${VNI_MAX}`);
+export const nhid = within(0, 0xffffffff, '"id" value is invalid: the number of a nexthop group is expected');
 export const fdbPort = within(0, 65535, 'invalid port: a UDP port is a number from 0 to 65535');
 export const sourcePortMin = within(0, 65535, 'min port: a UDP port is a number from 0 to 65535');
 export const sourcePortMax = within(0, 65535, 'max port: a UDP port is a number from 0 to 65535');
 export const queues = within(1, 8, 'the number of queues is 1 to 8');
 
-const anyPort = within(0, 65535, 'dst port: a UDP port is a number from 0 to 65535');
-
 /** 0 is how iproute2 asks for the default without its notice. */
-export const dstport: Reader<number> = (value) => anyPort(value) || DSTPORT_DEFAULT;
+export const dstport = within(0, 65535, 'dst port: a UDP port is a number from 0 to 65535');
+export const listenPort = within(1, 65535, 'listen: a UDP port is a number from 1 to 65535');
+export const policy = within(0, 65535, 'policy: a group policy id is a number from 0 to 65535');
+
+/** `4789,8473`, each port once, in order. */
+export const listen: Reader<number[]> = (value) => {
+  const ports = String(value).split(',').map(listenPort);
+  return [...new Set(ports)].sort((one, other) => one - other);
+};
+
+const anyLabel = within(
+  0,
+  0xfffff,
+  'invalid flowlabel: a number from 0 to 0xfffff, or "inherit", is expected',
+);
+
+export const flowlabel: Reader<number | 'inherit'> = (value) =>
+  value === 'inherit' ? value : anyLabel(value);
+
+const U64_MAX = 0xffffffffffffffffn;
+
+/** Eight octets of header as one number; the canonical form is hexadecimal. */
+export const reservedBits: Reader<string> = (value) => {
+  const why = 'reserved_bits: a number of 64 bits is expected, such as 0xf7ffffff000000ff';
+  const text = String(value);
+  if (typeof value === 'number' && !Number.isSafeInteger(value)) refuse(`${why}, in quotes`);
+  if (!/^(0[xX][0-9a-fA-F]+|[0-9]+)$/.test(text)) refuse(why);
+  const octal = /^0[0-7]+$/.test(text) ? `0o${text.slice(1)}` : text;
+  if (/^0[0-9]+$/.test(text) && octal === text) refuse(why);
+  const bits = BigInt(octal);
+  return bits > U64_MAX ? refuse(why) : `0x${bits.toString(16)}`;
+};
 
 const anyMtu = within(0, 0xffffffff, 'Invalid "mtu" value: a number of bytes is expected');
 
 export const mtu: Reader<number> = (value) => {
   const bytes = anyMtu(value);
-  return bytes < 68 || bytes > 65535 ? refuse('MTU must be between 68 and 65535.') : bytes;
+  return bytes < 68 || bytes > 65535 ? refuse('MTU must be between 68 and 65535.', KERNEL_EXIT) : bytes;
+};
+
+/** The same of a device that is there: the kernel has other words then. */
+export const mtuChange: Reader<number> = (value) => {
+  const bytes = anyMtu(value);
+  if (bytes < 68) refuse('mtu less than device minimum, which is 68', KERNEL_EXIT);
+  return bytes > 65535 ? refuse('mtu greater than device maximum, which is 65535', KERNEL_EXIT) : bytes;
 };
 
 const anyAgeing = within(0, 0xffffffff, 'ageing timer: a number of seconds or "none" is expected');
@@ -126,22 +170,32 @@ export const deviceName: Reader<string> = (value) => {
     : refuse('not a valid ifname: 1 to 15 characters without blanks, "/", ":" and "%"');
 };
 
-export const mac: Reader<string> = (value) => {
+function macOf(value: Value): string | undefined {
   const parts = String(value).split(':');
   return parts.length === 6 && parts.every((part) => /^[0-9a-fA-F]{1,2}$/.test(part))
     ? parts.map((part) => part.toLowerCase().padStart(2, '0')).join(':')
-    : refuse('invalid mac address: write it as aa:bb:cc:dd:ee:ff');
-};
+    : undefined;
+}
+
+export const mac: Reader<string> = (value) =>
+  macOf(value) ?? refuse('invalid mac address: write it as aa:bb:cc:dd:ee:ff');
 
 /** Broadcast, multicast and all-zeros addresses may have many remotes in an FDB entry. */
 export function isMany(address: string): boolean {
   return address === ZERO_MAC || (Number.parseInt(address.slice(0, 2), 16) & 1) === 1;
 }
 
-export const unicastMac: Reader<string> = (value) => {
-  const address = mac(value);
-  return isMany(address) ? refuse('Provided Ethernet address is not unicast.') : address;
-};
+function deviceMac(value: Value, why: string): string {
+  const address =
+    macOf(value) ?? refuse(`"${value}" is invalid lladdr: write it as aa:bb:cc:dd:ee:ff`, NO_ADDRESS_EXIT);
+  return isMany(address) ? refuse(why, KERNEL_EXIT) : address;
+}
+
+/** The MAC of a device to be, and of one that is there. */
+export const unicastMac: Reader<string> = (value) =>
+  deviceMac(value, 'Provided Ethernet address is not unicast.');
+export const unicastMacChange: Reader<string> = (value) =>
+  deviceMac(value, 'Cannot assign requested address: it is not unicast');
 
 /** Canonical text of an IP address (RFC 5952 for IPv6), or undefined. */
 function canonical(value: Value): string | undefined {
@@ -154,25 +208,45 @@ export function family(address: string): 'inet' | 'inet6' {
   return address.includes(':') ? 'inet6' : 'inet';
 }
 
-function isMulticast(address: string): boolean {
-  const range = ipaddr.parse(address).range();
-  return range === 'multicast' || range === 'broadcast';
+export function isMulticast(address: string): boolean {
+  return ipaddr.parse(address).range() === 'multicast';
 }
 
+/** fe80::/10, and the groups of that scope. */
+export function isLinkLocal(address: string): boolean {
+  return address.includes(':') && /^(fe[89ab]|ff.2:)/.test(address);
+}
+
+/** 0.0.0.0 or ::, "no address in particular". */
+export function isAny(address: string): boolean {
+  return address === '0.0.0.0' || address === '::';
+}
+
+function addressOf(value: Value, why: string): string {
+  if (value === 'any' || value === 'default' || value === 'all') refuse(why);
+  return (
+    canonical(value) ??
+    refuse(`any valid address is expected rather than "${value}": an IP address, not a name`, NO_ADDRESS_EXIT)
+  );
+}
+
+/** The unspecified address says that there is none, and of which family none it is. */
 export const remote: Reader<string> = (value) => {
-  const address = canonical(value);
-  if (address === undefined || address === '0.0.0.0' || address === '::' || isMulticast(address))
-    refuse('invalid remote address: the unicast IP address of the far VTEP is expected');
-  return address;
+  const why = 'invalid remote address: the unicast IP address of the far VTEP is expected';
+  const address = addressOf(value, why);
+  return isMulticast(address) || address === '255.255.255.255' ? refuse(why) : address;
 };
 
-/** "any" and 0.0.0.0 say no more than leaving it out; "::" still says that the underlay is IPv6. */
-export const local: Reader<string | undefined> = (value) => {
-  if (value === 'any' || value === '0.0.0.0') return undefined;
-  const address = canonical(value);
-  if (address === undefined || isMulticast(address))
-    refuse('invalid local address: a unicast IP address of this host is expected');
-  return address;
+export const group: Reader<string> = (value) => {
+  const why = 'invalid group address: a multicast IP address is expected';
+  const address = addressOf(value, why);
+  return isMulticast(address) ? address : refuse(why);
+};
+
+export const local: Reader<string> = (value) => {
+  const why = 'invalid local address: a unicast IP address of this host is expected';
+  const address = addressOf(value, why);
+  return isMulticast(address) || address === '255.255.255.255' ? refuse(why) : address;
 };
 
 export const dst: Reader<string> = (value) =>

@@ -8,21 +8,35 @@ import {
   HEADER_NOW_OFFSET,
   HEADER_OFFLOADS_OFFSET,
 } from '../../assembly/layout.ts';
+import type { VtepEvent } from '../types.ts';
 import { Devices } from './devices.ts';
 import { compileEngine, type EngineBuild, instantiateEngine, preferredBuild } from './engine.ts';
+import { drainEvents } from './events.ts';
 import type { EngineExports } from './exports.ts';
 import { Fdb } from './fdb.ts';
+import { Mdb } from './mdb.ts';
 import { createMemory, type Views, viewsOf } from './memory.ts';
+import { Neighbours } from './neighbours.ts';
+import type { NexthopInfo } from './nexthops.ts';
+import { Notices } from './notices.ts';
+import { Policies } from './policies.ts';
 import { Vni } from './vni.ts';
+import { setDefault, Vnis } from './vnis.ts';
 
-/** Names of network interfaces, for `via`; an embedder without interfaces leaves it out. */
-export interface InterfaceNames {
-  /** 0 = there is none of that name. */
+/** What the tables ask their surroundings; an embedder without interfaces leaves it out. */
+export interface Surroundings {
+  /** Index of a network interface, for `via`; 0 = there is none of that name. */
   ifindex(name: string): number;
+  /** "" when it has gone. */
   ifname(index: number): string;
+  /** All nexthops at once; absent: there are none. */
+  readNexthops?(): readonly NexthopInfo[];
+  /** VNIs of a device that is up send to a group; others may have joined it too. Absent: nobody joins. */
+  joinGroup?(device: number, address: string): void;
+  leaveGroup?(device: number, address: string): void;
 }
 
-const NO_INTERFACES: InterfaceNames = { ifindex: () => 0, ifname: (index) => `if${index}` };
+const NO_INTERFACES: Surroundings = { ifindex: () => 0, ifname: () => '' };
 /** Seconds that the clock begins at, so that "long ago" is not negative. */
 const CLOCK_START = 1000;
 
@@ -32,7 +46,12 @@ export class Dataplane {
   readonly exports: EngineExports;
   readonly devices: Devices;
   readonly vni: Vni;
+  readonly vnis: Vnis;
+  readonly policies: Policies;
   readonly fdb: Fdb;
+  readonly mdb: Mdb;
+  readonly neighbours: Neighbours;
+  readonly notices = new Notices();
   /** Worker blocks in the memory. */
   readonly blocks: number;
 
@@ -40,7 +59,7 @@ export class Dataplane {
   constructor(
     blocks: number,
     offloads: number,
-    names: InterfaceNames = NO_INTERFACES,
+    surroundings: Surroundings = NO_INTERFACES,
     build: EngineBuild = preferredBuild(),
   ) {
     this.blocks = blocks;
@@ -50,15 +69,38 @@ export class Dataplane {
     this.views.view.setUint32(HEADER_BASE + HEADER_OFFLOADS_OFFSET, offloads, true);
     this.devices = new Devices(this.views);
     this.vni = new Vni(this.views.memory);
-    this.fdb = new Fdb({
+    this.neighbours = new Neighbours(this.views.memory);
+    const host = {
       view: this.views.view,
       exports: this.exports,
-      deviceIndex: (name) => this.devices.indexOf(name),
-      deviceName: (index) => this.devices.nameOf(index),
-      ifindex: names.ifindex,
-      ifname: names.ifname,
+      deviceIndex: (name: string) => this.devices.indexOf(name),
+      deviceName: (index: number) => this.devices.nameOf(index),
+      deviceIfindex: (index: number) => this.devices.ifindexOf(index),
+      domainOf: (device: number, vni: number, make?: boolean) =>
+        this.devices.domainOf(device, vni) || this.vnis.domainOf(device, vni, make),
+      joinGroup: () => {},
+      leaveGroup: () => {},
+      ...surroundings,
+      workers: blocks,
       now: () => this.tick(),
+      emit: (event: VtepEvent) => this.notices.emit(event),
+    };
+    this.vnis = new Vnis(
+      {
+        ...host,
+        workers: blocks,
+        setDefault: (device, domain, before, after) => setDefault(this.fdb, device, domain, before, after),
+        forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
+      },
+      this.vni,
+    );
+    this.policies = new Policies({
+      ...host,
+      workers: blocks,
+      domainOf: (device, vni) => (this.vnis.has(device, vni) ? this.vnis.domainOf(device, vni) : 0),
     });
+    this.fdb = new Fdb(host);
+    this.mdb = new Mdb(host);
     this.tick();
   }
 
@@ -67,6 +109,21 @@ export class Dataplane {
     const now = Math.floor(performance.now() / 1000) + CLOCK_START;
     this.views.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, now, true);
     return now;
+  }
+
+  /** Everything that the tables hold of a device goes; it still has its name, and no worker has it in hand. */
+  forgetDevice(device: number): void {
+    this.fdb.flushDevice(device);
+    this.mdb.flushDevice(device);
+    this.vnis.remove(device);
+    this.policies.remove(device);
+    this.neighbours.clear(device);
+  }
+
+  /** Tells the subscribers what a worker has learned and missed. */
+  relayEvents(worker: number): void {
+    const nameOf = (device: number) => this.devices.nameOf(device);
+    drainEvents(this.views, worker, (event) => this.notices.relay(event, this.views.view, nameOf, this.fdb));
   }
 
   /** Entries in all FDBs. */

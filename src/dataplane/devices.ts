@@ -24,7 +24,6 @@ import {
   DEVICE_LINK_OFFSET,
   DEVICE_MAC_OFFSET,
   DEVICE_MTU_OFFSET,
-  DEVICE_POLICY_OFFSET,
   DEVICE_PORT_OFFSET,
   DEVICE_QUEUE_MAX,
   DEVICE_RECEIVE_OFFSET,
@@ -41,7 +40,6 @@ import {
   DF_INHERIT,
   DF_SET,
   DF_UNSET,
-  VXLAN_FLAG_GBP,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { type DeviceFeatures, flagBits, receiveBits, reservedBits } from './device-features.ts';
@@ -77,8 +75,6 @@ export interface DeviceRecord {
   reservedBits?: bigint;
   /** IPv6 flow label, 0 to 0xfffff, or the inner packet's; absent: 0. */
   flowlabel?: number | 'inherit';
-  /** Group policy id of what is sent; absent or 0: a plain header. */
-  policy?: number;
   /** Of the TAP, and of `dev`. */
   ifindex?: number;
   link?: number;
@@ -100,6 +96,17 @@ export class Devices {
   nameOf(index: number): string {
     for (const [name, of] of this.#names) if (of === index) return name;
     return '';
+  }
+
+  /** Index of a device's own interface, 0 = not known. */
+  ifindexOf(index: number): number {
+    return this.#views.view.getUint32(DEVICES_BASE + index * DEVICE_BYTES + DEVICE_IFINDEX_OFFSET, true);
+  }
+
+  /** Domain that a device has for a VNI; 0 = none. */
+  domainOf(index: number, vni: number): number {
+    const { view } = this.#views;
+    return readDomain(view, index).vni === vni ? index : 0;
   }
 
   /** @throws VtepError NO_SPACE */
@@ -134,7 +141,7 @@ export class Devices {
   write(index: number, record: DeviceRecord): void {
     const { view } = this.#views;
     const at = DEVICES_BASE + index * DEVICE_BYTES;
-    const { features = {}, flowlabel = 0, policy = 0 } = record;
+    const { features = {}, flowlabel = 0 } = record;
     let flags = view.getUint32(at + DEVICE_FLAGS_OFFSET, true) & FLAGS_OF_OTHERS;
     flags |= flagBits(features);
     if (flowlabel === 'inherit') flags |= DEVICE_FLAG_LABEL_INHERIT;
@@ -158,7 +165,6 @@ export class Devices {
     // In network order, as the header is read.
     view.setBigUint64(at + DEVICE_RESERVED_OFFSET, record.reservedBits ?? reservedBits(features), false);
     view.setUint32(at + DEVICE_LABEL_OFFSET, flowlabel === 'inherit' ? 0 : flowlabel, true);
-    view.setUint32(at + DEVICE_POLICY_OFFSET, policy === 0 ? 0 : (VXLAN_FLAG_GBP | policy) >>> 0, true);
     view.setUint32(at + DEVICE_IFINDEX_OFFSET, record.ifindex ?? 0, true);
     view.setUint32(at + DEVICE_LINK_OFFSET, record.link ?? 0, true);
     view.setUint32(at + DEVICE_RECEIVE_OFFSET, receiveBits(features), true);

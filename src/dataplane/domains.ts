@@ -17,6 +17,10 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 
+const FIRST = DEVICE_COUNT;
+/** The last one is the MDB's. */
+const FURTHER_DOMAINS = DOMAIN_COUNT - 1 - FIRST;
+
 export interface DomainRecord {
   /** Index of the device. */
   device: number;
@@ -49,15 +53,41 @@ export function readDomain(view: DataView, domain: number): { device: number; vn
   };
 }
 
-/** A free domain beyond those that devices have by their number. @throws VtepError NO_SPACE */
-export function freeDomain(view: DataView): number {
-  // The last one is the MDB's.
-  for (let domain = DEVICE_COUNT; domain < DOMAIN_COUNT - 1; ++domain) {
+/** GBP bits of the header; undefined: the device's. */
+export function policyOf(view: DataView, domain: number): number | undefined {
+  const bits = view.getUint32(domainRecord(domain) + DOMAIN_POLICY_OFFSET, true);
+  return bits === DOMAIN_NO_POLICY ? undefined : bits;
+}
+
+export function setPolicy(view: DataView, domain: number, bits: number | undefined): void {
+  view.setUint32(domainRecord(domain) + DOMAIN_POLICY_OFFSET, bits ?? DOMAIN_NO_POLICY, true);
+}
+
+/** What a domain's frames look like on the TAP. */
+export function setVlan(
+  view: DataView,
+  domain: number,
+  { vlan, untagged }: Pick<DomainRecord, 'vlan' | 'untagged'>,
+): void {
+  const at = domainRecord(domain);
+  view.setUint16(at + DOMAIN_UNTAGGED_OFFSET, untagged ? 1 : 0, true);
+  view.setUint16(at + DOMAIN_VLAN_OFFSET, vlan ?? DOMAIN_NO_VLAN, true);
+}
+
+/**
+ * A free domain beyond those that devices have by their number.
+ * @param from where to begin to look. Whoever goes on from the last answer gets back what was released
+ *   last of all: a worker that still has it in hand is done with it by then.
+ * @throws VtepError NO_SPACE
+ */
+export function freeDomain(view: DataView, from: number = FIRST): number {
+  for (let step = 0; step < FURTHER_DOMAINS; ++step) {
+    const domain = FIRST + ((Math.max(from, FIRST) - FIRST + step) % FURTHER_DOMAINS);
     if (readDomain(view, domain).device === 0) return domain;
   }
   throw new VtepError(
     'NO_SPACE',
-    `vni: ${DOMAIN_COUNT - 1 - DEVICE_COUNT} VNIs of external devices are in use`,
+    `vni: No space left on device: ${FURTHER_DOMAINS} VNIs of external devices are in use, the most there may be: delete some first`,
   );
 }
 

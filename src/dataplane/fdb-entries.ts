@@ -11,6 +11,7 @@ import {
   FDB_CAPACITY,
   FDB_CREATED_OFFSET,
   FDB_FLAGS_OFFSET,
+  FDB_REMOTES_OFFSET,
   FDB_STATE_OFFSET,
   FDB_UPDATED_OFFSET,
   FDB_USED_OFFSET,
@@ -19,6 +20,8 @@ import {
   HEADER_FDB_MAC_OFFSET,
   NTF_ADDED_BY_USER,
   NTF_EXT_LEARNED,
+  NTF_NEXTHOP,
+  NUD_STALE,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { readDomain } from './domains.ts';
@@ -34,6 +37,7 @@ import {
 } from './fdb-record.ts';
 import type { FdbDevice, Wanted } from './fdb-request.ts';
 import { isAny, isGroup, type Mac } from './fdb-text.ts';
+import { type Nexthops, sameGroup } from './nexthops.ts';
 
 /** What the table needs of the engine (assembly/fdb.ts). */
 export interface FdbExports {
@@ -61,15 +65,30 @@ export interface Snapshot {
   readonly updated: number;
   readonly created: number;
   readonly remotes: readonly Remote[];
+  /** Nexthop group that the remotes are the members of; 0 = none. */
+  readonly nhid: number;
+}
+
+/** What is to be told of an entry: it, or one of its remotes, is new, changed or gone. */
+export interface Change {
+  readonly deleted: boolean;
+  /** As it is now, or as it was. */
+  readonly entry: Snapshot;
+  /** Absent for an entry with a nexthop group. */
+  readonly remote?: Remote;
 }
 
 export class FdbEntries {
   readonly #view: DataView;
   readonly #exports: FdbExports;
+  readonly #nexthops: Nexthops;
+  /** Entry -> nexthop group. Workers neither make such entries nor take any away, so the host alone keeps this. */
+  readonly #nhids = new Map<number, number>();
 
-  constructor(view: DataView, exports: FdbExports) {
+  constructor(view: DataView, exports: FdbExports, nexthops: Nexthops) {
     this.#view = view;
     this.#exports = exports;
+    this.#nexthops = nexthops;
   }
 
   locked<Result>(run: () => Result): Result {
@@ -110,79 +129,112 @@ export class FdbEntries {
       updated: view.getUint32(record + FDB_UPDATED_OFFSET, true),
       created: view.getUint32(record + FDB_CREATED_OFFSET, true),
       remotes: readRemotes(view, entry),
+      nhid: this.#nhids.get(entry) ?? 0,
     };
   }
 
-  /** @throws VtepError EXISTS, UNSUPPORTED or NO_SPACE; then nothing has changed */
-  put(device: FdbDevice, wanted: Wanted, now: number): void {
-    const entry = this.find(device.domain, wanted.mac);
-    if (entry < 0) this.#create(device, wanted, now);
-    else if (wanted.op === 'add') {
-      throw new VtepError(
-        'EXISTS',
-        `${wanted.what}: File exists; use "replace", or "append" for one remote more`,
-      );
-    } else this.#update(entry, wanted, now);
+  /**
+   * @returns what is to be told; undefined when nothing has changed
+   * @throws VtepError EXISTS, UNSUPPORTED, NO_SPACE, or what the group is refused with; then nothing has changed
+   */
+  put(device: FdbDevice, domain: number, wanted: Wanted, now: number): Change | undefined {
+    const entry = this.find(domain, wanted.mac);
+    if (entry < 0) return this.#create(device, domain, wanted, now);
+    if (wanted.op !== 'add') return this.#update(device, entry, wanted, now);
+    throw new VtepError(
+      'EXISTS',
+      `${wanted.what}: File exists; use "replace", or "append" for one remote more`,
+    );
   }
 
   /**
    * Removes a remote (absent or 0.0.0.0: the whole entry).
-   * @returns whether there is such an entry; a remote that it doesn't have is no error
+   * @returns what went, undefined when there is no such entry; a remote that it doesn't have is no error
    */
-  remove(domain: number, mac: Mac, remote: Remote | undefined): boolean {
-    const entry = this.find(domain, mac);
-    if (entry < 0) return false;
-    const all = !remote || isAny(remote.address);
-    this.removeRemotes(entry, (known) => all || sameRemote(known, remote));
-    return true;
+  remove(domain: number, mac: Mac, remote: Remote | undefined): Change[] | undefined {
+    const entry = domain === 0 ? -1 : this.find(domain, mac);
+    if (entry < 0) return undefined;
+    if (!remote || isAny(remote.address)) return this.removeRemotes(entry);
+    // Members of a group are not the entry's to remove.
+    return this.#nhids.has(entry) ? [] : this.removeRemotes(entry, (known) => sameRemote(known, remote));
   }
 
-  /** @returns how many went; the entry goes with the last one */
-  removeRemotes(entry: number, goes: (remote: Remote) => boolean): number {
-    const remotes = readRemotes(this.#view, entry);
-    const going = remotes.flatMap((remote, position) => (goes(remote) ? [position] : []));
-    if (going.length === remotes.length) this.#exports.fdbErase(entry);
-    else if (going.length > 0) {
+  /** @param goes absent: all. @returns what went; the entry goes with the last one */
+  removeRemotes(entry: number, goes?: (remote: Remote) => boolean): Change[] {
+    const before = this.read(entry);
+    const { remotes } = before;
+    const going = remotes.flatMap((remote, position) => ((goes?.(remote) ?? true) ? [position] : []));
+    if (goes === undefined || going.length === remotes.length) {
+      this.erase(entry);
+      if (before.nhid !== 0) return [{ deleted: true, entry: before }];
+    } else if (going.length > 0) {
       this.#exports.fdbBeginChange(entry);
-      for (const position of going.reverse()) this.#exports.fdbRemoveRemote(entry, position);
+      for (const position of going.toReversed()) this.#exports.fdbRemoveRemote(entry, position);
       this.#exports.fdbEndChange(entry);
     }
-    return going.length;
+    return going.map((position) => ({ deleted: true, entry: before, remote: remotes[position]! }));
+  }
+
+  erase(entry: number): void {
+    this.#nhids.delete(entry);
+    this.#exports.fdbErase(entry);
   }
 
   /**
    * Removes an entry if nobody has heard of it for `ageing` seconds.
-   * @returns how many seconds it has left, 0 = it went, Infinity = it doesn't age
+   * @returns how many seconds it has left (0 = it went, Infinity = it doesn't age), and what went
    */
-  expire(entry: number, device: number, now: number, ageing: number): number {
+  expire(entry: number, device: number, now: number, ageing: number): { left: number; gone: Change[] } {
     const view = this.#view;
     const left = view.getUint32(entryRecord(entry) + FDB_UPDATED_OFFSET, true) + ageing - now;
     // Asked for the moment when it is due, the engine says whether it is one that ages.
     const due = now + Math.max(0, left);
     if (!this.#isOf(entry, device) || this.#exports.fdbNextExpired(device, entry, due, ageing) !== entry) {
-      return Number.POSITIVE_INFINITY;
+      return { left: Number.POSITIVE_INFINITY, gone: [] };
     }
-    if (left > 0) return left;
-    this.#exports.fdbErase(entry);
-    return 0;
+    if (left > 0) return { left, gone: [] };
+    const gone = this.removeRemotes(entry);
+    return {
+      left: 0,
+      gone: gone.map((change) => ({ ...change, entry: { ...change.entry, state: NUD_STALE } })),
+    };
   }
 
-  #create(device: FdbDevice, { what, op, mac, remote, state, flags }: Wanted, now: number): void {
+  /** Gives every entry with a nexthop group the members that the group has now; without a group it goes, untold. */
+  followNexthops(): void {
+    for (const [entry, nhid] of this.#nhids) {
+      this.locked(() => {
+        const remotes = this.#nexthops.remotesOf(nhid);
+        if (remotes === undefined) this.erase(entry);
+        else if (!sameGroup(readRemotes(this.#view, entry), remotes)) this.#rewrite(entry, remotes);
+      });
+    }
+  }
+
+  #create(device: FdbDevice, domain: number, wanted: Wanted, now: number): Change {
     const view = this.#view;
+    const { what, op, mac, nhid, state, flags } = wanted;
     if (op === 'replace' && isGroup(mac)) {
       throw new VtepError(
         'UNSUPPORTED',
         `${what}: Operation not supported; use "append" for a multicast MAC`,
       );
     }
-    const entry = this.#exports.fdbInsert(device.domain, mac.low, mac.high, now);
+    const entry = this.#exports.fdbInsert(domain, mac.low, mac.high, now);
     if (entry < 0) {
       throw new VtepError('NO_SPACE', `${what}: No space left on device; ${this.#whyFull(device)}`);
     }
+    // A reservation that is not published counts for nothing, should the group be refused.
+    const remotes = nhid ? this.#nexthops.requested(what, nhid, device.family) : [wanted.remote!];
     view.setUint16(entryRecord(entry) + FDB_STATE_OFFSET, state, true);
-    view.setUint16(entryRecord(entry) + FDB_FLAGS_OFFSET, flags, true);
-    writeRemote(view, this.#exports.fdbAddRemote(entry), remote);
+    view.setUint16(entryRecord(entry) + FDB_FLAGS_OFFSET, flags | (nhid ? NTF_NEXTHOP : 0), true);
+    if (!this.#fill(entry, remotes)) {
+      this.#clear(entry);
+      throw noRemote(what);
+    }
+    if (nhid) this.#nhids.set(entry, nhid);
     this.#exports.fdbPublish(entry);
+    return this.#told(entry);
   }
 
   #whyFull(device: FdbDevice): string {
@@ -196,39 +248,72 @@ export class FdbEntries {
     return `all devices together have ${entries} of ${FDB_CAPACITY} entries; remove some first`;
   }
 
-  #update(entry: number, wanted: Wanted, now: number): void {
+  #update(device: FdbDevice, entry: number, wanted: Wanted, now: number): Change | undefined {
     const view = this.#view;
-    const { what, op, remote } = wanted;
+    const { what, op, remote, nhid } = wanted;
     const record = entryRecord(entry);
     const before = this.read(entry);
     const group = isGroup(wanted.mac);
-    if (op === 'replace' && group) {
-      throw new VtepError(
-        'UNSUPPORTED',
-        `${what}: Cannot replace non-unicast fdb entries.; use "append" and "del" with "dst"`,
-      );
-    }
+    checkUpdate(wanted, before, group);
     // What was learned elsewhere does not take over what a command made.
     const keeps = (wanted.flags & NTF_EXT_LEARNED) !== 0 && (before.flags & NTF_ADDED_BY_USER) !== 0;
-    const { state, flags } = keeps ? before : wanted;
-    const isThere = before.remotes.some((known) => sameRemote(known, remote));
+    const state = keeps ? before.state : wanted.state;
+    const flags = keeps ? before.flags : wanted.flags | (before.flags & NTF_NEXTHOP);
+    const members =
+      nhid && nhid !== before.nhid ? this.#nexthops.requested(what, nhid, device.family) : undefined;
+    // An entry with a group keeps it whatever remote a request names.
+    const isNew = before.nhid === 0 && !before.remotes.some((known) => sameRemote(known, remote!));
     // A unicast MAC has one remote: appending to it changes state and flags and nothing else.
-    const appends = op === 'append' && group && !isThere;
-    const replaces = op === 'replace' && !isThere;
+    const appends = op === 'append' && group && isNew;
+    const replaces = op === 'replace' && isNew;
     if (appends && before.remotes.length >= FANOUT_MAX) throw noRemote(what);
-    const changes = state !== before.state || flags !== before.flags || appends || replaces;
+    const changes = state !== before.state || flags !== before.flags || appends || replaces || members;
     if (changes) {
       this.#exports.fdbBeginChange(entry);
       const place = appends ? this.#exports.fdbAddRemote(entry) : firstRemote(entry);
       if (place !== 0) {
-        if (appends || replaces) writeRemote(view, place, remote);
+        if (appends || replaces) writeRemote(view, place, remote!);
         view.setUint16(record + FDB_STATE_OFFSET, state, true);
         view.setUint16(record + FDB_FLAGS_OFFSET, flags, true);
       }
       this.#exports.fdbEndChange(entry);
       if (place === 0) throw noRemote(what);
+      if (members) {
+        this.#nhids.set(entry, nhid!);
+        this.#rewrite(entry, members);
+      }
     }
     if (changes || wanted.refresh) view.setUint32(record + FDB_UPDATED_OFFSET, now, true);
+    if (changes) return this.#told(entry, appends || replaces ? remote : undefined);
+    return undefined;
+  }
+
+  /** The change of an entry that exists. @param remote absent: the first one */
+  #told(entry: number, remote?: Remote): Change {
+    const after = this.read(entry);
+    return { deleted: false, entry: after, ...(after.nhid === 0 && { remote: remote ?? after.remotes[0]! }) };
+  }
+
+  /** The pool may not have room for all members: then flows go to those that have. */
+  #rewrite(entry: number, remotes: readonly Remote[]): void {
+    this.#exports.fdbBeginChange(entry);
+    this.#clear(entry);
+    this.#fill(entry, remotes);
+    this.#exports.fdbEndChange(entry);
+  }
+
+  #clear(entry: number): void {
+    const count = () => this.#view.getUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, true);
+    while (count() > 0) this.#exports.fdbRemoveRemote(entry, 0);
+  }
+
+  /** @returns whether there was room for all */
+  #fill(entry: number, remotes: readonly Remote[]): boolean {
+    return remotes.every((remote) => {
+      const place = this.#exports.fdbAddRemote(entry);
+      if (place !== 0) writeRemote(this.#view, place, remote);
+      return place !== 0;
+    });
   }
 
   /** Whether the entry is there still. @param device 0 = any */
@@ -237,6 +322,18 @@ export class FdbEntries {
     const owner = domain === 0 ? 0 : readDomain(this.#view, domain).device;
     return owner !== 0 && (device === 0 || owner === device);
   }
+}
+
+/** @throws VtepError UNSUPPORTED: what the entry can't become */
+function checkUpdate({ what, op, nhid }: Wanted, before: Snapshot, group: boolean): void {
+  const refuse = (why: string) => {
+    throw new VtepError('UNSUPPORTED', `${what}: ${why}`);
+  };
+  if (nhid && before.nhid === 0)
+    refuse('Cannot replace an existing non nexthop fdb with a nexthop.; delete it first');
+  if (nhid && op === 'append') refuse('Cannot append to a nexthop fdb.; add the nexthop to its group');
+  if (op === 'replace' && group)
+    refuse('Cannot replace non-unicast fdb entries.; use "append" and "del" with "dst"');
 }
 
 function noRemote(what: string): VtepError {

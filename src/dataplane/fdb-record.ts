@@ -17,13 +17,14 @@ import {
   REMOTE_NEXT_OFFSET,
   REMOTE_PORT_OFFSET,
   REMOTE_VNI_OFFSET,
+  REMOTE_WEIGHT_OFFSET,
   REMOTES_BASE,
 } from '../../assembly/layout.ts';
 import { type Address, type Mac, sameAddress } from './fdb-text.ts';
 
 const KEY_BYTES = 8;
 
-/** Identity is all four. */
+/** Identity is all but the weight. */
 export interface Remote {
   readonly address: Address;
   /** 0 = the device's */
@@ -32,6 +33,8 @@ export interface Remote {
   readonly vni: number;
   /** 0 = by route */
   readonly ifindex: number;
+  /** Of a member of a nexthop group, 1 to 256; absent = 1. */
+  readonly weight?: number;
 }
 
 export function sameRemote(one: Remote, other: Remote): boolean {
@@ -85,6 +88,7 @@ function readRemote(view: DataView, record: number): Remote {
     port: view.getUint16(record + REMOTE_PORT_OFFSET, true),
     vni: view.getUint32(record + REMOTE_VNI_OFFSET, true),
     ifindex: view.getUint32(record + REMOTE_IFINDEX_OFFSET, true),
+    weight: view.getUint8(record + REMOTE_WEIGHT_OFFSET) + 1,
   };
 }
 
@@ -94,5 +98,6 @@ export function writeRemote(view: DataView, record: number, remote: Remote): voi
   view.setUint32(record + REMOTE_VNI_OFFSET, remote.vni, true);
   view.setUint16(record + REMOTE_PORT_OFFSET, remote.port, true);
   view.setUint8(record + REMOTE_FAMILY_OFFSET, remote.address.family);
+  view.setUint8(record + REMOTE_WEIGHT_OFFSET, (remote.weight ?? 1) - 1);
   new Uint8Array(view.buffer, record + REMOTE_ADDRESS_OFFSET, 16).set(remote.address.bytes);
 }

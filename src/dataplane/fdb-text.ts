@@ -7,6 +7,7 @@ import {
   AF_INET,
   AF_INET6,
   NTF_EXT_LEARNED,
+  NTF_MASTER,
   NTF_ROUTER,
   NTF_SELF,
   NTF_STICKY,
@@ -103,6 +104,7 @@ const FLAG_WORDS: readonly (readonly [number, string])[] = [
   [NTF_SELF, 'self'],
   [NTF_ROUTER, 'router'],
   [NTF_EXT_LEARNED, 'extern_learn'],
+  [NTF_MASTER, 'master'],
   [NTF_STICKY, 'sticky'],
 ];
 

@@ -4,8 +4,11 @@
  *
  *   fdb-text.ts      MACs, addresses, states and flags as words
  *   fdb-request.ts   a request -> numbers, or a refusal
+ *   fdb-flush.ts     what a flush chooses
  *   fdb-entries.ts   what a request does to an entry, under the lock
  *   fdb-record.ts    entries and remotes as bytes
+ *   fdb-show.ts      an entry -> words
+ *   nexthops.ts      nexthop groups, which entries may name instead of a remote
  *
  * The one deliberate difference: a request that is refused changes nothing. (The kernel's
  * `replace` of a multicast MAC fails after it has overwritten the entry's state and flags.)
@@ -20,23 +23,27 @@ import {
   NUD_PERMANENT,
   NUD_REACHABLE,
   REMOTE_VNI_DEFAULT,
+  VXLAN_VNI_MAX,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
-import type { FdbEntry, FdbFlush, FdbRequest } from '../types.ts';
+import type { FdbEntry, FdbFlush, FdbRequest, VtepEvent } from '../types.ts';
 import { readDomain } from './domains.ts';
-import { FdbEntries, type FdbExports, type Snapshot } from './fdb-entries.ts';
+import { type Change, FdbEntries, type FdbExports, type Snapshot } from './fdb-entries.ts';
+import { readFlush } from './fdb-flush.ts';
 import { deviceRecord, type Remote, sameRemote } from './fdb-record.ts';
 import {
   checkFamily,
+  checkNumber,
   describe,
   type FdbDevice,
   readAddress,
-  readFlush,
   readMac,
   readRemoteOf,
   readWanted,
 } from './fdb-request.ts';
-import { formatAddress, formatFlags, formatMac, formatState, isAny, isZero, ZERO_MAC } from './fdb-text.ts';
+import { formatEntries, formatEntry, isExternal } from './fdb-show.ts';
+import { type Address, isAny, isZero, type Mac, ZERO_MAC } from './fdb-text.ts';
+import { type NexthopInfo, Nexthops } from './nexthops.ts';
 
 export type { FdbExports } from './fdb-entries.ts';
 
@@ -50,21 +57,35 @@ export interface FdbHost {
   deviceName(index: number): string;
   /** Index of a network interface by its name; 0 = there is none. */
   ifindex(name: string): number;
+  /** "" when it has gone: then entries show the index. */
   ifname(index: number): string;
   /** Seconds, of the clock that the engine is told. */
   now(): number;
+  /**
+   * Domain of a VNI (1 to 16777215) of an external device; 0 = it has none. Absent: no device has further VNIs.
+   * @param make give it one now, an entry is about to be added
+   */
+  domainOf?(device: number, vni: number, make: boolean): number;
+  /** Hears of each change, once it has been made and the lock is free. */
+  emit?(event: VtepEvent): void;
+  /** Asks for all nexthops at once; called when a request names one that has not been reported (`setNexthops`). */
+  readNexthops?(): readonly NexthopInfo[];
 }
+
+/** What removed an entry. */
+type Reason = 'command' | 'aged' | 'flushed' | 'device';
 
 /** Seconds between two runs of the kernel's ageing timer when nothing expires sooner. */
 export const AGE_INTERVAL_SECONDS = 10;
 
 export class Fdb {
   readonly #host: FdbHost;
+  readonly #nexthops = new Nexthops();
   readonly #entries: FdbEntries;
 
   constructor(host: FdbHost) {
     this.#host = host;
-    this.#entries = new FdbEntries(host.view, host.exports);
+    this.#entries = new FdbEntries(host.view, host.exports, this.#nexthops);
   }
 
   /**
@@ -75,58 +96,71 @@ export class Fdb {
     const what = describe(request.op, request.mac, request.dev);
     const device = this.#deviceOf(what, request.dev);
     const ifindex = (name: string) => this.#host.ifindex(name);
+    checkNumber(what, 'src_vni', request.src_vni ?? 0, VXLAN_VNI_MAX);
+    checkNumber(what, 'nhid', request.nhid ?? 0, 0xffffffff);
     if (request.op !== 'del') {
       const wanted = readWanted({ ...request, op: request.op }, device, ifindex);
-      this.#entries.locked(() => this.#entries.put(device, wanted, this.#host.now()));
+      const domain = this.#domainOf(what, device, request.src_vni, true);
+      if (wanted.nhid && !this.#nexthops.has(wanted.nhid) && this.#host.readNexthops)
+        this.setNexthops(this.#host.readNexthops());
+      const change = this.#entries.locked(() => this.#entries.put(device, domain, wanted, this.#host.now()));
+      if (change) this.#tell([change]);
       return;
     }
     const mac = readMac(what, request.mac);
     const remote = readRemoteOf(what, request, device, ifindex);
-    if (!this.#entries.locked(() => this.#entries.remove(device.domain, mac, remote))) {
+    const domain = this.#domainOf(what, device, request.src_vni, false);
+    const gone = this.#entries.locked(() => this.#entries.remove(domain, mac, remote));
+    if (gone === undefined)
       throw new VtepError('NOT_FOUND', `${what}: No such file or directory; ${whereToLook(device.name)}`);
-    }
+    this.#tell(gone, 'command');
   }
 
   /** @param dev absent: all devices. @returns one line for each remote, the newest entry first */
   show(dev?: string): FdbEntry[] {
     const device = dev === undefined ? 0 : this.#deviceOf(`fdb show dev ${dev}`, dev).index;
-    const found: Snapshot[] = [];
-    this.#entries.each(device, (entry) => found.push(this.#entries.read(entry)));
-    found.sort((one, other) => other.created - one.created);
-    return found.flatMap((entry) => entry.remotes.map((remote) => this.#format(entry, remote)));
+    return this.#collect(device).flatMap(({ entry }) => formatEntries(this.#host, entry));
   }
 
-  /** The first remote of an entry. @throws VtepError NOT_FOUND */
-  get(dev: string, mac: string): FdbEntry {
+  /** The first remote of an entry. @param vni of an external device; absent: 0. @throws VtepError NOT_FOUND, USAGE */
+  get(dev: string, mac: string, vni?: number): FdbEntry {
     const what = describe('get', mac, dev);
     const device = this.#deviceOf(what, dev);
     const key = readMac(what, mac);
-    const found = this.#entries.locked(() => {
-      const entry = this.#entries.find(device.domain, key);
-      return entry < 0 ? undefined : this.#entries.read(entry);
-    });
-    if (found) return this.#format(found, found.remotes[0]!);
-    throw new VtepError('NOT_FOUND', `${what}: Fdb entry not found; ${whereToLook(dev)}`);
+    checkNumber(what, 'vni', vni ?? 0, VXLAN_VNI_MAX);
+    const domain = this.#domainOf(what, device, vni, false);
+    const found = this.#read(domain, key);
+    if (found) return formatEntries(this.#host, found)[0]!;
+    throw new VtepError('NOT_FOUND', `${what}: Fdb entry not found.; ${whereToLook(dev)}`);
   }
 
   /** Without a filter all goes, the default remotes too, as the kernel has it. @returns how many remotes went */
   flush(filter: FdbFlush): number {
-    const device = this.#deviceOf(`fdb flush dev ${filter.dev}`, filter.dev);
+    const what = `fdb flush dev ${filter.dev}`;
+    if (this.#host.deviceIndex(filter.dev) === 0)
+      throw new VtepError('NOT_FOUND', `${what}: Cannot find bridge device "${filter.dev}"; ${LINKS}`);
+    const device = this.#deviceOf(what, filter.dev);
     const match = readFlush(filter, device);
-    return this.#flush(device.index, (entry) => match.entry(entry.state, entry.flags), match.remote);
+    const matches = (entry: Snapshot) =>
+      match.entry({ ...entry, vni: readDomain(this.#host.view, entry.domain).vni });
+    return this.#flush(device.index, 'flushed', matches, match.remote);
   }
 
   /** All entries of a device that is being deleted. Mark it down first, or it may learn in between. */
   flushDevice(device: number): number {
-    return this.#flush(device, () => true);
+    return this.#flush(device, 'device', () => true);
+  }
+
+  /** All entries of one VNI of an external device. Nothing may be learned in it any more. */
+  flushDomain(domain: number): number {
+    const { device } = readDomain(this.#host.view, domain);
+    return this.#flush(device, 'device', (entry) => entry.domain === domain);
   }
 
   /** What a device loses when it goes down: all that is dynamic but for the default remotes. Mark it down first. */
   flushDown(device: number): number {
-    return this.#flush(
-      device,
-      ({ mac, state }) => (state & (NUD_PERMANENT | NUD_NOARP)) === 0 && !isZero(mac),
-    );
+    const matches = ({ mac, state }: Snapshot) => (state & (NUD_PERMANENT | NUD_NOARP)) === 0 && !isZero(mac);
+    return this.#flush(device, 'device', matches);
   }
 
   /** Removes what has expired. @returns how many entries, and in how many seconds to come again */
@@ -138,17 +172,25 @@ export class Fdb {
     let removed = 0;
     let next = AGE_INTERVAL_SECONDS;
     for (let entry = soon(0); entry >= 0; entry = soon(entry + 1)) {
-      const left = this.#entries.locked(() => this.#entries.expire(entry, device, now, ageing));
+      const { left, gone } = this.#entries.locked(() => this.#entries.expire(entry, device, now, ageing));
       if (left === 0) removed++;
       else next = Math.min(next, left);
+      this.#tell(gone, 'aged');
     }
     return { removed, next };
   }
 
+  /** All nexthops that there are now. Entries follow: new members are theirs at once, and those whose group has gone go, untold. */
+  setNexthops(nexthops: readonly NexthopInfo[]): void {
+    this.#nexthops.set(nexthops);
+    this.#entries.followNexthops();
+  }
+
   /**
-   * Moves a device's default destination: the new one is appended to the all-zeros entry, then the
-   * old one leaves it. Others that were appended by hand stay. Nothing happens when both are equal.
+   * Moves the default destination of a device or of one of its VNIs: the new one is appended to the all-zeros
+   * entry, then the old one leaves it. Others that were appended by hand stay. Nothing happens when both are equal.
    * @param ifindex interface the default destination is reached through, 0 = by route
+   * @param domain of a VNI of an external device; absent: the device's own
    * @throws VtepError USAGE, UNSUPPORTED or NO_SPACE; then nothing has changed
    */
   setDefaultRemote(
@@ -156,50 +198,110 @@ export class Fdb {
     before: string | undefined,
     after: string | undefined,
     ifindex: number,
+    domain: number = device,
   ): void {
     const owner = this.#device(device);
+    const { vni } = readDomain(this.#host.view, domain);
     const what = `link set ${owner.name} remote ${after ?? 'none'}`;
     const remote = (text: string | undefined): Remote | undefined => {
       const address = text === undefined ? undefined : readAddress(what, text);
       if (!address || isAny(address)) return undefined;
       checkFamily(what, address, owner);
-      return { address, port: 0, vni: REMOTE_VNI_DEFAULT, ifindex };
+      return { address, port: 0, vni: vni === owner.vni ? REMOTE_VNI_DEFAULT : vni, ifindex };
     };
     const old = remote(before);
     const wanted = remote(after);
     if (old && wanted && sameRemote(old, wanted)) return;
     const entry = { what, mac: ZERO_MAC, state: NUD_REACHABLE | NUD_PERMANENT, flags: NTF_SELF };
-    this.#entries.locked(() => {
-      if (wanted) {
-        this.#entries.put(
-          owner,
-          { ...entry, op: 'append', remote: wanted, refresh: false },
-          this.#host.now(),
-        );
-      }
-      if (old) this.#entries.remove(device, ZERO_MAC, old);
+    const changes = this.#entries.locked(() => {
+      const appended = wanted && { ...entry, op: 'append' as const, remote: wanted, refresh: false };
+      const change = appended && this.#entries.put(owner, domain, appended, this.#host.now());
+      const gone = (old && this.#entries.remove(domain, ZERO_MAC, old)) ?? [];
+      return change ? [change, ...gone] : gone;
     });
+    this.#tell(changes, 'command');
+  }
+
+  /**
+   * What to tell of a MAC that a worker has learned or moved (EVENT_LEARNED, EVENT_MOVED).
+   * @param address of the sender. @param ifindex it came in through when that is link-local, else 0
+   * @returns the entry as it is now; as it was learned when it has gone since
+   */
+  describeLearned(domain: number, mac: Mac, address: Address, ifindex: number): FdbEntry {
+    const now = this.#host.now();
+    const learned = { address, port: 0, vni: REMOTE_VNI_DEFAULT, ifindex };
+    const found = this.#read(domain, mac);
+    if (found) {
+      // A move changes the address alone; the entry may have moved on since.
+      const remote = found.remotes[0] && { ...found.remotes[0], address };
+      return formatEntry(this.#host, found, found.nhid === 0 ? (remote ?? learned) : undefined);
+    }
+    const entry = { mac, domain, state: NUD_REACHABLE, flags: NTF_SELF, used: now, updated: now };
+    return formatEntry(this.#host, { ...entry, created: 0, remotes: [learned], nhid: 0 }, learned);
+  }
+
+  #read(domain: number, mac: Mac): Snapshot | undefined {
+    return this.#entries.locked(() => {
+      const entry = domain === 0 ? -1 : this.#entries.find(domain, mac);
+      return entry < 0 ? undefined : this.#entries.read(entry);
+    });
+  }
+
+  /** The entries of a device (0 = of all) in the order of a dump: the newest first. */
+  #collect(device: number): { at: number; entry: Snapshot }[] {
+    const found: { at: number; entry: Snapshot }[] = [];
+    this.#entries.each(device, (at) => found.push({ at, entry: this.#entries.read(at) }));
+    return found.sort((one, other) => other.entry.created - one.entry.created);
   }
 
   #flush(
     device: number,
+    reason: Reason,
     matches: (entry: Snapshot) => boolean,
-    goes: (remote: Remote) => boolean = () => true,
+    goes?: (remote: Remote) => boolean,
   ): number {
     let removed = 0;
-    this.#entries.each(device, (entry) => {
-      if (matches(this.#entries.read(entry))) removed += this.#entries.removeRemotes(entry, goes);
-    });
+    for (const { at, entry } of this.#collect(device)) {
+      if (!matches(entry)) continue;
+      const gone = this.#entries.locked(() =>
+        this.#entries.find(entry.domain, entry.mac) === at ? this.#entries.removeRemotes(at, goes) : [],
+      );
+      removed += gone.length;
+      this.#tell(gone, reason);
+    }
     return removed;
+  }
+
+  #tell(changes: readonly Change[], reason?: Reason): void {
+    const { emit } = this.#host;
+    if (!emit) return;
+    for (const { deleted, entry, remote } of changes) {
+      const told = formatEntry(this.#host, entry, remote);
+      emit.call(this.#host, {
+        event: 'fdb',
+        deleted,
+        entry: told,
+        ...(deleted && reason !== undefined && { reason }),
+      });
+    }
+  }
+
+  /** @returns 0 when there is none */
+  #domainOf(what: string, device: FdbDevice, vni: number | undefined, make: boolean): number {
+    // Other devices have the one table, whatever the request names.
+    if (!device.external || !vni) return device.index;
+    const domain = this.#host.domainOf?.(device.index, vni, make) ?? 0;
+    if (domain !== 0 || !make) return domain;
+    throw new VtepError(
+      'UNSUPPORTED',
+      `${what}: ${device.name} has no table for src_vni ${vni}; leave it out`,
+    );
   }
 
   #deviceOf(what: string, name: string): FdbDevice {
     const index = this.#host.deviceIndex(name);
     if (index !== 0) return this.#device(index);
-    throw new VtepError(
-      'NOT_FOUND',
-      `${what}: Cannot find device "${name}"; "link show" lists what there is`,
-    );
+    throw new VtepError('NOT_FOUND', `${what}: Cannot find device "${name}"; ${LINKS}`);
   }
 
   #device(index: number): FdbDevice {
@@ -207,31 +309,16 @@ export class Fdb {
     const record = deviceRecord(index);
     return {
       index,
-      domain: index,
       name: this.#host.deviceName(index),
       family: view.getUint8(record + DEVICE_FAMILY_OFFSET),
       vni: view.getUint32(record + DEVICE_VNI_OFFSET, true),
       port: view.getUint16(record + DEVICE_PORT_OFFSET, true),
-    };
-  }
-
-  /** Keys in the order of `bridge -j fdb`; what is the device's own is left out. */
-  #format(entry: Snapshot, remote: Remote): FdbEntry {
-    const now = this.#host.now();
-    return {
-      mac: formatMac(entry.mac),
-      ifname: this.#host.deviceName(readDomain(this.#host.view, entry.domain).device),
-      dst: formatAddress(remote.address),
-      ...(remote.port !== 0 && { port: remote.port }),
-      ...(remote.vni !== REMOTE_VNI_DEFAULT && { vni: remote.vni }),
-      ...(remote.ifindex !== 0 && { viaIf: this.#host.ifname(remote.ifindex) }),
-      used: Math.max(0, now - entry.used),
-      updated: Math.max(0, now - entry.updated),
-      flags: formatFlags(entry.flags),
-      state: formatState(entry.state),
+      external: isExternal(view, index),
     };
   }
 }
+
+const LINKS = '"link show" lists what there is';
 
 function whereToLook(dev: string): string {
   return `"fdb show dev ${dev}" lists what there is`;

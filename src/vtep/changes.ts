@@ -3,7 +3,7 @@ import { VtepError } from '../errors.ts';
 import { ipBatch } from '../netlink/ip.ts';
 import type { DeviceChange } from '../types.ts';
 import { type Core, rename, tellLink } from './core.ts';
-import { releaseSources, retainSources } from './creation.ts';
+import { releaseSources, retainSources, setUpVnis } from './creation.ts';
 import { type CompleteConfig, type Device, recordOf, remoteOf, underlayIndex } from './device.ts';
 import { changed } from './rules.ts';
 
@@ -39,6 +39,7 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
   Object.assign(device, { link, ...sources, config: { ...config, name: device.config.name } });
   if (change.name !== undefined) rename(core, device, change.name);
   plane.devices.write(device.index, recordOf(device));
+  setUpVnis(core, device);
   if (sources !== undefined) {
     await workers.quiesce();
     releaseSources(core, { source, sourceDf });

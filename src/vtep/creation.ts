@@ -63,7 +63,8 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
     clearCounters(plane.views, workers.count, index);
     plane.devices.write(index, recordOf(device));
     plane.fdb.setDefaultRemote(index, undefined, remoteOf(config), link);
-    undo.push(() => plane.fdb.flushDevice(index));
+    undo.push(() => plane.forgetDevice(index));
+    setUpVnis(core, device);
     plane.devices.setQueues(index, tap.queues);
     plane.devices.setUp(index, false);
     workers.watchTap(tap.queues, index);
@@ -87,11 +88,22 @@ export async function destroyDevice(core: Core, device: Device): Promise<void> {
   await workers.quiesce();
   plane.devices.setQueues(index, []);
   closeTap(tap);
-  plane.fdb.flushDevice(index);
+  plane.forgetDevice(index);
   releaseSources(core, device);
   tables.forget(index);
   plane.devices.release(index);
   tellLink(core, device, true);
+}
+
+/** What further VNIs and received frames of a device take from its options. */
+export function setUpVnis(
+  core: Core,
+  { index, config, link }: Pick<Device, 'index' | 'config' | 'link'>,
+): void {
+  const { policies, vnis } = core.plane;
+  if (config.gbp) policies.setDevice(index, config.policy === undefined ? undefined : { id: config.policy });
+  const address = remoteOf(config);
+  if (config.external) vnis.setRemote(index, address === undefined ? undefined : { address, ifindex: link });
 }
 
 /** Source groups for datagrams without and with DF; over IPv6 they are one. */

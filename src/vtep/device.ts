@@ -134,7 +134,6 @@ export function recordOf(
     sourceDf: device.sourceDf,
     features: featuresOf(config, device.bridged),
     flowlabel: config.flowlabel,
-    policy: config.policy ?? 0,
     ifindex: device.ifindex,
     link: device.link,
     ...(config.reserved_bits === undefined ? {} : { reservedBits: BigInt(config.reserved_bits) }),

@@ -10,21 +10,32 @@ import {
   DEVICE_BYTES,
   DEVICE_TAP_OFFSET,
   DEVICES_BASE,
+  DROP_DEVICE_DOWN,
   DROP_TAP_READ,
+  DROP_TAP_WRITE,
   ENCAP_ARENA_BYTES,
   ENCAP_ARENA_OFFSET,
+  ENCAP_INJECTS_USED_OFFSET,
+  ENCAP_PATH_WANTED_OFFSET,
   ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
+  ENCAP_STATE_OFFSET,
   FRAME_HEADROOM_BYTES,
   FRAME_MAX_BYTES,
+  INJECT_BYTES,
+  INJECT_DEVICE_OFFSET,
+  INJECT_IOVEC_COUNT_OFFSET,
+  INJECT_IOVECS_OFFSET,
+  INJECTS_OFFSET,
   RING_DESCRIPTORS_OFFSET,
   RING_FILLED_OFFSET,
   RING_FREED_OFFSET,
   RING_TAKEN_OFFSET,
   VIRTIO_HEADER_BYTES,
 } from '../../assembly/layout.ts';
-import { EAGAIN, EINTR } from '../io/errno.ts';
+import { EAGAIN, EINTR, EIO } from '../io/errno.ts';
 import { unwatch } from '../io/poller.ts';
+import { Paths } from './paths.ts';
 import { Sender } from './sender.ts';
 import { countOf, note, type WorkerContext } from './worker-context.ts';
 
@@ -36,10 +47,13 @@ const BATCH_MAX = 32;
 export function encapServer(context: WorkerContext): (device: number) => void {
   const { base, exports, i32, u32 } = context;
   const sender = new Sender(context);
+  const paths = new Paths(context);
   const ring = base + ENCAP_RING_OFFSET;
   const filled = (ring + RING_FILLED_OFFSET) >>> 2;
   const taken = (ring + RING_TAKEN_OFFSET) >>> 2;
   const freed = (ring + RING_FREED_OFFSET) >>> 2;
+  const injects = (base + ENCAP_STATE_OFFSET + ENCAP_INJECTS_USED_OFFSET) >>> 2;
+  const wanted = (base + ENCAP_STATE_OFFSET + ENCAP_PATH_WANTED_OFFSET) >>> 2;
 
   /** What the device's TAP holds. */
   return (device) => {
@@ -48,7 +62,12 @@ export function encapServer(context: WorkerContext): (device: number) => void {
       const before = u32[filled]!;
       more = fill(context, device, fd);
       let calls = ((u32[filled]! - before) >>> 0) + 1;
-      while (u32[taken] !== u32[filled]) calls += sender.send(exports.encap(base));
+      paths.tick();
+      while (u32[taken] !== u32[filled]) {
+        calls += sender.send(exports.encap(base));
+        if (u32[injects] !== 0) calls += inject(context, u32[injects]!);
+        if (u32[wanted] !== 0) paths.resolve();
+      }
       // Sent: nothing names the frames any more.
       u32[freed] = u32[taken]!;
       note(context, calls, 0);
@@ -89,6 +108,21 @@ function fill(context: WorkerContext, device: number, fd: number): boolean {
   }
   Atomics.store(u32, filled, cursor);
   return more;
+}
+
+/** Frames that go to a TAP of this host instead of the underlay. Returns the system calls made. */
+function inject(context: WorkerContext, count: number): number {
+  const { address, base, i32, queue, sys, u32 } = context;
+  for (let index = 0; index < count; ++index) {
+    const at = base + INJECTS_OFFSET + index * INJECT_BYTES;
+    const device = u32[(at + INJECT_DEVICE_OFFSET) >>> 2]!;
+    const iovecs = u32[(at + INJECT_IOVEC_COUNT_OFFSET) >>> 2]!;
+    const fd = i32[(DEVICES_BASE + device * DEVICE_BYTES + DEVICE_TAP_OFFSET + queue * 4) >>> 2]!;
+    if (sys.writev(fd, address + at + INJECT_IOVECS_OFFSET, iovecs) < 0) {
+      countOf(context, device, sys.errno() === EIO ? DROP_DEVICE_DOWN : DROP_TAP_WRITE, 1);
+    }
+  }
+  return count;
 }
 
 /** The TAP has been deleted under us: waiting for it would spin. The main thread sees it go and reports. */

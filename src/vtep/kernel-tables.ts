@@ -2,6 +2,8 @@
  * What the kernel's own tables hold for our devices: neighbours of their interfaces (`ip neigh add ... dev TAP`)
  * and nexthops (`ip nexthop add ... fdb`). Kept here as Maps, told to whoever writes them where packets look.
  */
+import type { Dataplane } from '../dataplane/dataplane.ts';
+import { parseAddress, parseMac } from '../dataplane/fdb-text.ts';
 import type { Family } from '../io/family.ts';
 import type { Message } from '../netlink/message.ts';
 import { dumpNeighbours, type Neighbour, readNeighbour } from '../netlink/neighbours.ts';
@@ -21,6 +23,23 @@ export interface KernelTablesListener {
   onNeighbour(device: number, neighbour: Neighbour, removed: boolean): void;
   /** All there are now, after something of it has changed. */
   onNexthops(nexthops: readonly KnownNexthop[]): void;
+}
+
+/** States in which the kernel's proxy answers for a neighbour: NUD_CONNECTED (linux/neighbour.h). */
+const CONNECTED = 0x80 | 0x40 | 0x02;
+
+/** Writes the kernel's tables where packets look. */
+export function followTables(plane: Dataplane): KernelTablesListener {
+  return {
+    onNeighbour(device, { address, lladdr, state }, removed) {
+      const parsed = parseAddress(address);
+      const mac = parseMac(lladdr);
+      if (parsed === undefined) return;
+      if (removed || mac === undefined) plane.neighbours.remove(device, parsed);
+      else plane.neighbours.set(device, parsed, mac, (state & CONNECTED) !== 0);
+    },
+    onNexthops: (nexthops) => plane.fdb.setNexthops(nexthops),
+  };
 }
 
 export class KernelTables {
@@ -67,9 +86,7 @@ export class KernelTables {
   }
 
   loadNexthops(socket: NetlinkSocket): void {
-    const { nexthops, groups } = dumpNexthops(socket);
-    this.#nexthops = new Map(nexthops.map((nexthop) => [nexthop.id, nexthop]));
-    this.#groups = new Map(groups.map((group) => [group.id, group]));
+    this.#load(socket);
     this.#tellNexthops();
   }
 
@@ -78,6 +95,12 @@ export class KernelTables {
     const known = this.#neighbours.get(device);
     this.#neighbours.delete(device);
     for (const neighbour of known?.values() ?? []) this.#listener.onNeighbour(device, neighbour, true);
+  }
+
+  #load(socket: NetlinkSocket): void {
+    const { nexthops, groups } = dumpNexthops(socket);
+    this.#nexthops = new Map(nexthops.map((nexthop) => [nexthop.id, nexthop]));
+    this.#groups = new Map(groups.map((group) => [group.id, group]));
   }
 
   #put(device: number, neighbour: Neighbour, removed: boolean): void {
@@ -105,7 +128,17 @@ export class KernelTables {
     return true;
   }
 
+  /** Reads them anew: somebody names one that has not been announced yet. Tells nobody. */
+  readNexthops(socket: NetlinkSocket): KnownNexthop[] {
+    this.#load(socket);
+    return this.#known();
+  }
+
   #tellNexthops(): void {
+    this.#listener.onNexthops(this.#known());
+  }
+
+  #known(): KnownNexthop[] {
     const singles = [...this.#nexthops.values()].map(({ id, fdb }) => ({ id, fdb }));
     const groups = [...this.#groups.values()].map(({ id, fdb, members }) => ({
       id,
@@ -116,7 +149,7 @@ export class KernelTables {
         return family === undefined || gateway === undefined ? [] : [{ ...member, family, gateway }];
       }),
     }));
-    this.#listener.onNexthops([...singles, ...groups]);
+    return [...singles, ...groups];
   }
 }
 

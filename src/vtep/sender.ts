@@ -4,6 +4,10 @@
  * the tunnel goes on.
  */
 import {
+  DEVICE_COUNT,
+  DOMAIN_ENCAP_BYTES,
+  DOMAIN_ENCAP_DROPS,
+  DOMAIN_ENCAP_PACKETS,
   DROP_NO_BUFFERS,
   DROP_REFUSED,
   DROP_SEND_ERROR,
@@ -15,6 +19,7 @@ import {
   ENVELOPE_BYTES,
   ENVELOPE_CONTROL_USED_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
+  ENVELOPE_DOMAIN_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENT_OFFSET,
@@ -49,7 +54,7 @@ import {
   ENXIO,
 } from '../io/errno.ts';
 import { disableSegmentation, socketOf } from './sources.ts';
-import { countOf, type WorkerContext } from './worker-context.ts';
+import { countOf, countOfDomain, type WorkerContext } from './worker-context.ts';
 
 /** How long a full socket is waited for before its datagram is dropped. */
 const FULL_MILLISECONDS = 20;
@@ -157,6 +162,11 @@ export class Sender {
     this.#count(message, verdict, datagrams);
     this.#count(message, ENCAP_PACKETS, -datagrams);
     this.#count(message, ENCAP_BYTES_COUNTED, datagrams * overhead - bytes);
+    const domain = this.#envelope(message, ENVELOPE_DOMAIN_OFFSET);
+    if (domain < DEVICE_COUNT) return;
+    countOfDomain(this.#context, domain, DOMAIN_ENCAP_DROPS, datagrams);
+    countOfDomain(this.#context, domain, DOMAIN_ENCAP_PACKETS, -datagrams);
+    countOfDomain(this.#context, domain, DOMAIN_ENCAP_BYTES, datagrams * overhead - bytes);
   }
 
   #count(message: number, counter: number, amount: number): void {

@@ -22,7 +22,10 @@ import type {
   FdbFlush,
   FdbRequest,
   MdbEntry,
+  MdbFlush,
   MdbRequest,
+  PolicyInfo,
+  PolicyRequest,
   VniInfo,
   VniRequest,
   Vtep,
@@ -35,7 +38,7 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
-import { KernelTables } from './kernel-tables.ts';
+import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
 import { probeOffloads } from './offloads.ts';
@@ -62,14 +65,9 @@ export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
   return vtep;
 }
 
-function notYet(): VtepError {
-  return new VtepError('UNSUPPORTED', 'not supported by this VTEP');
-}
-
 class BatchedVtep implements Vtep {
   readonly #core: Core;
   readonly #following: Following;
-  readonly #subscribers = new Set<(event: VtepEvent) => void>();
   readonly #started = Date.now();
   #home: Place | undefined;
   #clock: NodeJS.Timeout | undefined;
@@ -83,19 +81,24 @@ class BatchedVtep implements Vtep {
     let bits = 0;
     if (offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
     if (offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
-    const names = { ifindex: indexOf, ifname: (index: number) => nameOf(index) ?? `if${index}` };
-    const plane = new Dataplane(Workers.blocks(queues), bits, names);
+    const plane = new Dataplane(Workers.blocks(queues), bits, {
+      ifindex: indexOf,
+      ifname: (index) => nameOf(index) ?? '',
+      readNexthops: () => this.#core.tables.readNexthops(this.#home!.socket),
+      joinGroup: (device, address) => this.#group('join', device, address),
+      leaveGroup: (device, address) => this.#group('leave', device, address),
+    });
     const workers = new Workers(plane.views);
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
     this.#core = {
       ...{ plane, workers, listeners, groups, offloads, queues },
-      lifecycle: new Lifecycle({ plane, workers, listeners, groups }),
-      tables: new KernelTables({ onNeighbour: () => {}, onNexthops: () => {} }),
+      lifecycle: new Lifecycle({ plane, workers, listeners, groups, vnis: plane.vnis }),
+      tables: new KernelTables(followTables(plane)),
       devices: new Map(),
       home: () => this.#home!,
       log: options.logger ?? (() => {}),
-      emit: (event) => this.#emit(event),
+      emit: (event) => plane.notices.emit(event),
       inTurn: (work) => this.#inTurn(work),
     };
     this.#following = new Following(this.#core);
@@ -108,7 +111,13 @@ class BatchedVtep implements Vtep {
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
     makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
     try {
-      await workers.start(queues, module, address, (reason) => log('error', reason));
+      await workers.start(
+        queues,
+        module,
+        address,
+        (reason) => log('error', reason),
+        (worker) => this.#core.plane.relayEvents(worker),
+      );
       this.#home = await this.#following.start();
     } catch (error) {
       await this.#following.close();
@@ -160,33 +169,40 @@ class BatchedVtep implements Vtep {
     return this.#core.plane.fdb.flush(filter);
   }
 
-  vni(_: VniRequest): void {
-    throw notYet();
+  vni(request: VniRequest): void {
+    this.#core.plane.vnis.apply(request);
   }
 
-  vniShow(): VniInfo[] {
-    return [];
+  vniShow(dev?: string): VniInfo[] {
+    return this.#core.plane.vnis.show(dev);
   }
 
-  mdb(_: MdbRequest): void {
-    throw notYet();
+  policy(request: PolicyRequest): void {
+    this.#core.plane.policies.apply(request);
   }
 
-  mdbShow(): MdbEntry[] {
-    return [];
+  policyShow(dev?: string): PolicyInfo[] {
+    return this.#core.plane.policies.show(dev);
   }
 
-  mdbGet(): MdbEntry[] {
-    throw notYet();
+  mdb(request: MdbRequest): void {
+    this.#core.plane.mdb.apply(request);
   }
 
-  mdbFlush(): number {
-    return 0;
+  mdbShow(dev?: string): MdbEntry[] {
+    return this.#core.plane.mdb.show(dev);
+  }
+
+  mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
+    return this.#core.plane.mdb.get(dev, grp, src, src_vni);
+  }
+
+  mdbFlush(filter: MdbFlush): number {
+    return this.#core.plane.mdb.flush(filter);
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {
-    this.#subscribers.add(listener);
-    return () => this.#subscribers.delete(listener);
+    return this.#core.plane.notices.subscribe(listener);
   }
 
   status(): VtepStatus {
@@ -218,6 +234,13 @@ class BatchedVtep implements Vtep {
     return device;
   }
 
+  /** A group of a VNI, on the ports of its device. */
+  #group(step: 'join' | 'leave', index: number, address: string): void {
+    const { groups, devices } = this.#core;
+    const device = [...devices.values()].find((one) => one.index === index);
+    if (device !== undefined) groups[step](device.listeners, address, device.link);
+  }
+
   #info(device: Device): DeviceInfo {
     return deviceInfo(this.#core.plane.views, this.#core.workers.count, device);
   }
@@ -229,10 +252,6 @@ class BatchedVtep implements Vtep {
     let next = 10;
     for (const device of devices.values()) next = Math.min(next, plane.fdb.age(device.index).next);
     this.#nextAgeing = now + Math.max(1, next);
-  }
-
-  #emit(event: VtepEvent): void {
-    for (const listener of this.#subscribers) listener(event);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -3,6 +3,8 @@ import {
   COUNTER_BYTES,
   COUNTER_ROW_BYTES,
   COUNTERS_OFFSET,
+  DOMAIN_COUNTER_ROW_BYTES,
+  DOMAIN_COUNTERS_OFFSET,
   WORKER_BATCHES_OFFSET,
   WORKER_SLEEPS_OFFSET,
   WORKER_SYSCALLS_OFFSET,
@@ -11,6 +13,9 @@ import type { EngineExports } from '../dataplane/exports.ts';
 import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
+
+/** Posted by a worker thread that has written events into its ring. */
+export const EVENTS = 'events';
 
 /** Posted to a worker thread when it starts. */
 export interface WorkerStart {
@@ -52,6 +57,13 @@ export function contextOf(start: WorkerStart, exports: EngineExports): WorkerCon
 /** Adds to a counter of the worker's own block. Only on paths that are slow anyway. */
 export function countOf(context: WorkerContext, device: number, counter: number, amount: number): void {
   const at = context.base + COUNTERS_OFFSET + device * COUNTER_ROW_BYTES + counter * COUNTER_BYTES;
+  context.view.setBigUint64(at, context.view.getBigUint64(at, true) + BigInt(amount), true);
+}
+
+/** Adds to a counter of one VNI of an external device. */
+export function countOfDomain(context: WorkerContext, domain: number, counter: number, amount: number): void {
+  const row = context.base + DOMAIN_COUNTERS_OFFSET + domain * DOMAIN_COUNTER_ROW_BYTES;
+  const at = row + counter * COUNTER_BYTES;
   context.view.setBigUint64(at, context.view.getBigUint64(at, true) + BigInt(amount), true);
 }
 

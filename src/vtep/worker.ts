@@ -6,6 +6,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import {
   EPOLL_EVENT_COUNT,
   EPOLL_OFFSET,
+  EVENTS_OFFSET,
+  EVENTS_WRITTEN_OFFSET,
   WORKER_ROUNDS_OFFSET,
   WORKER_STOP_OFFSET,
 } from '../../assembly/layout.ts';
@@ -15,7 +17,7 @@ import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
 import { listenerSocket } from './listeners.ts';
 import { Waiting } from './waiting.ts';
-import { contextOf, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
+import { contextOf, EVENTS, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
 
 const start = workerData as WorkerStart;
 const context = contextOf(start, instantiateEngine(start.module, start.memory));
@@ -37,6 +39,8 @@ function run(of: WorkerContext, serve: (token: number) => void): void {
   const rounds = (base + WORKER_ROUNDS_OFFSET) >>> 2;
   const events = base + EPOLL_OFFSET;
   const drained = events + EPOLL_EVENT_COUNT * EPOLL_EVENT_BYTES;
+  const written = (base + EVENTS_OFFSET + EVENTS_WRITTEN_OFFSET) >>> 2;
+  let told = 0;
   const waiting = new Waiting();
   while (Atomics.load(i32, stop) === 0) {
     const sleep = waiting.next();
@@ -47,6 +51,10 @@ function run(of: WorkerContext, serve: (token: number) => void): void {
       const token = view.getUint32(events + index * EPOLL_EVENT_BYTES + EPOLL_TOKEN_OFFSET, true);
       if (token === WAKE_TOKEN) sys.read(poller.wake, address + drained, 8);
       else serve(token);
+    }
+    if (u32[written] !== told) {
+      told = u32[written]!;
+      parentPort?.postMessage(EVENTS);
     }
     Atomics.add(u32, rounds, 1);
   }

@@ -5,6 +5,8 @@
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import {
+  HEADER_BASE,
+  HEADER_PATHS_OFFSET,
   WORKER_BATCHES_OFFSET,
   WORKER_ROUNDS_OFFSET,
   WORKER_SLEEPS_OFFSET,
@@ -14,7 +16,7 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
-import type { WorkerStart } from './worker-context.ts';
+import { EVENTS, type WorkerStart } from './worker-context.ts';
 
 interface Thread {
   readonly start: WorkerStart;
@@ -38,14 +40,20 @@ export class Workers {
     return this.#threads.length;
   }
 
-  /** Resolves when all threads wait for work. `failed` hears of a thread that ends without being asked to. */
+  /**
+   * Resolves when all threads wait for work. `failed` hears of a thread that ends without being asked to,
+   * `heard` of one that has written events.
+   */
   async start(
     queues: number,
     module: WebAssembly.Module,
     address: number,
     failed: (reason: string) => void,
+    heard: (worker: number) => void,
   ): Promise<void> {
     const entry = fileURLToPath(import.meta.resolve('#worker'));
+    // Encap workers answer the walk's questions about paths (paths.ts).
+    this.#views.view.setUint32(HEADER_BASE + HEADER_PATHS_OFFSET, 1, true);
     const ready: Promise<void>[] = [];
     for (let queue = 0; queue < queues; ++queue) {
       for (const kind of ['encap', 'decap'] as const) {
@@ -66,6 +74,7 @@ export class Workers {
             );
           }),
         );
+        worker.on('message', (message) => message === EVENTS && heard(index));
         worker.on('error', (error) => failed(`${kind} worker ${queue}: ${error.stack ?? error.message}`));
       }
     }

@@ -9,6 +9,7 @@ import {
   arena,
   bind,
   close,
+  ENETDOWN,
   ETH_P_ALL,
   enlargeReceiveBuffer,
   getOption,
@@ -21,6 +22,7 @@ import {
   SOCK_RAW,
   SOL_PACKET,
   SOL_SOCKET,
+  SystemError,
   setInt,
   socket,
 } from './traffic-libc.ts';
@@ -164,9 +166,19 @@ export class Capture {
   drain(): void {
     for (;;) {
       prepareMessage();
-      const length = receiveMessage(this.#fd, memory.address, MSG_DONTWAIT);
+      const length = this.#receive();
       if (length < 0) return;
       this.#keep(length);
+    }
+  }
+
+  /** The socket says once that its interface went down; it hears again when that is up. */
+  #receive(): number {
+    try {
+      return receiveMessage(this.#fd, memory.address, MSG_DONTWAIT);
+    } catch (error) {
+      if (error instanceof SystemError && error.errno === ENETDOWN) return -1;
+      throw error;
     }
   }
 

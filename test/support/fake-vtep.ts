@@ -11,7 +11,10 @@ import type {
   FdbFlush,
   FdbRequest,
   MdbEntry,
+  MdbFlush,
   MdbRequest,
+  PolicyInfo,
+  PolicyRequest,
   VniInfo,
   VniRequest,
   Vtep,
@@ -47,6 +50,9 @@ export class FakeVtep implements Vtep {
   readonly failing = new Set<string>();
   /** Added to every status, so that rates and counters have something to show. */
   extra: Partial<VtepStatus> = {};
+  /** What `vni show` and `policy show` have to show. */
+  vnis: VniInfo[] = [];
+  policies: PolicyInfo[] = [];
   #devices: Device[] = [];
   #ifindex = 7;
 
@@ -91,12 +97,24 @@ export class FakeVtep implements Vtep {
   }
 
   vni(request: VniRequest): void {
-    this.calls.push(`vni ${request.op} ${request.vni.join('-')}`);
+    this.calls.push(`vni ${JSON.stringify(request)}`);
+    this.#find(request.dev);
+    if (this.failing.has(request.dev)) throw new VtepError('UNSUPPORTED', 'Operation not supported');
+  }
+
+  vniShow(dev?: string): VniInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return this.vnis.filter(({ ifname }) => dev === undefined || ifname === dev);
+  }
+
+  policy(request: PolicyRequest): void {
+    this.calls.push(`policy ${JSON.stringify(request)}`);
     this.#find(request.dev);
   }
 
-  vniShow(): VniInfo[] {
-    return [];
+  policyShow(dev?: string): PolicyInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return this.policies.filter(({ ifname }) => dev === undefined || ifname === dev);
   }
 
   mdb(request: MdbRequest): void {
@@ -104,15 +122,15 @@ export class FakeVtep implements Vtep {
     this.#find(request.dev);
   }
 
-  mdbShow(): MdbEntry[] {
+  mdbShow(_?: string): MdbEntry[] {
     return [];
   }
 
-  mdbGet(): MdbEntry[] {
+  mdbGet(..._: Parameters<Vtep['mdbGet']>): MdbEntry[] {
     return [];
   }
 
-  mdbFlush(): number {
+  mdbFlush(_: MdbFlush): number {
     return 0;
   }
 

@@ -1,5 +1,5 @@
 /**
- * An FDB with three devices on an engine of its own, and a clock that stands still: what the FDB's
+ * An FDB with four devices on an engine of its own, and a clock that stands still: what the FDB's
  * tests drive. `fdb` is the host's side; learn, lookup and touch are what packets do.
  */
 import assert from 'node:assert/strict';
@@ -10,6 +10,8 @@ import {
   DEVICE_BYTES,
   DEVICE_FAMILY_OFFSET,
   DEVICE_FDB_LIMIT_OFFSET,
+  DEVICE_FLAG_EXTERNAL,
+  DEVICE_FLAGS_OFFSET,
   DEVICE_PORT_OFFSET,
   DEVICE_STATE_OFFSET,
   DEVICE_UP,
@@ -18,10 +20,10 @@ import {
   REMOTE_ADDRESS_OFFSET,
   REMOTE_BYTES,
 } from '../../assembly/layout.ts';
-import { writeDomain } from '../../src/dataplane/domains.ts';
+import { freeDomain, readDomain, releaseDomain, writeDomain } from '../../src/dataplane/domains.ts';
 import { Fdb } from '../../src/dataplane/fdb.ts';
 import { type Mac, parseAddress, parseMac } from '../../src/dataplane/fdb-text.ts';
-import type { FdbRequest } from '../../src/types.ts';
+import type { FdbRequest, VtepEvent } from '../../src/types.ts';
 import type { TestEngine } from './engine.ts';
 import type { ReferenceDevice } from './fdb-reference.ts';
 
@@ -33,8 +35,10 @@ export const ZERO = '00:00:00:00:00:00';
 export const VX0: ReferenceDevice = { name: 'vx0', vni: 5, port: 8472, limit: 0, ageing: 300 };
 export const VX1: ReferenceDevice = { name: 'vx1', vni: 6, port: 4789, limit: 4, ageing: 3 };
 const VX6: ReferenceDevice = { name: 'vx6', vni: 7, port: 8472, limit: 0, ageing: 300 };
-/** By device index. Interfaces are called v0 to v9 and have their digit for an index. */
-export const NAMES = ['', 'vx0', 'vx1', 'vx6'];
+/** External: many VNIs. */
+const EX0: ReferenceDevice = { name: 'ex0', vni: 0, port: 4790, limit: 0, ageing: 300 };
+/** By device index. Interfaces are called v0 to v9 and have their digit for an index; v9 has no name any more. */
+export const NAMES = ['', 'vx0', 'vx1', 'vx6', 'ex0'];
 
 /** assembly/fdb.ts: LEARN_*, by their numbers. */
 const VERDICTS = ['known', 'new', 'moved', 'refused', 'full', 'later'];
@@ -55,25 +59,40 @@ export class FdbFixture {
   readonly fdb: Fdb;
   /** Seconds. */
   now = 1000;
+  /** What the FDB told, oldest first. */
+  readonly events: Extract<VtepEvent, { event: 'fdb' }>[] = [];
+  /** VNI of ex0 -> domain. */
+  readonly #domains = new Map<number, number>();
 
   constructor(engine: TestEngine) {
     this.engine = engine;
     this.#setDevice(1, VX0, AF_INET);
     this.#setDevice(2, VX1, AF_INET);
     this.#setDevice(3, VX6, AF_INET6);
+    this.#setDevice(4, EX0, AF_INET);
+    const flags = DEVICES_BASE + 4 * DEVICE_BYTES + DEVICE_FLAGS_OFFSET;
+    engine.view.setUint32(flags, DEVICE_FLAG_EXTERNAL, true);
     this.fdb = new Fdb({
       view: engine.view,
       exports: engine.exports,
       deviceIndex: (name) => Math.max(0, NAMES.indexOf(name)),
       deviceName: (index) => NAMES[index]!,
       ifindex: (name) => (/^v\d$/.test(name) ? Number(name[1]) : 0),
-      ifname: (index) => `v${index}`,
+      ifname: (index) => (index === 9 ? '' : `v${index}`),
       now: () => this.now,
+      domainOf: (device, vni, make) => this.#domainOf(device, vni, make),
+      emit: (event) => {
+        if (event.event === 'fdb') this.events.push(event);
+      },
     });
   }
 
   reset(): void {
-    for (const device of [1, 2, 3]) this.fdb.flushDevice(device);
+    for (const device of [1, 2, 3, 4]) this.fdb.flushDevice(device);
+    this.fdb.setNexthops([]);
+    for (const domain of this.#domains.values()) releaseDomain(this.engine.view, domain);
+    this.#domains.clear();
+    this.events.length = 0;
     this.now = 1000;
   }
 
@@ -131,6 +150,17 @@ export class FdbFixture {
           .filter(Boolean)
           .join(' '),
       );
+  }
+
+  #domainOf(device: number, vni: number, make: boolean): number {
+    const known = this.#domains.get(vni);
+    if (known !== undefined || !make) return known ?? 0;
+    const { view } = this.engine;
+    const domain = freeDomain(view);
+    writeDomain(view, domain, { device, vni });
+    assert.equal(readDomain(view, domain).device, device);
+    this.#domains.set(vni, domain);
+    return domain;
   }
 
   #setDevice(index: number, { vni, port, limit, ageing }: ReferenceDevice, family: number): void {

@@ -17,11 +17,11 @@ export function encapNaively(
   segmentsMax = 1536,
 ): CounterName | Uint8Array[] {
   if (frame.length < 14) return 'drop_short_frame';
+  if (!hasTarget) return 'drop_no_target';
   const l3 = networkOffset(frame);
   const type = (frame[l3 - 2]! << 8) | frame[l3 - 1]!;
   if (type === 0x0800 && l3 + 20 > frame.length) return 'drop_short_inner_ip';
   if (type === 0x86dd && l3 + 40 > frame.length) return 'drop_short_inner_ip';
-  if (!hasTarget) return 'drop_no_target';
   const frames = segmentNaively(frame, virtio);
   return frames && frames.length <= segmentsMax ? frames : 'drop_bad_offload';
 }

@@ -1,11 +1,13 @@
 /**
  * A process that lives in one namespace and does there what the test asks for over its IPC channel: captures,
- * injections, echo servers and clients, transfers, offload switches. It ends when the channel closes, so a killed
+ * injections, devices, echo servers and clients, transfers, offload switches. It ends when the channel closes, so a killed
  * test leaves none behind.
  */
 import { Capture, type CaptureOptions } from './capture.ts';
+import { addVxlan } from './differential-netlink.ts';
 import { features, setOffloads } from './ethtool.ts';
 import { type Datagram, type DatagramOptions, injectFrames, type Pace, sendDatagrams } from './inject.ts';
+import { vxlanLink } from './kernel-link.ts';
 import { tcpEchoClient, tcpEchoServer, udpEchoServer, udpSweep } from './traffic-echo.ts';
 import { icmpSweep } from './traffic-icmp.ts';
 import { receiveTransfer, sendTransfer, transferResult } from './traffic-transfer.ts';
@@ -37,6 +39,8 @@ const operations = {
   datagrams: (datagrams: Datagram[], options: DatagramOptions) => sendDatagrams(datagrams, options),
   offloads: (ifname: string, wanted: Record<string, boolean>) => setOffloads(ifname, wanted),
   features: (ifname: string) => features(ifname),
+  vxlanLink,
+  addVxlan,
   tcpEchoServer,
   tcpEchoClient,
   udpEchoServer,

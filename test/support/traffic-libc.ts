@@ -12,6 +12,7 @@ const libc = koffi.load(null);
 
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
@@ -24,6 +25,7 @@ export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 export const EAGAIN = 11;
 export const EINTR = 4;
+export const ENETDOWN = 100;
 
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;

@@ -1,0 +1,45 @@
+/**
+ * What happens, told to whoever wants to hear: changes that commands make, and what workers learn and miss.
+ */
+import type { VtepEvent } from '../types.ts';
+import { readDomain } from './domains.ts';
+import type { WorkerEvent } from './events.ts';
+import type { Fdb } from './fdb.ts';
+import { formatAddress, formatMac } from './fdb-text.ts';
+
+type Listener = (event: VtepEvent) => void;
+
+export class Notices {
+  readonly #listeners = new Set<Listener>();
+
+  /** Returns what ends it. */
+  subscribe(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  emit(event: VtepEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  /** A worker's event in the words of the control API. */
+  relay(event: WorkerEvent, view: DataView, nameOf: (device: number) => string, fdb: Fdb): void {
+    if (this.#listeners.size === 0) return;
+    const ifname = nameOf(readDomain(view, event.domain).device);
+    // The device has gone since.
+    if (ifname === '') return;
+    switch (event.kind) {
+      case 'learned':
+      case 'moved': {
+        const entry = fdb.describeLearned(event.domain, event.mac, event.remote, event.ifindex);
+        this.emit({ event: 'fdb', deleted: false, entry });
+        break;
+      }
+      case 'l2-miss':
+        this.emit({ event: 'miss', ifname, lladdr: formatMac(event.mac) });
+        break;
+      case 'l3-miss':
+        this.emit({ event: 'miss', ifname, dst: formatAddress(event.address) });
+    }
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Answers the encap walk's question about a remote it knows too little of: asks the kernel's routing table
+ * and writes what it says into the worker's paths (assembly/path.ts).
+ */
+import {
+  AF_INET,
+  ENCAP_PATH_REMOTE_OFFSET,
+  ENCAP_STATE_OFFSET,
+  HEADER_BASE,
+  HEADER_PATHS_GENERATION_OFFSET,
+  PATH_EXPIRES_OFFSET,
+  PATH_FAMILY_OFFSET,
+  PATH_FLAGS_OFFSET,
+  PATH_GENERATION_OFFSET,
+  PATH_IFINDEX_OFFSET,
+  PATH_LOCAL,
+  PATH_MTU_OFFSET,
+  PATH_OUT_OFFSET,
+  REMOTE_ADDRESS_OFFSET,
+  REMOTE_FAMILY_OFFSET,
+  REMOTE_IFINDEX_OFFSET,
+  WORKER_CLOCK_OFFSET,
+} from '../../assembly/layout.ts';
+import type { Family } from '../io/family.ts';
+import { type Route, Routes } from '../netlink/routes.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+const ADDRESS_BYTES = 16;
+/** Routes and addresses that change are heard of; a path MTU that ICMP lowers is not: it is asked for again. */
+const KNOWN_MILLISECONDS = 500;
+const UNKNOWN: Route = { kind: 'unreachable', out: 0, mtu: 0 };
+
+export class Paths {
+  readonly #context: WorkerContext;
+  readonly #routes = new Routes();
+
+  constructor(context: WorkerContext) {
+    this.#context = context;
+  }
+
+  /** Tells the engine the time. */
+  tick(): void {
+    const { base, u32 } = this.#context;
+    u32[(base + WORKER_CLOCK_OFFSET) >>> 2] = performance.now();
+  }
+
+  /** The path that the walk has stopped for. Answers always, so that the walk goes on. */
+  resolve(): void {
+    const { base, bytes, exports, u32, view } = this.#context;
+    const remote = base + ENCAP_STATE_OFFSET + ENCAP_PATH_REMOTE_OFFSET;
+    // Read first: a change that comes while the kernel is asked makes the answer old.
+    const generation = Atomics.load(u32, (HEADER_BASE + HEADER_PATHS_GENERATION_OFFSET) >>> 2);
+    const family = view.getUint8(remote + REMOTE_FAMILY_OFFSET) as Family;
+    const address = remote + REMOTE_ADDRESS_OFFSET;
+    const ifindex = view.getUint32(remote + REMOTE_IFINDEX_OFFSET, true);
+    const to = bytes.slice(address, address + (family === AF_INET ? 4 : ADDRESS_BYTES));
+    const { kind, out, mtu } = this.#ask({ family, address: to, ifindex });
+    const slot = exports.pathSlot(base, remote);
+    bytes.copyWithin(slot, address, address + ADDRESS_BYTES);
+    view.setUint32(slot + PATH_IFINDEX_OFFSET, ifindex, true);
+    view.setUint8(slot + PATH_FAMILY_OFFSET, family);
+    view.setUint32(slot + PATH_MTU_OFFSET, mtu, true);
+    view.setUint32(slot + PATH_FLAGS_OFFSET, kind === 'local' ? PATH_LOCAL : 0, true);
+    view.setUint32(slot + PATH_OUT_OFFSET, out, true);
+    view.setUint32(slot + PATH_EXPIRES_OFFSET, performance.now() + KNOWN_MILLISECONDS, true);
+    view.setUint32(slot + PATH_GENERATION_OFFSET, generation, true);
+  }
+
+  #ask(query: { family: Family; address: Uint8Array; ifindex: number }): Route {
+    try {
+      return this.#routes.routeTo(query);
+    } catch {
+      // Out of descriptors or buffers: the datagram is sent as it is and the socket says what it thinks.
+      return UNKNOWN;
+    }
+  }
+}

@@ -1,0 +1,118 @@
+/** Plays rounds to one twin and says what was seen of it. */
+import type { Case } from './differential-cases.ts';
+import { WIRE } from './differential-cases.ts';
+import { byCase, comparableCounts, onWire, type Seen, sorted, total } from './differential-compare.ts';
+import { caseOf } from './differential-frames.ts';
+import { DEVICE, Tap, type Twin } from './differential-twins.ts';
+import { type Kind, UNDERLAY } from './traffic-vtep.ts';
+
+const WITHIN_MS = 1500;
+const PACE_US = 20;
+
+export interface Frames {
+  wire: Seen;
+  /** By device. */
+  overlay: readonly Seen[];
+}
+
+/** What one twin showed in one round. */
+export interface View extends Frames {
+  /** One line for each remote. */
+  fdb: string[];
+  /** By how much the counters have grown in the round. */
+  counts: Record<string, number>;
+}
+
+/** Frames that go out together by one end. */
+export interface Burst {
+  end: string;
+  frames: Uint8Array[];
+}
+
+/** The cases in the order of their list: runs of the same end go out together. */
+export function burstsOf(cases: readonly Case[], kind: Kind): Burst[] {
+  const bursts: Burst[] = [];
+  for (const [i, { at: end = DEVICE, frames }] of cases.entries()) {
+    if (bursts.at(-1)?.end !== end) bursts.push({ end, frames: [] });
+    bursts.at(-1)!.frames.push(...frames(i + 1, kind));
+  }
+  return bursts;
+}
+
+export class Player {
+  readonly twin: Twin;
+  readonly devices: readonly string[];
+  #counted: Record<string, number> = {};
+  #latest: Record<string, number> = {};
+  #wire!: Tap;
+  #overlay: Tap[] = [];
+
+  constructor(twin: Twin, devices: readonly string[]) {
+    this.twin = twin;
+    this.devices = devices;
+  }
+
+  async open(): Promise<void> {
+    this.#wire = await Tap.open(this.twin.far, UNDERLAY);
+    for (const device of this.devices) this.#overlay.push(await Tap.open(this.twin.host, device));
+  }
+
+  async close(): Promise<void> {
+    for (const tap of [this.#wire, ...this.#overlay]) await tap.close();
+  }
+
+  async send({ end, frames }: Burst): Promise<void> {
+    const { host, far } = this.twin;
+    if (end === WIRE) await far.agent.call('inject', UNDERLAY, frames, { paceUs: PACE_US });
+    else await host.agent.call('inject', end, frames, { paceUs: PACE_US });
+  }
+
+  /** Waits until as much has come as in `other`. */
+  async settle(other: Frames, quietMs: number): Promise<void> {
+    await Promise.all([
+      this.#wire.settle(total(other.wire), quietMs, WITHIN_MS),
+      ...this.#overlay.map((tap, i) => tap.settle(total(other.overlay[i]!), quietMs, WITHIN_MS)),
+    ]);
+  }
+
+  /** What has come so far, without taking it. */
+  async frames(quietMs = 0): Promise<Frames> {
+    const taps = [this.#wire, ...this.#overlay];
+    const [wire, ...overlay] = await Promise.all(taps.map((tap) => tap.settle(0, quietMs, WITHIN_MS)));
+    return { wire: onWire(wire!), overlay: overlay.map((frames) => byCase(frames, caseOf)) };
+  }
+
+  async view(seen: Frames): Promise<View> {
+    const fdb: string[] = [];
+    const now: Record<string, number> = {};
+    for (const device of this.devices) {
+      const prefix = this.devices.length === 1 ? '' : `${device} `;
+      const [rows, counts] = await Promise.all([this.twin.fdb(device), this.twin.counts(device)]);
+      fdb.push(...rows.map((row) => prefix + sorted(row)));
+      for (const [kind, value] of Object.entries(comparableCounts(counts))) now[prefix + kind] = value;
+    }
+    const grown: Record<string, number> = {};
+    for (const [kind, value] of Object.entries(now)) {
+      const more = value - (this.#counted[kind] ?? 0);
+      if (more !== 0) grown[kind] = more;
+    }
+    this.#latest = now;
+    return { ...seen, fdb, counts: grown };
+  }
+
+  /** The next round's frames and counters are counted from here. */
+  endRound(): void {
+    for (const tap of [this.#wire, ...this.#overlay]) tap.take();
+    this.#counted = this.#latest;
+  }
+}
+
+/** Does one twin lack what the other has? It may be on its way. */
+export function isLate(right: View, seen: View): boolean {
+  return (
+    total(seen.wire) !== total(right.wire) ||
+    seen.overlay.some((frames, i) => total(frames) !== total(right.overlay[i]!)) ||
+    sorted(seen.counts) !== sorted(right.counts) ||
+    seen.fdb.join() !== right.fdb.join()
+  );
+}

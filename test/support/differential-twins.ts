@@ -1,0 +1,226 @@
+/**
+ * Two hosts that are the same in everything but their VTEP: one has the kernel's device, the other vxlane's, driven
+ * by the same words. Each has a far end of its own, a namespace behind a veth pair, where the outer packets arrive
+ * and from where others are sent.
+ */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { runCli } from '../../src/cli/program.ts';
+import type { CapturedFrame } from './capture.ts';
+import { type Bed, type Namespace, REPOSITORY } from './netns.ts';
+import { layer2 } from './scenario.ts';
+import { HOSTS, type Host, type Kind, PORT, type Statistics, UNDERLAY } from './traffic-vtep.ts';
+
+export const DEVICE = 'vx0';
+/** The far end's addresses: the first is the usual remote. */
+export const REMOTES = [HOSTS[1].underlay, '10.169.72.101', '10.169.72.102', '10.169.72.103'] as const;
+export const REMOTES6 = [HOSTS[1].underlay6, 'fd69::101', 'fd69::102', 'fd69::103'] as const;
+/** The host's own second addresses. */
+export const SECOND_LOCAL = '10.169.72.94';
+export const SECOND_LOCAL6 = 'fd69::94';
+
+const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
+const OFF = { tx: false, tso: false, gso: false, gro: false };
+const READY_MS = 10_000;
+/** A VNI that no case uses: its device keeps the port open on the far end. */
+const LISTENER_VNI = 0xfffffe;
+
+export interface Said {
+  code: number;
+  out: string;
+  err: string;
+}
+
+/** What the device counts, as `ip -s -s -j link` prints it. */
+export type Counts = Statistics;
+
+export interface FdbRow {
+  mac: string;
+  [key: string]: unknown;
+}
+
+export interface Twin {
+  readonly kind: Kind;
+  readonly host: Host;
+  readonly far: Host;
+  /** Carries out one line of `ip` or `bridge` words: `link add vx0 type vxlan id 1`, `fdb append ...`. */
+  command(line: string): Promise<Said>;
+  fdb(device: string): Promise<FdbRow[]>;
+  counts(device: string): Promise<Counts>;
+  /** Throws with its last words if the VTEP has died. */
+  assertAlive(): void;
+}
+
+function ran(namespace: Namespace, command: string, args: readonly string[]): Said {
+  const { status, stdout, stderr, error } = spawnSync(command, ['-n', namespace.name, ...args], {
+    encoding: 'utf8',
+  });
+  return { code: status ?? -1, out: stdout ?? '', err: error?.message ?? stderr.trim() };
+}
+
+/** Objects of `bridge`; every other object is `ip`'s. */
+const OF_BRIDGE = /^(fdb|vni|mdb|vlan)\b/;
+/** Options that iproute2 before 6.7 has no words for. */
+const BEYOND_IPROUTE2 = /^link add .* (reserved_bits|localbypass|nolocalbypass|flowlabel inherit)\b/;
+/** Devices that are the kernel's in both twins. */
+const PLAIN_LINK = /^link (add|set|del) (br|port)\d/;
+
+/** What a VTEP is asked for itself; all the rest is the interface's and the kernel's in both twins. */
+const isOfVtep = (line: string) =>
+  /^(fdb|vni|mdb|link)\b/.test(line) && !PLAIN_LINK.test(line) && !/ master /.test(line);
+
+/** `sysctl KEY=VALUE` with the namespace's own /proc. */
+function setKey(namespace: Namespace, line: string): Said {
+  const [key = '', value = ''] = line.slice('sysctl '.length).split('=');
+  namespace.sysctl({ [key]: value });
+  return { code: 0, out: '', err: '' };
+}
+
+const words = (line: string) => line.split(' ').filter((word) => word !== '');
+
+function kernelTwin(host: Host, far: Host): Twin {
+  const { namespace } = host;
+  const json = (command: string, ...args: string[]) => {
+    const { code, out, err } = ran(namespace, command, args);
+    if (code !== 0) throw new Error(`${command} ${args.join(' ')}: ${err}`);
+    return JSON.parse(out || '[]');
+  };
+  return {
+    kind: 'kernel',
+    host,
+    far,
+    async command(line) {
+      if (line.startsWith('sysctl ')) return setKey(namespace, line);
+      if (!BEYOND_IPROUTE2.test(line))
+        return ran(namespace, OF_BRIDGE.test(line) ? 'bridge' : 'ip', words(line));
+      const refusal = await host.agent.call('addVxlan', words(line).slice(2)).catch((error) => error);
+      return { code: refusal ? 2 : 0, out: '', err: refusal ? String(refusal.message) : '' };
+    },
+    fdb: async (device) => json('bridge', '-j', 'fdb', 'show', 'dev', device),
+    counts: async (device) => json('ip', '-s', '-s', '-j', 'link', 'show', 'dev', device)[0].stats64,
+    assertAlive: () => undefined,
+  };
+}
+
+async function vxlaneTwin(bed: Bed, host: Host, far: Host): Promise<Twin> {
+  const { namespace } = host;
+  const socket = join(bed.directory(), 'vxlane.sock');
+  const child = namespace.spawn(process.execPath, [PROGRAM, 'daemon', '--socket', socket], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let said = '';
+  const hear = (chunk: Buffer) => {
+    said = (said + chunk.toString()).slice(-8192);
+  };
+  child.stdout?.on('data', hear);
+  child.stderr?.on('data', hear);
+
+  const run = async (...args: string[]): Promise<Said> => {
+    const result = { code: 0, out: '', err: '' };
+    const outside = {
+      out: (text: string) => (result.out += text),
+      err: (text: string) => (result.err += text),
+      env: {},
+    };
+    result.code = await runCli(['--socket', socket, ...args], outside);
+    return result;
+  };
+  const json = async (...args: string[]) => {
+    const { code, out, err } = await run('-j', ...args);
+    if (code !== 0) throw new Error(`vxlane ${args.join(' ')}: ${err}`);
+    return JSON.parse(out || '[]');
+  };
+  const state = () => `vxlane daemon (${child.signalCode ?? child.exitCode ?? 'running'}): ${said}`;
+  const assertAlive = () => {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(state());
+  };
+
+  const gone = once(child, 'exit');
+  const deadline = performance.now() + READY_MS;
+  while ((await run('link', 'show')).code !== 0) {
+    assertAlive();
+    if (performance.now() > deadline) throw new Error(`not ready: ${state()}`);
+    await Promise.race([gone, new Promise((done) => setTimeout(done, 20))]);
+  }
+  return {
+    kind: 'vxlane',
+    host,
+    far,
+    async command(line) {
+      if (line.startsWith('sysctl ')) return setKey(namespace, line);
+      return isOfVtep(line) ? run(...words(line)) : ran(namespace, 'ip', words(line));
+    },
+    fdb: (device) => json('fdb', 'show', 'dev', device),
+    counts: async (device) => (await json('-s', '-s', 'link', 'show', 'dev', device))[0].stats64,
+    assertAlive,
+  };
+}
+
+/** The namespaces of one twin, its daemon where it has one, and what is the same for every case. */
+export async function makeTwin(bed: Bed, kind: Kind): Promise<Twin> {
+  const [host, far] = await layer2(bed, ['none', 'none']);
+  await Promise.all([host, far].map(({ agent }) => agent.call('offloads', UNDERLAY, OFF)));
+  const { underlayMac } = HOSTS[1];
+  host.namespace.ip(
+    `addr add ${SECOND_LOCAL}/24 dev ${UNDERLAY}`,
+    `addr add ${SECOND_LOCAL6}/64 dev ${UNDERLAY} nodad`,
+    ...[...REMOTES, ...REMOTES6].map(
+      (remote) => `neigh replace ${remote} lladdr ${underlayMac} dev ${UNDERLAY} nud permanent`,
+    ),
+  );
+  const hostMac = HOSTS[0].underlayMac;
+  far.namespace.ip(
+    ...REMOTES.slice(1).map((remote) => `addr add ${remote}/24 dev ${UNDERLAY}`),
+    ...REMOTES6.slice(1).map((remote) => `addr add ${remote}/64 dev ${UNDERLAY} nodad`),
+    ...[SECOND_LOCAL, SECOND_LOCAL6].map(
+      (local) => `neigh add ${local} lladdr ${hostMac} dev ${UNDERLAY} nud permanent`,
+    ),
+    // Somebody must listen, or answers of "port unreachable" would be in every capture.
+    `link add listener type vxlan id ${LISTENER_VNI} local ${REMOTES[0]} dstport ${PORT}`,
+    `link add listener6 type vxlan id ${LISTENER_VNI} local ${REMOTES6[0]} dstport ${PORT}`,
+    'link set listener up',
+    'link set listener6 up',
+  );
+  return kind === 'kernel' ? kernelTwin(host, far) : vxlaneTwin(bed, host, far);
+}
+
+/** A capture that stays open while cases come and go. */
+export class Tap {
+  readonly #host: Host;
+  readonly #id: number;
+  #kept: CapturedFrame[] = [];
+
+  private constructor(host: Host, id: number) {
+    this.#host = host;
+    this.#id = id;
+  }
+
+  static async open(host: Host, ifname: string): Promise<Tap> {
+    return new Tap(host, await host.agent.call('captureStart', ifname, { direction: 'in' }));
+  }
+
+  /** Waits for `frames` and then for `quietMs` of silence, at most `withinMs`; what came since the last `take`. */
+  async settle(frames: number, quietMs: number, withinMs: number): Promise<readonly CapturedFrame[]> {
+    await this.#host.agent.call(
+      'captureSettle',
+      this.#id,
+      Math.max(0, frames - this.#kept.length),
+      quietMs,
+      withinMs,
+    );
+    this.#kept.push(...(await this.#host.agent.call('captureTake', this.#id)));
+    return this.#kept;
+  }
+
+  take(): CapturedFrame[] {
+    const frames = this.#kept;
+    this.#kept = [];
+    return frames;
+  }
+
+  async close(): Promise<void> {
+    const { missed } = await this.#host.agent.call('captureStop', this.#id);
+    if (missed !== 0) throw new Error(`${missed} frames were not captured`);
+  }
+}
