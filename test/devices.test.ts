@@ -55,17 +55,15 @@ describe('a device record', () => {
     );
   });
 
-  it('has label, policy, interfaces and receive bits', () => {
+  it('has label, interfaces and receive bits', () => {
     const { word } = written({
-      ...{ flowlabel: 0xabcde, policy: 0x1234, ifindex: 7, link: 3 },
+      ...{ flowlabel: 0xabcde, ifindex: 7, link: 3 },
       features: { gbp: true, udp6zerocsumrx: true },
     });
     assert.equal(word(layout.DEVICE_LABEL_OFFSET), 0xabcde);
-    assert.equal(word(layout.DEVICE_POLICY_OFFSET), 0x80001234);
     assert.equal(word(layout.DEVICE_IFINDEX_OFFSET), 7);
     assert.equal(word(layout.DEVICE_LINK_OFFSET), 3);
     assert.equal(word(layout.DEVICE_RECEIVE_OFFSET), layout.RECEIVE_GBP | layout.RECEIVE_ZERO_CHECKSUM);
-    assert.equal(written({}).word(layout.DEVICE_POLICY_OFFSET), 0);
   });
 
   it('has the bits that make a datagram be dropped, in network order', () => {
@@ -86,12 +84,14 @@ describe('a device record', () => {
     const mine = layout.DEVICE_FLAG_MDB | layout.DEVICE_FLAG_POLICIES;
     views.view.setUint32(at + layout.DEVICE_FLAGS_OFFSET, flags() | mine, true);
     views.view.setUint32(at + layout.DEVICE_UNTAGGED_OFFSET, 300, true);
+    views.view.setUint32(at + layout.DEVICE_POLICY_OFFSET, 0x80001234, true);
     const domain = layout.DOMAINS_BASE + index * layout.DOMAIN_BYTES;
     views.view.setUint16(domain + layout.DOMAIN_VLAN_OFFSET, 10, true);
     views.view.setUint32(domain + layout.DOMAIN_POLICY_OFFSET, 77, true);
     devices.write(index, { ...RECORD, learning: false, features: { proxy: true } });
     assert.equal(flags(), mine | layout.DEVICE_FLAG_PROXY);
     assert.equal(views.view.getUint32(at + layout.DEVICE_UNTAGGED_OFFSET, true), 300);
+    assert.equal(views.view.getUint32(at + layout.DEVICE_POLICY_OFFSET, true), 0x80001234);
     assert.equal(views.view.getUint16(domain + layout.DOMAIN_VLAN_OFFSET, true), 10);
     assert.equal(views.view.getUint32(domain + layout.DOMAIN_POLICY_OFFSET, true), 77);
     assert.equal(views.view.getUint32(domain + layout.DOMAIN_VNI_OFFSET, true), 42);

@@ -29,6 +29,8 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
     }
     undo.push(lifecycle.joinInstead(device, next));
     undo.push(moveDefault(core, device, next));
+    undo.push(() => setUpVnis(core, device));
+    setUpVnis(core, { index: device.index, ...next });
     await setInterface(device, change, config, raises);
   } catch (error) {
     for (const step of undo.reverse()) await takeBack(core, step);
@@ -39,7 +41,6 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
   Object.assign(device, { link, ...sources, config: { ...config, name: device.config.name } });
   if (change.name !== undefined) rename(core, device, change.name);
   plane.devices.write(device.index, recordOf(device));
-  setUpVnis(core, device);
   if (sources !== undefined) {
     await workers.quiesce();
     releaseSources(core, { source, sourceDf });

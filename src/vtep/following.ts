@@ -38,6 +38,15 @@ export class Following implements PlaceListener {
   }
 
   messages(place: Place, messages: Message[]): void {
+    this.#guard(() => this.#hear(place, messages));
+  }
+
+  /** Announcements were lost: everything is looked at. */
+  resync(place: Place): void {
+    this.#guard(() => this.#readAgain(place));
+  }
+
+  #hear(place: Place, messages: Message[]): void {
     const touched = new Set<number>();
     const gone = new Set<number>();
     let underlay = false;
@@ -56,8 +65,7 @@ export class Following implements PlaceListener {
     }
   }
 
-  /** Announcements were lost: everything is looked at. */
-  resync(place: Place): void {
+  #readAgain(place: Place): void {
     const { tables } = this.#core;
     tables.loadNeighbours(place.socket, (ifindex) => this.#deviceAt(place, ifindex));
     if (place.home) {
@@ -175,6 +183,15 @@ export class Following implements PlaceListener {
     inTurn(async () => {
       if (devices.get(device.config.name) === device) await work();
     }).catch((error: Error) => log('error', `link ${device.config.name}: ${error.message}`));
+  }
+
+  /** There is nobody to throw to: a kernel that can't be asked is told of, and the next news may do better. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#core.log('error', `following interfaces: ${(error as Error).message}`);
+    }
   }
 
   #pathsChanged(): void {

@@ -28,15 +28,21 @@ export interface KernelTablesListener {
 /** States in which the kernel's proxy answers for a neighbour: NUD_CONNECTED (linux/neighbour.h). */
 const CONNECTED = 0x80 | 0x40 | 0x02;
 
-/** Writes the kernel's tables where packets look. */
-export function followTables(plane: Dataplane): KernelTablesListener {
+/** Writes the kernel's tables where packets look. `full` hears of what has no room there. */
+export function followTables(plane: Dataplane, full: (reason: string) => void): KernelTablesListener {
   return {
     onNeighbour(device, { address, lladdr, state }, removed) {
       const parsed = parseAddress(address);
       const mac = parseMac(lladdr);
       if (parsed === undefined) return;
       if (removed || mac === undefined) plane.neighbours.remove(device, parsed);
-      else plane.neighbours.set(device, parsed, mac, (state & CONNECTED) !== 0);
+      else {
+        try {
+          plane.neighbours.set(device, parsed, mac, (state & CONNECTED) !== 0);
+        } catch (error) {
+          full((error as Error).message);
+        }
+      }
     },
     onNexthops: (nexthops) => plane.fdb.setNexthops(nexthops),
   };

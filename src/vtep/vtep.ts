@@ -94,7 +94,7 @@ class BatchedVtep implements Vtep {
     this.#core = {
       ...{ plane, workers, listeners, groups, offloads, queues },
       lifecycle: new Lifecycle({ plane, workers, listeners, groups, vnis: plane.vnis }),
-      tables: new KernelTables(followTables(plane)),
+      tables: new KernelTables(followTables(plane, (reason) => this.#core.log('error', reason))),
       devices: new Map(),
       home: () => this.#home!,
       log: options.logger ?? (() => {}),
