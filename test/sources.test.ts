@@ -83,6 +83,19 @@ describe('sources', missing === null ? {} : { skip: missing }, () => {
     }
   });
 
+  it('a link-local address belongs to its interface', () => {
+    const u0 = here.ipJson('link', 'show', 'u0')[0].ifindex;
+    const u1 = here.ipJson('link', 'show', 'u1')[0].ifindex;
+    here.ip('addr add fe80::77/64 dev u0 nodad');
+    const links = [u0, u1].map((scope) =>
+      retainSource(views, group({ family: AF_INET6, local: 'fe80::77', scope })),
+    );
+    assert.notEqual(links[0], links[1]);
+    assert.ok(socketOf(views, first(links[0]!)) >= 0);
+    assert.equal(socketOf(views, first(links[1]!)), SOURCE_UNREACHABLE);
+    for (const number of links) releaseSource(views, number);
+  });
+
   it('a range whose ports are all taken is another thing', async () => {
     const holder = createSocket('udp4');
     await new Promise<void>((done) => holder.bind(50000, () => done()));

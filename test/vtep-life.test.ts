@@ -319,15 +319,27 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       }
     });
 
+    it('a dev that is renamed stays the dev', async () => {
+      underlay();
+      await add({ dev: 'u0' });
+      here.ip('link set u0 down', 'link set u0 name w0');
+      await until('renamed', () => device()?.config.dev === 'w0', AT_ONCE_MS);
+      await assert.rejects(
+        vtep.setDevice('vx0', { mtu: 1451 }),
+        /Invalid argument: 1450 is the most that w0 leaves/,
+      );
+      here.ip('link del w0');
+      await until('gone', () => device() === undefined, AT_ONCE_MS);
+    });
+
     it('a move to another network namespace and back: its ports stay here', async () => {
       await add();
       await vtep.setDevice('vx0', { up: true });
       here.ip(`link set vx0 netns ${far.name}`);
-      await until(
-        'the move closes the port',
-        () => !isOpen(4789) && log.some((line) => line.includes('moved to another network namespace')),
-        AT_ONCE_MS,
-      );
+      await until('the move closes the port', () => !isOpen(4789), AT_ONCE_MS);
+      // To listen there takes a thread of its own.
+      const moves = () => log.filter((line) => line.includes('moved to another network namespace')).length;
+      await until('followed there', () => moves() === 1, 2000);
       far.ip('link set vx0 up');
       await until('up there opens it here', () => isOpen(4789) && device()?.up === true, AT_ONCE_MS);
       far.ip('link set vx0 name inner mtu 1300');
@@ -336,11 +348,7 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       assert.equal(far.ipJson('link', 'show', 'inner')[0].mtu, 1200);
       assert.equal(isOpen(4789), false);
       far.ip(`link set inner netns ${here.name}`);
-      await until(
-        'back',
-        () => device('inner') !== undefined && log.filter((line) => line.includes('moved to')).length === 2,
-        AT_ONCE_MS,
-      );
+      await until('back', () => moves() === 2, AT_ONCE_MS);
       here.ip('link set inner up');
       await until('up again', () => isOpen(4789), AT_ONCE_MS);
       assert.equal(device('inner')?.ifindex, here.ipJson('link', 'show', 'inner')[0].ifindex);
@@ -524,12 +532,7 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       await add({ dev: 'u0', remote: '192.0.2.9' });
       if (hasKernel) here.ip('link add k0 type vxlan id 9 dstport 4790 dev u0 remote 192.0.2.9');
       await vtep.setDevice('vx0', { up: true });
-      const state = () => [
-        device()!.config,
-        vtep.fdbShow(),
-        here.ipJson('link', 'show', 'vx0')[0],
-        descriptors(),
-      ];
+      const state = () => [device()!.config, entries(), here.ipJson('link', 'show', 'vx0')[0], descriptors()];
       const before = state();
       for (const [change, command, code, sentence] of CHANGES) {
         const whole = { ttl: 9, learning: false, up: false, ...change };

@@ -11,7 +11,7 @@ import { dumpLinks, getLink, type Link, readLink } from '../netlink/links.ts';
 import type { Message } from '../netlink/message.ts';
 import { type Core, rename, tellLink } from './core.ts';
 import { destroyDevice } from './creation.ts';
-import { type Device, recordOf } from './device.ts';
+import { type Device, NO_MAC, recordOf } from './device.ts';
 import { type Place, type PlaceListener, Places } from './places.ts';
 
 /** RTM_* of addresses, routes and rules, beside those of links (linux/rtnetlink.h). */
@@ -49,17 +49,21 @@ export class Following implements PlaceListener {
   #hear(place: Place, messages: Message[]): void {
     const touched = new Set<number>();
     const gone = new Set<number>();
+    const names = new Map<number, string>();
     let underlay = false;
     for (const message of messages) {
       underlay ||= place.home && UNDERLAY_TYPES.has(message.type);
       const event = readLink(message);
       if (event === undefined) continue;
       if (event.removed && place.home) gone.add(event.ifindex);
+      if (!event.removed && place.home) names.set(event.link.ifindex, event.link.name);
       touched.add(event.removed ? event.ifindex : event.link.ifindex);
     }
     if (underlay) this.#pathsChanged();
     this.#core.tables.hear(messages, (ifindex) => this.#deviceAt(place, ifindex));
     for (const device of this.#devices()) {
+      // `dev` is an interface, not a name.
+      if (names.has(device.link)) device.config.dev = names.get(device.link)!;
       if (gone.has(device.link)) this.#lostUnderlay(device);
       else if (device.place === place && touched.has(device.ifindex)) this.settle(device);
     }
@@ -73,7 +77,9 @@ export class Following implements PlaceListener {
       this.#pathsChanged();
     }
     for (const device of this.#devices()) {
-      if (place.home && device.link !== 0 && nameOf(device.link) === undefined) this.#lostUnderlay(device);
+      const dev = device.link === 0 ? undefined : nameOf(device.link);
+      if (place.home && dev !== undefined) device.config.dev = dev;
+      if (place.home && device.link !== 0 && dev === undefined) this.#lostUnderlay(device);
       else if (device.place === place) this.settle(device);
     }
   }
@@ -105,7 +111,7 @@ export class Following implements PlaceListener {
     const { devices } = this.#core.plane;
     if (link.address !== config.address || link.mtu !== config.mtu) {
       Object.assign(config, { address: link.address, mtu: link.mtu });
-      if (link.address !== '') devices.setLink(device.index, link.address, link.mtu);
+      devices.setLink(device.index, link.address || NO_MAC, link.mtu);
     }
     if (link.bridgePort === device.bridged) return;
     device.bridged = link.bridgePort;
