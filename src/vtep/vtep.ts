@@ -138,9 +138,13 @@ class BatchedVtep implements Vtep {
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
       const device = this.#find(name);
-      await changeDevice(this.#core, device, change);
+      try {
+        await changeDevice(this.#core, device, change);
+      } finally {
+        // Also when it was taken back: what was heard in its midst is old.
+        this.#following.settle(device);
+      }
       if (change.ageing !== undefined) this.#nextAgeing = 0;
-      this.#following.settle(device);
       return this.#info(device);
     });
   }
