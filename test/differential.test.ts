@@ -17,13 +17,14 @@ import { entrySets } from './support/differential-entries.ts';
 import { KNOWN } from './support/differential-known.ts';
 import { Report } from './support/differential-report.ts';
 import { play } from './support/differential-run.ts';
+import { settingSets } from './support/differential-settings.ts';
 import { makeTwin, type Twin } from './support/differential-twins.ts';
 import { suite } from './support/traffic-gate.ts';
 
 const CASES_MIN = 2000;
 const SHOWN = 5;
 const only = process.env.VXLANE_TEST_SETS;
-const sets = [...encapSets(), ...entrySets(), ...decapSets()].filter(
+const sets = [...encapSets(), ...entrySets(), ...decapSets(), ...settingSets()].filter(
   ({ name, branch }) => only === undefined || name.includes(only) || branch.includes(only),
 );
 

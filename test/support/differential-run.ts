@@ -9,8 +9,8 @@ import { DEVICE, type Twin } from './differential-twins.ts';
 import { comparable, network } from './traffic-packets.ts';
 
 const EPHEMERAL = [32768, 60999] as const;
-const KERNEL_QUIET_MS = 25;
-const VXLANE_QUIET_MS = 25;
+const KERNEL_QUIET_MS = 10;
+const VXLANE_QUIET_MS = 15;
 const SECOND_LOOK_MS = 300;
 /** What is said to the kernel, and heard by a VTEP that follows its tables. */
 const FOLLOWED = /^(neigh|nexthop|route|addr|sysctl) /;
