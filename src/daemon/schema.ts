@@ -16,7 +16,7 @@ export {
   parseChange,
   parseDevice,
 } from './device-schema.ts';
-export { complaint, type Path, step, strict } from './shapes.ts';
+export { complaint, flag, maybe, type Path, parse, step, strict, word } from './shapes.ts';
 
 const state = v.picklist(
   ['permanent', 'static', 'dynamic'],

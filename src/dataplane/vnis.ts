@@ -99,7 +99,12 @@ export class Vnis {
     if (vni === 0) return device;
     const known = this.#table.find(device)?.entries.get(vni);
     if (known || !make) return known?.domain ?? 0;
-    return this.#table.ensure(this.#table.stateOf(device), vni).domain;
+    const state = this.#table.stateOf(device);
+    const { domain } = this.#table.ensure(state, vni);
+    // Not `reap`: the entry that it is made for is yet to come.
+    this.#host.rebind(device);
+    state.changed = false;
+    return domain;
   }
 
   /** Whether a VNI is listed or mapped. */
