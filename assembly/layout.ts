@@ -350,9 +350,8 @@ export const NEIGHBOUR_SLOT_COUNT = 8192;
 export const NEIGHBOUR_SLOT_BYTES = 32;
 export const NEIGHBOURS_BASE = MDB_BASE + MDB_BYTES;
 export const NEIGHBOURS_BYTES = NEIGHBOUR_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
-/** u16: device; 0 = empty, NEIGHBOUR_GONE = has been removed, look-ups walk on */
+/** u16: device; 0 = empty */
 export const NEIGHBOUR_DEVICE_OFFSET = 0;
-export const NEIGHBOUR_GONE = 0xffff;
 /** u8 family; u8 1 = its state is one that the kernel calls connected */
 export const NEIGHBOUR_FAMILY_OFFSET = 2;
 export const NEIGHBOUR_CONNECTED_OFFSET = 3;

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { normalise } from '../src/cli/argv.ts';
 import { parseAdd, parseName, parseRun, parseSet } from '../src/cli/device-words.ts';
-import { parseChange, parseFlush, parseGet } from '../src/cli/fdb-words.ts';
 import { parseShow } from '../src/cli/fdb-filter.ts';
+import { parseChange, parseFlush, parseGet } from '../src/cli/fdb-words.ts';
 import { VtepError, type VtepErrorCode } from '../src/errors.ts';
 
 const split = (line: string) => line.split(' ').filter((word) => word !== '');

@@ -29,6 +29,9 @@ const OF_REMOTE = [
   exact('vni', mdbVni),
 ];
 
+/** Of any size: that it is none is an answer of the kernel's, with an exit code of its own. */
+const anyVni = values.within(0, 0xffffffff, 'Invalid source VNI. It is a number');
+
 /** A MAC would be a group of a bridge. */
 function group(value: values.Value): string {
   const isMac = /^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/i.test(String(value));
@@ -105,7 +108,7 @@ export interface MdbGet {
 export function parseGet(words: readonly string[]): MdbGet {
   const found = parseWords(words, {
     // bridge takes "vid" and the kernel pays no heed to it.
-    keywords: [DEV, GRP, { ...VID, ignored: true }, SRC, SRC_VNI],
+    keywords: [DEV, GRP, { ...VID, ignored: true }, SRC, exact('src_vni', anyVni)],
     unknown: (word) => `unknown word "${word}": "vxlane mdb help" lists the words of "mdb get"`,
   }).values;
   if (found.dev === undefined || found.grp === undefined) {

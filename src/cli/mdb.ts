@@ -1,11 +1,12 @@
 /** `vxlane mdb ...`: the words of `bridge mdb`, carried out by the daemon. */
+import type { MdbEntry } from '../types.ts';
 import { type Command, refusedWith } from './command.ts';
 import { toJson } from './json.ts';
 import { mdbObjects, mdbText } from './mdb-format.ts';
 import { parseChange, parseFlush, parseGet, parseShow } from './mdb-words.ts';
 import { firstMatch, unknownVerb } from './words.ts';
 
-/** Whatever the kernel refuses `bridge mdb get` for; that there is no such device, bridge finds out itself. */
+/** Whatever the kernel refuses `bridge mdb get` for. */
 const NOTHING_FOUND_EXIT = 254;
 
 /** In the order in which `bridge mdb` tries them; those that take no abbreviation stand apart. */
@@ -26,8 +27,11 @@ export async function mdb({ words: [word, ...words], client, flags, outside }: C
       return;
     case 'get': {
       const { dev, grp, src, src_vni } = parseGet(words);
-      await client.link(dev);
-      const entries = await refusedWith(NOTHING_FOUND_EXIT, client.mdbGet(dev, grp, src, src_vni));
+      const entries = await client.mdbGet(dev, grp, src, src_vni).catch(async (error) => {
+        // That there is no such device, bridge finds out itself.
+        await client.mdb(dev);
+        return refusedWith(NOTHING_FOUND_EXIT, Promise.reject<MdbEntry[]>(error));
+      });
       outside.out(flags.json ? toJson(mdbObjects(entries, form), flags.pretty) : mdbText(entries, form));
       return;
     }

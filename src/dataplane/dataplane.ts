@@ -19,7 +19,9 @@ import { createMemory, type Views, viewsOf } from './memory.ts';
 import { Neighbours } from './neighbours.ts';
 import type { NexthopInfo } from './nexthops.ts';
 import { Notices } from './notices.ts';
+import { Policies } from './policies.ts';
 import { Vni } from './vni.ts';
+import { setDefault, Vnis } from './vnis.ts';
 
 /** What the tables ask their surroundings; an embedder without interfaces leaves it out. */
 export interface Surroundings {
@@ -29,6 +31,9 @@ export interface Surroundings {
   ifname(index: number): string;
   /** All nexthops at once; absent: there are none. */
   readNexthops?(): readonly NexthopInfo[];
+  /** VNIs of a device that is up send to a group; others may have joined it too. Absent: nobody joins. */
+  joinGroup?(device: number, address: string): void;
+  leaveGroup?(device: number, address: string): void;
 }
 
 const NO_INTERFACES: Surroundings = { ifindex: () => 0, ifname: () => '' };
@@ -41,6 +46,8 @@ export class Dataplane {
   readonly exports: EngineExports;
   readonly devices: Devices;
   readonly vni: Vni;
+  readonly vnis: Vnis;
+  readonly policies: Policies;
   readonly fdb: Fdb;
   readonly mdb: Mdb;
   readonly neighbours: Neighbours;
@@ -69,11 +76,29 @@ export class Dataplane {
       deviceIndex: (name: string) => this.devices.indexOf(name),
       deviceName: (index: number) => this.devices.nameOf(index),
       deviceIfindex: (index: number) => this.devices.ifindexOf(index),
-      domainOf: (device: number, vni: number) => this.devices.domainOf(device, vni),
+      domainOf: (device: number, vni: number, make?: boolean) =>
+        this.devices.domainOf(device, vni) || this.vnis.domainOf(device, vni, make),
+      joinGroup: () => {},
+      leaveGroup: () => {},
       ...surroundings,
+      workers: blocks,
       now: () => this.tick(),
       emit: (event: VtepEvent) => this.notices.emit(event),
     };
+    this.vnis = new Vnis(
+      {
+        ...host,
+        workers: blocks,
+        setDefault: (device, domain, before, after) => setDefault(this.fdb, device, domain, before, after),
+        forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
+      },
+      this.vni,
+    );
+    this.policies = new Policies({
+      ...host,
+      workers: blocks,
+      domainOf: (device, vni) => (this.vnis.has(device, vni) ? this.vnis.domainOf(device, vni) : 0),
+    });
     this.fdb = new Fdb(host);
     this.mdb = new Mdb(host);
     this.tick();
@@ -84,6 +109,15 @@ export class Dataplane {
     const now = Math.floor(performance.now() / 1000) + CLOCK_START;
     this.views.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, now, true);
     return now;
+  }
+
+  /** Everything that the tables hold of a device goes; it still has its name, and no worker has it in hand. */
+  forgetDevice(device: number): void {
+    this.fdb.flushDevice(device);
+    this.mdb.flushDevice(device);
+    this.vnis.remove(device);
+    this.policies.remove(device);
+    this.neighbours.clear(device);
   }
 
   /** Tells the subscribers what a worker has learned and missed. */

@@ -11,16 +11,22 @@ import {
   DEVICE_DOWN,
   DEVICE_FAMILY_OFFSET,
   DEVICE_FDB_LIMIT_OFFSET,
+  DEVICE_FLAG_LABEL_INHERIT,
   DEVICE_FLAG_LEARNING,
+  DEVICE_FLAG_MDB,
+  DEVICE_FLAG_POLICIES,
   DEVICE_FLAG_TOS_INHERIT,
   DEVICE_FLAG_TTL_INHERIT,
   DEVICE_FLAGS_OFFSET,
   DEVICE_FREE,
   DEVICE_IFINDEX_OFFSET,
+  DEVICE_LABEL_OFFSET,
+  DEVICE_LINK_OFFSET,
   DEVICE_MAC_OFFSET,
   DEVICE_MTU_OFFSET,
   DEVICE_PORT_OFFSET,
   DEVICE_QUEUE_MAX,
+  DEVICE_RECEIVE_OFFSET,
   DEVICE_RESERVED_OFFSET,
   DEVICE_SOURCE_DF_OFFSET,
   DEVICE_SOURCE_OFFSET,
@@ -36,13 +42,14 @@ import {
   DF_UNSET,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
+import { type DeviceFeatures, flagBits, receiveBits, reservedBits } from './device-features.ts';
 import { readDomain, writeDomain } from './domains.ts';
 import { parseMac } from './fdb-text.ts';
 import type { Views } from './memory.ts';
 
 const DF = { unset: DF_UNSET, set: DF_SET, inherit: DF_INHERIT } as const;
-/** Any bit but I and the VNI makes a datagram be dropped, as on Linux. */
-const RESERVED_BITS = [0xf7, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0xff];
+/** What others than `write` set and clear. */
+const FLAGS_OF_OTHERS = DEVICE_FLAG_MDB | DEVICE_FLAG_POLICIES;
 
 /** What a packet needs to know of its device. */
 export interface DeviceRecord {
@@ -62,6 +69,15 @@ export interface DeviceRecord {
   /** Source groups for datagrams without and with DF. */
   source: number;
   sourceDf: number;
+  /** What is left out is off, or 0. */
+  features?: DeviceFeatures;
+  /** 64 bits of the VXLAN header that make a datagram be dropped; absent: all that the features do not use. */
+  reservedBits?: bigint;
+  /** IPv6 flow label, 0 to 0xfffff, or the inner packet's; absent: 0. */
+  flowlabel?: number | 'inherit';
+  /** Of the TAP, and of `dev`. */
+  ifindex?: number;
+  link?: number;
 }
 
 export class Devices {
@@ -123,14 +139,19 @@ export class Devices {
   }
 
   write(index: number, record: DeviceRecord): void {
-    const { view, bytes } = this.#views;
+    const { view } = this.#views;
     const at = DEVICES_BASE + index * DEVICE_BYTES;
-    let flags = 0;
+    const { features = {}, flowlabel = 0 } = record;
+    let flags = view.getUint32(at + DEVICE_FLAGS_OFFSET, true) & FLAGS_OF_OTHERS;
+    flags |= flagBits(features);
+    if (flowlabel === 'inherit') flags |= DEVICE_FLAG_LABEL_INHERIT;
     if (record.learning) flags |= DEVICE_FLAG_LEARNING;
     if (record.ttl === 'inherit') flags |= DEVICE_FLAG_TTL_INHERIT;
     if (record.tos === 'inherit') flags |= DEVICE_FLAG_TOS_INHERIT;
     view.setUint32(at + DEVICE_VNI_OFFSET, record.vni, true);
-    writeDomain(view, index, { device: index, vni: record.vni });
+    // Once: VLAN and policy of the domain are others'.
+    if (readDomain(view, index).vni !== record.vni)
+      writeDomain(view, index, { device: index, vni: record.vni });
     view.setUint32(at + DEVICE_FLAGS_OFFSET, flags, true);
     view.setUint8(at + DEVICE_TTL_OFFSET, record.ttl === 'inherit' ? 0 : record.ttl);
     view.setUint8(at + DEVICE_TOS_OFFSET, record.tos === 'inherit' ? 0 : record.tos);
@@ -141,7 +162,12 @@ export class Devices {
     view.setUint16(at + DEVICE_SOURCE_DF_OFFSET, record.sourceDf, true);
     view.setUint32(at + DEVICE_FDB_LIMIT_OFFSET, record.maxaddress, true);
     view.setUint32(at + DEVICE_AGEING_OFFSET, record.ageing, true);
-    bytes.set(RESERVED_BITS, at + DEVICE_RESERVED_OFFSET);
+    // In network order, as the header is read.
+    view.setBigUint64(at + DEVICE_RESERVED_OFFSET, record.reservedBits ?? reservedBits(features), false);
+    view.setUint32(at + DEVICE_LABEL_OFFSET, flowlabel === 'inherit' ? 0 : flowlabel, true);
+    view.setUint32(at + DEVICE_IFINDEX_OFFSET, record.ifindex ?? 0, true);
+    view.setUint32(at + DEVICE_LINK_OFFSET, record.link ?? 0, true);
+    view.setUint32(at + DEVICE_RECEIVE_OFFSET, receiveBits(features), true);
     this.setLink(index, record.address, record.mtu);
   }
 

@@ -1,7 +1,8 @@
 /**
  * Writes the table that assembly/neighbour.ts reads: (device, IP address) -> MAC. There is one writer,
- * the thread that follows the kernel's neighbours. A slot takes several stores, so each change is made
- * while the table's version is odd; readers begin again when they saw that.
+ * the thread that follows the kernel's neighbours. Each change is made while the table's version is odd;
+ * readers begin again when they saw that. So neighbours may be moved: one that goes leaves no mark, those behind it close
+ * the gap (Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm R).
  */
 import {
   DEVICE_COUNT,
@@ -12,7 +13,6 @@ import {
   NEIGHBOUR_ADDRESS_OFFSET,
   NEIGHBOUR_CONNECTED_OFFSET,
   NEIGHBOUR_FAMILY_OFFSET,
-  NEIGHBOUR_GONE,
   NEIGHBOUR_HASH_MULTIPLIER,
   NEIGHBOUR_HASH_SHIFT,
   NEIGHBOUR_MAC_OFFSET,
@@ -47,8 +47,8 @@ interface Key {
 export class Neighbours {
   readonly #header: Uint32Array;
   readonly #slots: Uint32Array;
-  /** Slots that are empty, not merely gone. */
-  #empty = NEIGHBOUR_SLOT_COUNT;
+  /** Neighbours in the table. */
+  #count = 0;
 
   constructor(memory: { readonly buffer: ArrayBufferLike }) {
     this.#header = new Uint32Array(memory.buffer, HEADER_BASE, HEADER_BYTES / WORD_BYTES);
@@ -63,27 +63,15 @@ export class Neighbours {
    */
   set(device: number, address: Address, mac: Mac, connected: boolean): void {
     const key = keyOf(device, address);
-    let free = -1;
-    let at = -1;
-    for (const slot of this.#walk(key)) {
-      const isEmpty = this.#word(slot) === EMPTY;
-      if (free < 0 && (isEmpty || this.#isGone(slot))) free = slot;
-      if (isEmpty) break;
-      if (!this.#isOf(slot, key)) continue;
-      at = slot;
-      break;
+    const at = this.#find(key);
+    // One slot stays empty: there a look-up of an unknown address ends.
+    if (this.#word(at) === EMPTY && this.#count === NEIGHBOUR_SLOT_COUNT - 1) {
+      throw new VtepError(
+        'NO_SPACE',
+        `neighbour ${formatAddress(address)}: all ${NEIGHBOUR_SLOT_COUNT - 1} slots are taken; delete others first`,
+      );
     }
-    if (at < 0) {
-      at = free;
-      // One slot stays empty: there a look-up of an unknown address ends, and there sweeping begins.
-      if (this.#word(at) === EMPTY && this.#empty === 1) {
-        throw new VtepError(
-          'NO_SPACE',
-          `neighbour ${formatAddress(address)}: all ${NEIGHBOUR_SLOT_COUNT - 1} slots are taken; delete others first`,
-        );
-      }
-      if (this.#word(at) === EMPTY) this.#empty--;
-    }
+    if (this.#word(at) === EMPTY) this.#count++;
     this.#change(() => {
       this.#store(at, 0, key.first | (connected ? 1 << CONNECTED_SHIFT : 0));
       this.#store(at, MAC_WORD, mac.low);
@@ -94,21 +82,18 @@ export class Neighbours {
 
   /** @returns whether there was one to remove */
   remove(device: number, address: Address): boolean {
-    const key = keyOf(device, address);
-    for (const slot of this.#walk(key)) {
-      if (this.#word(slot) === EMPTY) return false;
-      if (!this.#isOf(slot, key)) continue;
-      this.#change(() => this.#erase(slot));
-      return true;
-    }
-    return false;
+    const at = this.#find(keyOf(device, address));
+    if (this.#word(at) === EMPTY) return false;
+    this.#change(() => this.#erase(at));
+    return true;
   }
 
   /** Removes all neighbours of a device. */
   clear(device: number): void {
     checkDevice(device);
     for (let slot = 0; slot < NEIGHBOUR_SLOT_COUNT; slot++) {
-      if ((this.#word(slot) & DEVICE_MASK) === device) this.#change(() => this.#erase(slot));
+      // Another one of the device may take the place.
+      while ((this.#word(slot) & DEVICE_MASK) === device) this.#change(() => this.#erase(slot));
     }
   }
 
@@ -123,14 +108,41 @@ export class Neighbours {
     }
   }
 
-  /** Slots that are gone and lead nowhere become empty, or else look-ups of unknown addresses would walk ever farther. */
-  #erase(last: number): void {
-    this.#store(last, 0, NEIGHBOUR_GONE);
-    if (this.#word((last + 1) % NEIGHBOUR_SLOT_COUNT) !== EMPTY) return;
-    for (let at = last; this.#isGone(at); at = (at + NEIGHBOUR_SLOT_COUNT - 1) % NEIGHBOUR_SLOT_COUNT) {
-      for (let word = 0; word < SLOT_WORDS; word++) this.#store(at, word, 0);
-      this.#empty++;
+  /** The neighbours behind it, up to an empty slot, move up where they would be found no more. */
+  #erase(slot: number): void {
+    let gap = slot;
+    for (let at = after(gap); this.#word(at) !== EMPTY; at = after(at)) {
+      if (steps(this.#homeOf(at), at) < steps(gap, at)) continue;
+      for (let word = 0; word < SLOT_WORDS; word++) this.#store(gap, word, this.#word(at, word));
+      gap = at;
     }
+    for (let word = 0; word < SLOT_WORDS; word++) this.#store(gap, word, 0);
+    this.#count--;
+  }
+
+  /** The slot of a key, or the empty one where it would be. */
+  #find({ first, address }: Key): number {
+    let at = this.#home(first, address);
+    for (; this.#word(at) !== EMPTY; at = after(at)) {
+      if ((this.#word(at) & KEY_MASK) !== first) continue;
+      if (address.every((word, i) => this.#word(at, ADDRESS_WORD + i) === word)) return at;
+    }
+    return at;
+  }
+
+  #homeOf(slot: number): number {
+    const address = Array.from({ length: ADDRESS_WORDS }, (_, i) => this.#word(slot, ADDRESS_WORD + i));
+    return this.#home(this.#word(slot) & KEY_MASK, address);
+  }
+
+  /** The slot that look-ups begin at. */
+  #home(first: number, address: readonly number[]): number {
+    let hash = this.#header[SEED_WORD]!;
+    for (const word of [first, ...address]) {
+      hash = Math.imul(hash ^ word, NEIGHBOUR_HASH_MULTIPLIER);
+      hash ^= hash >>> 15;
+    }
+    return hash >>> NEIGHBOUR_HASH_SHIFT;
   }
 
   #word(slot: number, word = 0): number {
@@ -140,26 +152,15 @@ export class Neighbours {
   #store(slot: number, word: number, value: number): void {
     Atomics.store(this.#slots, slot * SLOT_WORDS + word, value);
   }
+}
 
-  #isGone(slot: number): boolean {
-    return (this.#word(slot) & DEVICE_MASK) === NEIGHBOUR_GONE;
-  }
+function after(slot: number): number {
+  return (slot + 1) % NEIGHBOUR_SLOT_COUNT;
+}
 
-  #isOf(slot: number, key: Key): boolean {
-    if ((this.#word(slot) & KEY_MASK) !== key.first) return false;
-    return key.address.every((word, i) => this.#word(slot, ADDRESS_WORD + i) === word);
-  }
-
-  /** The slots that a key may lie in, in the order that look-ups take. */
-  *#walk(key: Key): Generator<number> {
-    let hash = this.#header[SEED_WORD]!;
-    for (const word of [key.first, ...key.address]) {
-      hash = Math.imul(hash ^ word, NEIGHBOUR_HASH_MULTIPLIER);
-      hash ^= hash >>> 15;
-    }
-    const home = hash >>> NEIGHBOUR_HASH_SHIFT;
-    for (let step = 0; step < NEIGHBOUR_SLOT_COUNT; step++) yield (home + step) % NEIGHBOUR_SLOT_COUNT;
-  }
+/** How far a look-up that begins at `from` walks to `to`. */
+function steps(from: number, to: number): number {
+  return (to + NEIGHBOUR_SLOT_COUNT - from) % NEIGHBOUR_SLOT_COUNT;
 }
 
 function keyOf(device: number, { family, bytes }: Address): Key {

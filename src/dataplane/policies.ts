@@ -121,6 +121,7 @@ export class Policies {
     for (const mac of this.#sentOf(device).macs.keys()) this.#sources.remove(device, parseMac(mac)!);
     this.#sent.delete(device);
     this.#ids.remove(device);
+    this.refresh(device);
   }
 
   #send(what: string, request: Send, device: number): void {

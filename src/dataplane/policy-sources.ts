@@ -20,6 +20,8 @@ const HASH_SHIFT = 22;
 
 export class PolicySources {
   readonly #view: DataView;
+  /** Slots that are empty, not merely gone. */
+  #empty = POLICY_SLOT_COUNT;
 
   constructor(view: DataView) {
     this.#view = view;
@@ -38,12 +40,15 @@ export class PolicySources {
       if (free === 0 && (found === EMPTY || found === GONE)) free = slot;
       if (found === EMPTY) break;
     }
-    if (free === 0) {
+    const takesEmpty = free !== 0 && this.#view.getBigUint64(free, true) === EMPTY;
+    // One slot stays empty: there a look-up of an unknown source ends, and there sweeping begins.
+    if (free === 0 || (takesEmpty && this.#empty === 1)) {
       throw new VtepError(
         'NO_SPACE',
-        `${what}: No space left on device: ${POLICY_SLOT_COUNT} sources have policies, the most there may be`,
+        `${what}: No space left on device: ${POLICY_SLOT_COUNT - 1} sources have policies, the most there may be`,
       );
     }
+    if (takesEmpty) this.#empty--;
     this.#view.setUint32(free + POLICY_VALUE_OFFSET, bits, true);
     this.#storeKey(free, key);
   }
@@ -66,6 +71,7 @@ export class PolicySources {
     if (this.#view.getBigUint64(slotAt(at + 1), true) !== EMPTY) return;
     for (; this.#view.getBigUint64(slotAt(at), true) === GONE; at += POLICY_SLOT_COUNT - 1) {
       this.#storeKey(slotAt(at), EMPTY);
+      this.#empty++;
     }
   }
 

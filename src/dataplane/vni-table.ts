@@ -7,6 +7,7 @@ import { VtepError } from '../errors.ts';
 import type { VtepEvent } from '../types.ts';
 import { clearDomainStats } from './domain-counters.ts';
 import { freeDomain, releaseDomain, setPolicy, writeDomain } from './domains.ts';
+import type { Fdb } from './fdb.ts';
 import { readKey } from './fdb-record.ts';
 import type { Vni } from './vni.ts';
 import { type Destination, isGroupAddress, readDevice } from './vni-request.ts';
@@ -21,13 +22,10 @@ export interface VnisHost {
   /** Index of a device by its name; 0 = there is none. */
   deviceIndex(name: string): number;
   deviceName(index: number): string;
-  /**
-   * Moves the default destination of a domain: `after` is appended to its all-zeros entry, with the VNI, then
-   * `before` leaves it, if it is there. @throws VtepError, then nothing has changed
-   */
+  /** `setDefault` below, on the dataplane's FDB. @throws VtepError, then nothing has changed */
   setDefault(
+    device: number,
     domain: number,
-    vni: number,
     before: Destination | undefined,
     after: Destination | undefined,
   ): void;
@@ -80,6 +78,21 @@ export function isKnown(entry: VniEntry): boolean {
 
 export function isSame(one: Destination, other: Destination): boolean {
   return one.address === other.address && one.ifindex === other.ifindex;
+}
+
+/**
+ * Moves the default destination of a VNI: `after` is appended to its all-zeros entry, `dst A vni N src_vni N`, then
+ * `before` leaves it, if it is there; each through its own interface.
+ */
+export function setDefault(
+  fdb: Pick<Fdb, 'setDefaultRemote'>,
+  device: number,
+  domain: number,
+  before: Destination | undefined,
+  after: Destination | undefined,
+): void {
+  if (after) fdb.setDefaultRemote(device, undefined, after.address, after.ifindex, domain);
+  if (before) fdb.setDefaultRemote(device, before.address, undefined, before.ifindex, domain);
 }
 
 export class VniTable {
@@ -203,14 +216,14 @@ export class VniTable {
   }
 
   /** Gives the VNI another default destination. Where it has this one already, it is put back if it was flushed. */
-  move(entry: VniEntry, after: Destination | undefined, undo: Undo): void {
-    const { vni, domain, current: before } = entry;
+  move(state: VniState, entry: VniEntry, after: Destination | undefined, undo: Undo): void {
+    const { domain, current: before } = entry;
     if (!before && !after) return;
     const stays = before !== undefined && after !== undefined && isSame(before, after);
-    this.#host.setDefault(domain, vni, stays ? undefined : before, after);
+    this.#host.setDefault(state.index, domain, stays ? undefined : before, after);
     entry.current = after;
     undo.push(() => {
-      if (!stays) this.#host.setDefault(domain, vni, after, before);
+      if (!stays) this.#host.setDefault(state.index, domain, after, before);
       entry.current = before;
     });
   }

@@ -41,7 +41,7 @@ import {
 } from './vni-table.ts';
 
 export type { Destination } from './vni-request.ts';
-export type { VnisHost } from './vni-table.ts';
+export { setDefault, type VnisHost } from './vni-table.ts';
 
 export class Vnis {
   readonly #host: VnisHost;
@@ -89,20 +89,23 @@ export class Vnis {
       );
   }
 
-  /** The domain of a VNI; VNI 0 is the device's own. 0 = it is neither listed nor mapped and has no FDB entries. */
-  domainOf(device: number, vni: number): number {
-    return vni === 0 ? device : (this.#table.find(device)?.entries.get(vni)?.domain ?? 0);
+  /**
+   * The domain of a VNI of an external device; VNI 0 is the device's own. 0 = it is neither listed nor mapped and has no FDB entries.
+   * @param make give it one: FDB entries may come before `vni add`, as in the kernel
+   * @throws VtepError NO_SPACE
+   */
+  domainOf(device: number, vni: number, make = false): number {
+    if (!readDevice(this.#host.view, device, '').external) return 0;
+    if (vni === 0) return device;
+    const known = this.#table.find(device)?.entries.get(vni);
+    if (known || !make) return known?.domain ?? 0;
+    return this.#table.ensure(this.#table.stateOf(device), vni).domain;
   }
 
   /** Whether a VNI is listed or mapped. */
   has(device: number, vni: number): boolean {
     const entry = this.#table.find(device)?.entries.get(vni);
     return entry !== undefined && isKnown(entry);
-  }
-
-  /** The domain of a VNI, made for FDB entries that come before `vni add`. @throws VtepError NO_SPACE */
-  ensureDomain(device: number, vni: number): number {
-    return vni === 0 ? device : this.#table.ensure(this.#table.stateOf(device), vni).domain;
   }
 
   /**
@@ -141,7 +144,7 @@ export class Vnis {
     const state = this.#table.stateOf(device);
     this.#whole(state, (undo) => {
       for (const entry of state.entries.values()) {
-        if (entry.listed && !entry.own) this.#table.move(entry, remote, undo);
+        if (entry.listed && !entry.own) this.#table.move(state, entry, remote, undo);
       }
     });
     state.remote = remote;
@@ -197,7 +200,7 @@ export class Vnis {
       entry.own = before;
     });
     this.#table.place(state, entry, undo);
-    this.#table.move(entry, own ?? state.remote, undo);
+    this.#table.move(state, entry, own ?? state.remote, undo);
     if (own) this.#table.join(state, own, undo);
     if (before) this.#table.leave(state, before, undo);
     entry.own = own;
@@ -219,7 +222,7 @@ export class Vnis {
         Object.assign(entry, { listed: true, own });
         this.#table.place(state, entry, []);
       });
-      this.#table.move(entry, undefined, undo);
+      this.#table.move(state, entry, undefined, undo);
       if (own) this.#table.leave(state, own, undo);
       this.#table.displace(state, entry);
       Object.assign(entry, { listed: false, own: undefined });

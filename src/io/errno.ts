@@ -14,6 +14,7 @@ export const ENODEV = 19;
 export const EINVAL = 22;
 export const EMFILE = 24;
 export const EMSGSIZE = 90;
+export const EAFNOSUPPORT = 97;
 export const EADDRINUSE = 98;
 export const EADDRNOTAVAIL = 99;
 export const ENETUNREACH = 101;

@@ -36,6 +36,7 @@ export interface Syscalls {
   epoll_ctl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
   epoll_wait(epoll: number, events: number, count: number, milliseconds: number): number;
   poll(fds: Uint8Array, count: number, milliseconds: number): number;
+  setns(fd: number, kind: number): number;
   /** Where bytes lie in this process. Only memory that is never collected may be named by it. */
   addressOf(bytes: Uint8Array): number;
 }
@@ -91,6 +92,7 @@ function load(): Syscalls {
     epoll_ctl: call('epoll_ctl', 'int', ['int', 'int', 'int', 'void *']),
     epoll_wait: call('epoll_wait', 'int', ['int', address, 'int', 'int']),
     poll: call('poll', 'int', ['void *', 'ulong', 'int']),
+    setns: call('setns', 'int', ['int', 'int']),
     addressOf: (bytes) => Number(ffi.address(bytes)),
   } as Syscalls;
 }

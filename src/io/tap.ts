@@ -1,5 +1,6 @@
 /**
- * TAP devices: /dev/net/tun with virtio headers, several queues, and as many offloads as the kernel has.
+ * TAP devices, and TUN devices for packets without Ethernet header: /dev/net/tun with virtio headers, several
+ * queues, and as many offloads as the kernel has.
  */
 
 import { VtepError } from '../errors.ts';
@@ -12,6 +13,9 @@ const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const TUNSETIFF = 0x400454ca;
 const TUNSETOFFLOAD = 0x400454d0;
+const TUNGETIFF = 0x800454d2;
+const TUNGETDEVNETNS = 0x54e3;
+const IFF_TUN = 0x0001;
 const IFF_TAP = 0x0002;
 const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
@@ -32,13 +36,19 @@ export interface Tap {
   readonly uso: boolean;
 }
 
+export interface TapOptions {
+  /** Ask for UDP super-frames, where the kernel has them. */
+  uso: boolean;
+  /** A TUN: packets without Ethernet header, and none larger than the MTU. */
+  tun?: boolean;
+}
+
 /**
  * Makes a TAP in the network namespace of this process. It lives as long as its descriptors.
  *
- * @param uso ask for UDP super-frames, where the kernel has them
  * @throws VtepError EXISTS, PERMISSION or SYSTEM; nothing is left behind
  */
-export function openTap(name: string, queues: number, uso: boolean): Tap {
+export function openTap(name: string, queues: number, { uso, tun = false }: TapOptions): Tap {
   if (indexOf(name) !== 0) {
     throw new VtepError(
       'EXISTS',
@@ -47,9 +57,11 @@ export function openTap(name: string, queues: number, uso: boolean): Tap {
   }
   const fds: number[] = [];
   try {
-    for (let queue = 0; queue < queues; ++queue) fds.push(openQueue(name));
-    const withUso = uso && offload(fds, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6);
-    if (!withUso && !offload(fds, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)) {
+    for (let queue = 0; queue < queues; ++queue) fds.push(openQueue(name, tun ? IFF_TUN : IFF_TAP));
+    const withUso =
+      uso && !tun && offload(fds, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6);
+    const plain = tun ? TUN_F_CSUM : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    if (!withUso && !offload(fds, plain)) {
       throw systemError(`link ${name}: TUNSETOFFLOAD`);
     }
     return { name, ifindex: indexOf(name), queues: fds, uso: withUso };
@@ -63,7 +75,20 @@ export function closeTap(tap: Tap): void {
   for (const fd of tap.queues) syscalls().close(fd);
 }
 
-function openQueue(name: string): number {
+/** What the interface is called now, in whatever network namespace it is; undefined when it has been deleted. */
+export function nameOfTap(tap: Tap): string | undefined {
+  const request = new Uint8Array(40);
+  if (syscalls().ioctl(tap.queues[0]!, TUNGETIFF, request) < 0) return undefined;
+  return new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
+}
+
+/** A descriptor of the network namespace that the interface is in; undefined when it can't be had. */
+export function namespaceOfTap(tap: Tap): number | undefined {
+  const fd = syscalls().ioctlValue(tap.queues[0]!, TUNGETDEVNETNS, 0);
+  return fd < 0 ? undefined : fd;
+}
+
+function openQueue(name: string, kind: number): number {
   const sys = syscalls();
   const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) {
@@ -74,11 +99,7 @@ function openQueue(name: string): number {
   }
   const request = new Uint8Array(40);
   request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
-  new DataView(request.buffer).setUint16(
-    IFNAMSIZ,
-    IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE,
-    true,
-  );
+  new DataView(request.buffer).setUint16(IFNAMSIZ, kind | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE, true);
   if (sys.ioctl(fd, TUNSETIFF, request) < 0) {
     const errno = sys.errno();
     const error =

@@ -4,7 +4,7 @@
  */
 import ipaddr from 'ipaddr.js';
 import { UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
-import { EADDRINUSE, systemError } from './errno.ts';
+import { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, systemError } from './errno.ts';
 import { AF_INET, AF_INET6, type Family } from './family.ts';
 import { syscalls } from './syscalls.ts';
 
@@ -19,12 +19,21 @@ const SO_RCVBUFFORCE = 33;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SOL_IP = 0;
+const IP_MULTICAST_LOOP = 34;
+const IP_ADD_MEMBERSHIP = 35;
+const IP_DROP_MEMBERSHIP = 36;
+const IP_MULTICAST_ALL = 49;
 const IP_MTU_DISCOVER = 10;
 const IP_RECVTOS = 13;
 const IP_PMTUDISC_DONT = 0;
 const IP_PMTUDISC_PROBE = 3;
 const SOL_IPV6 = 41;
+const IPV6_MULTICAST_LOOP = 19;
+const IPV6_JOIN_GROUP = 20;
+const IPV6_LEAVE_GROUP = 21;
 const IPV6_V6ONLY = 26;
+const IPV6_MULTICAST_ALL = 29;
+const IPV6_FLOWINFO_SEND = 33;
 const IPV6_DONTFRAG = 62;
 const IPV6_RECVTCLASS = 66;
 const IPV6_AUTOFLOWLABEL = 70;
@@ -32,9 +41,16 @@ const SOL_UDP = 17;
 const UDP_NO_CHECK6_TX = 101;
 const UDP_NO_CHECK6_RX = 102;
 
+/** Instead of a descriptor: somebody else holds the port. */
+export const PORT_TAKEN = -1;
+/** Instead of a descriptor: the local address is not this host's. */
+export const ADDRESS_MISSING = -2;
+
 export interface ListenerOptions {
   family: Family;
   port: number;
+  /** Receive what is sent to this address only; "" = to any address of the host. */
+  local: string;
   /** Accept zero UDP checksums over IPv6. */
   zeroChecksum: boolean;
   /** Take bundles of datagrams (UDP_GRO). */
@@ -54,7 +70,7 @@ export interface SourceOptions {
 }
 
 /**
- * @returns the descriptor, or -1 when somebody else holds the port
+ * @returns the descriptor, PORT_TAKEN or ADDRESS_MISSING
  * @throws VtepError on anything else
  */
 export function openListener(options: ListenerOptions): number {
@@ -64,24 +80,59 @@ export function openListener(options: ListenerOptions): number {
   try {
     if (family === AF_INET) {
       set(fd, SOL_IP, IP_RECVTOS, 1, what);
+      // Groups that others of this host have joined are not ours.
+      set(fd, SOL_IP, IP_MULTICAST_ALL, 0, what);
     } else {
       set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
       set(fd, SOL_IPV6, IPV6_RECVTCLASS, 1, what);
+      trySet(fd, SOL_IPV6, IPV6_MULTICAST_ALL, 0);
       if (options.zeroChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_RX, 1, what);
     }
     buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.bufferBytes);
     if (options.gro) trySet(fd, SOL_UDP, UDP_GRO, 1);
-    if (bindTo(fd, family, '', port)) return fd;
-    if (syscalls().errno() !== EADDRINUSE) throw systemError(what);
+    return bound(fd, family, options.local, port, what);
   } catch (error) {
     syscalls().close(fd);
     throw error;
   }
-  syscalls().close(fd);
-  return -1;
 }
 
-/** Opens a sending socket; -1 when the port is taken. */
+/**
+ * Joins a multicast group on an interface, as `ip maddr` shows it, or leaves it.
+ * @throws VtepError SYSTEM: no such interface, or more groups than igmp_max_memberships
+ */
+export function changeMembership(
+  fd: number,
+  family: Family,
+  group: string,
+  ifindex: number,
+  join: boolean,
+): void {
+  const address = ipaddr.parse(group).toByteArray();
+  // struct ip_mreqn { group, local address, ifindex }, struct ipv6_mreq { group, ifindex }
+  const request = new Uint8Array(family === AF_INET ? 12 : 20);
+  request.set(address);
+  new DataView(request.buffer).setInt32(family === AF_INET ? 8 : 16, ifindex, true);
+  const [level, option] =
+    family === AF_INET
+      ? [SOL_IP, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP]
+      : [SOL_IPV6, join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP];
+  if (syscalls().setsockopt(fd, level, option, request, request.length) === 0) return;
+  const errno = syscalls().errno();
+  // Joined already, or gone with its interface.
+  if (join ? errno === EADDRINUSE : errno === EADDRNOTAVAIL || errno === ENODEV) return;
+  throw systemError(`group ${group}: ${join ? 'join' : 'leave'}`);
+}
+
+/** Does this machine have the family at all (EAFNOSUPPORT)? */
+export function hasFamily(family: Family): boolean {
+  const fd = syscalls().socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return syscalls().errno() !== EAFNOSUPPORT;
+  syscalls().close(fd);
+  return true;
+}
+
+/** Opens a sending socket, or says PORT_TAKEN or ADDRESS_MISSING. @throws VtepError on anything else */
 export function openSource(options: SourceOptions): number {
   const { family } = options;
   const what = `source port ${options.port}${options.local === '' ? '' : ` of ${options.local}`}`;
@@ -90,23 +141,25 @@ export function openSource(options: SourceOptions): number {
     if (family === AF_INET) {
       // PROBE and not DO: the kernel's driver sends at the interface's MTU whatever ICMP has said.
       set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT, what);
+      // A host does not hear what it sends to its own groups.
+      set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
       if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
     } else {
       set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
       set(fd, SOL_IPV6, IPV6_DONTFRAG, 1, what);
+      set(fd, SOL_IPV6, IPV6_MULTICAST_LOOP, 0, what);
+      // The label is what stands in the address of each datagram, and nothing of the kernel's own making.
+      set(fd, SOL_IPV6, IPV6_FLOWINFO_SEND, 1, what);
       trySet(fd, SOL_IPV6, IPV6_AUTOFLOWLABEL, 0);
       if (options.noChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_TX, 1, what);
     }
     buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.bufferBytes);
     refuseAll(fd);
-    if (bindTo(fd, family, options.local, options.port)) return fd;
-    if (syscalls().errno() !== EADDRINUSE) throw systemError(what);
+    return bound(fd, family, options.local, options.port, what);
   } catch (error) {
     syscalls().close(fd);
     throw error;
   }
-  syscalls().close(fd);
-  return -1;
 }
 
 /** Does this kernel cut a message into datagrams (UDP_SEGMENT, Linux 4.18)? */
@@ -133,6 +186,15 @@ function openSocket(family: Family, what: string): number {
   const fd = syscalls().socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) throw systemError(what, family === AF_INET6 ? 'is IPv6 switched off on this machine?' : '');
   return fd;
+}
+
+/** Binds the socket and returns it; it is closed when the port is taken, or the address missing. */
+function bound(fd: number, family: Family, local: string, port: number, what: string): number {
+  if (bindTo(fd, family, local, port)) return fd;
+  const errno = syscalls().errno();
+  if (errno !== EADDRINUSE && errno !== EADDRNOTAVAIL) throw systemError(what);
+  syscalls().close(fd);
+  return errno === EADDRINUSE ? PORT_TAKEN : ADDRESS_MISSING;
 }
 
 function bindTo(fd: number, family: Family, local: string, port: number): boolean {

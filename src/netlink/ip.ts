@@ -2,7 +2,7 @@
  * Links through iproute2: written with `ip -batch -`, read with `ip -j`. One process for any number of
  * commands.
  */
-import { execFile } from 'node:child_process';
+import { type ExecFileException, execFile } from 'node:child_process';
 import { VtepError } from '../errors.ts';
 
 export interface LinkJson {
@@ -19,15 +19,22 @@ export async function readLinks(kind: string): Promise<LinkJson[]> {
 
 /**
  * Runs commands ("link set dev x mtu 1450") one after the other, stopping at the first that fails.
+ * @param within the network namespace to run them in; absent: this process's
  * @throws VtepError SYSTEM with the words of `ip`
  */
-export async function ipBatch(commands: readonly string[]): Promise<void> {
-  if (commands.length > 0) await ip(['-batch', '-'], `${commands.join('\n')}\n`);
+export async function ipBatch(commands: readonly string[], within: Within = HERE): Promise<void> {
+  if (commands.length > 0) await ip(['-batch', '-'], `${commands.join('\n')}\n`, within);
 }
 
-function ip(parameters: string[], input = ''): Promise<string> {
+/** Does a synchronous piece of work in some network namespace. */
+export type Within = <T>(work: () => T) => T;
+
+export const HERE: Within = (work) => work();
+
+function ip(parameters: string[], input = '', within: Within = HERE): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = execFile('ip', parameters, (error, stdout, stderr) => {
+    const child = within(() => execFile('ip', parameters, ended));
+    function ended(error: ExecFileException | null, stdout: string, stderr: string): void {
       if (error === null) {
         resolve(stdout);
       } else if (error.code === 'ENOENT') {
@@ -37,7 +44,7 @@ function ip(parameters: string[], input = ''): Promise<string> {
         const what = input === '' ? parameters.join(' ') : input.trim().split('\n').join('; ');
         reject(new VtepError('SYSTEM', `ip ${what}: ${reason}`));
       }
-    });
+    }
     child.stdin?.on('error', () => {
       // The child has ended before it read its commands; its exit says why.
     });

@@ -64,6 +64,15 @@ export function readLink(message: Message): LinkEvent | undefined {
   return { removed: false, link };
 }
 
+/** One link as it is now; undefined when there is none of that index. @throws VtepError SYSTEM */
+export function getLink(socket: NetlinkSocket, ifindex: number): Link | undefined {
+  const body = new Uint8Array(IFINFO_BYTES);
+  viewOf(body).setInt32(4, ifindex, true);
+  const [message] = socket.request(RTM_GETLINK, body);
+  const event = message === undefined ? undefined : readLink(message);
+  return event?.removed === false ? event.link : undefined;
+}
+
 /** All links of this network namespace. */
 export function dumpLinks(socket: NetlinkSocket): Link[] {
   const found: Link[] = [];

@@ -108,6 +108,13 @@ export class NetlinkSocket {
   /** Over the buffer that `exchange` reads answers into. */
   readonly answer: DataView = viewOf(this.#buffer);
 
+  /** The messages that answer a request for one object; none when there is no such object. */
+  request(type: number, body: Uint8Array): Message[] {
+    const message = writeMessage(type, NLM_F_REQUEST, 0, body);
+    const bytes = this.exchange(message, viewOf(message));
+    return readMessages(this.#buffer.slice(0, bytes)).filter((one) => one.type !== NLMSG_ERROR);
+  }
+
   /**
    * Everything of a kind: one message for each object.
    * @throws VtepError SYSTEM; also when the table changes faster than it can be read

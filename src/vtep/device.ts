@@ -1,57 +1,88 @@
-/**
- * One device of a VTEP: its TAP, listener, source groups and default remote, made in an order in which
- * every step can be undone, and undone in reverse.
- */
+/** One device of a VTEP: what it is made of, and what follows from its configuration. */
 import ipaddr from 'ipaddr.js';
-import { AF_INET, AF_INET6, OVERHEAD_IPV4_BYTES, OVERHEAD_IPV6_BYTES } from '../../assembly/layout.ts';
+import { AF_INET, AF_INET6 } from '../../assembly/layout.ts';
+import type { DeviceFeatures } from '../dataplane/device-features.ts';
 import type { DeviceRecord } from '../dataplane/devices.ts';
 import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
 import { indexOf, stateOf } from '../io/interface.ts';
 import type { Tap } from '../io/tap.ts';
-import type { DeviceChange, DeviceConfig } from '../types.ts';
+import type { DeviceConfig } from '../types.ts';
 import type { Listener } from './listeners.ts';
+import type { Place } from './places.ts';
 
-const MTU_MIN = 68;
+export const MTU_MIN = 68;
 /** A TAP takes no more (65535 less its Ethernet header). */
-const MTU_MAX = 65521;
+export const MTU_MAX = 65521;
+/** What the kernel's device takes, and its sentences name. */
+const MTU_MAX_KERNEL = 65535;
 const MTU_DEFAULT = 1500;
+/** Outer headers, UDP and VXLAN, and the inner Ethernet header, which GPE has none of. */
+const OVERHEAD_BYTES = { [AF_INET]: 36, [AF_INET6]: 56 };
+const ETHERNET_BYTES = 14;
+
+/** Every default filled in; a TUN has no MAC. */
+export type CompleteConfig = DeviceConfig & { address: string; mtu: number };
 
 export interface Device {
   readonly index: number;
-  config: DeviceConfig & { address: string; mtu: number };
+  config: CompleteConfig;
   readonly tap: Tap;
-  readonly listener: Listener;
   readonly family: Family;
+  /** ifindex of the TAP, in the network namespace that it is in; undefined: in one that can't be followed. */
+  ifindex: number;
+  place: Place | undefined;
+  /** ifindex of `dev`, 0 = none. */
+  link: number;
+  /** Source groups for datagrams without and with DF. */
   source: number;
   sourceDf: number;
-  /** The interface has been deleted from outside. */
-  gone: boolean;
+  /** The TAP is up and the ports are open. */
+  up: boolean;
+  /** Open ports; none while it is down. */
+  listeners: Listener[];
+  /** The TAP is a port of a bridge. */
+  bridged: boolean;
+  /** Its interface does no ARP (IFF_NOARP): the proxy swallows requests. */
+  noarp: boolean;
 }
 
 /** IPv4 unless an address says otherwise. */
 export function familyOf(config: DeviceConfig): Family {
-  const addresses = [config.local, config.remote].filter((address) => address !== undefined);
-  const kinds = new Set(addresses.map((address) => ipaddr.parse(address).kind()));
-  if (kinds.size > 1) {
-    throw new VtepError('USAGE', 'local and remote: both must be IPv4 addresses, or both IPv6');
-  }
-  return kinds.has('ipv6') ? AF_INET6 : AF_INET;
+  const addresses = [config.local, config.remote, config.group];
+  return addresses.some((address) => address !== undefined && isIpv6(address)) ? AF_INET6 : AF_INET;
+}
+
+export function isIpv6(address: string): boolean {
+  return ipaddr.parse(address).kind() === 'ipv6';
+}
+
+/** Where unknown MACs go. */
+export function remoteOf(config: DeviceConfig): string | undefined {
+  return config.group ?? config.remote;
+}
+
+export function isLinkLocal(config: DeviceConfig): boolean {
+  return (
+    config.local !== undefined && ipaddr.parse(config.local).range() === 'linkLocal' && isIpv6(config.local)
+  );
+}
+
+/** The largest MTU that `dev` leaves; a TAP's without one. */
+export function mtuMax(config: DeviceConfig, family: Family): number {
+  if (config.dev === undefined) return MTU_MAX;
+  const underlay = stateOf(config.dev);
+  if (underlay === undefined) throw noDevice(config.dev);
+  const overhead = OVERHEAD_BYTES[family] + (config.gpe ? 0 : ETHERNET_BYTES);
+  return Math.min(MTU_MAX, Math.max(MTU_MIN, underlay.mtu - overhead));
 }
 
 /** The MTU asked for, or what `dev` leaves; larger than that is cut down, as the kernel does at creation. */
 export function mtuOf(config: DeviceConfig, family: Family): number {
-  let most = MTU_MAX;
-  if (config.dev !== undefined) {
-    const underlay = stateOf(config.dev);
-    if (underlay === undefined) {
-      throw new VtepError('NOT_FOUND', `dev ${config.dev}: Cannot find device "${config.dev}"`);
-    }
-    most = underlay.mtu - (family === AF_INET ? OVERHEAD_IPV4_BYTES : OVERHEAD_IPV6_BYTES);
-  }
+  const most = mtuMax(config, family);
   const mtu = config.mtu ?? (config.dev === undefined ? MTU_DEFAULT : most);
-  if (mtu < MTU_MIN || mtu > MTU_MAX) {
-    throw new VtepError('USAGE', `mtu ${mtu}: MTU must be between ${MTU_MIN} and ${MTU_MAX}`);
+  if (mtu < MTU_MIN || mtu > MTU_MAX_KERNEL) {
+    throw new VtepError('USAGE', `mtu ${mtu}: MTU must be between ${MTU_MIN} and ${MTU_MAX_KERNEL}`);
   }
   return Math.min(mtu, most);
 }
@@ -60,8 +91,12 @@ export function mtuOf(config: DeviceConfig, family: Family): number {
 export function underlayIndex(config: DeviceConfig): number {
   if (config.dev === undefined) return 0;
   const index = indexOf(config.dev);
-  if (index === 0) throw new VtepError('NOT_FOUND', `dev ${config.dev}: Cannot find device "${config.dev}"`);
+  if (index === 0) throw noDevice(config.dev);
   return index;
+}
+
+function noDevice(dev: string): VtepError {
+  return new VtepError('NOT_FOUND', `dev ${dev}: Cannot find device "${dev}": "ip link show" lists them`);
 }
 
 /** A random unicast MAC, locally administered, as the kernel gives. */
@@ -71,11 +106,26 @@ export function randomMac(): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
-export function recordOf(device: Pick<Device, 'config' | 'family' | 'source' | 'sourceDf'>): DeviceRecord {
+/** What decides about sharing a port and about the header bits. */
+export function featuresOf(config: DeviceConfig, { bridged = false, noarp = false } = {}): DeviceFeatures {
+  const { proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe } = config;
+  const { remcsumtx, remcsumrx, udp6zerocsumrx } = config;
+  return {
+    ...{ proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe },
+    ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged, noarp },
+  };
+}
+
+export function recordOf(
+  device: Pick<
+    Device,
+    'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
+  >,
+): DeviceRecord {
   const { config, family } = device;
   return {
     vni: config.id,
-    address: config.address,
+    address: config.address || '00:00:00:00:00:00',
     mtu: config.mtu,
     family,
     port: config.dstport,
@@ -87,32 +137,14 @@ export function recordOf(device: Pick<Device, 'config' | 'family' | 'source' | '
     df: config.df,
     source: device.source,
     sourceDf: device.sourceDf,
+    features: featuresOf(config, device),
+    flowlabel: config.flowlabel,
+    ifindex: device.ifindex,
+    link: device.link,
+    ...(config.reserved_bits === undefined ? {} : { reservedBits: BigInt(config.reserved_bits) }),
   };
 }
 
 export function hasChecksum(config: DeviceConfig, family: Family): boolean {
   return family === AF_INET ? config.udpcsum : !config.udp6zerocsumtx;
-}
-
-/** The configuration after a change. @throws VtepError when the kernel's driver would refuse */
-export function changed(device: Device, change: DeviceChange): Device['config'] {
-  const { up: _, ...values } = change;
-  const config = { ...device.config };
-  for (const [key, value] of Object.entries(values)) {
-    if (value !== undefined) Object.assign(config, { [key]: value });
-  }
-  if (change.ttl !== undefined && device.config.ttl === 'inherit') {
-    throw new VtepError(
-      'UNSUPPORTED',
-      'ttl: cannot change TTL_INHERIT flag: delete the device and add it again',
-    );
-  }
-  if (change.ageing === 0) config.ageing = device.config.ageing;
-  if (familyOf(config) !== device.family) {
-    throw new VtepError(
-      'UNSUPPORTED',
-      'remote and local: the address family cannot change: delete the device and add it again',
-    );
-  }
-  return config;
 }

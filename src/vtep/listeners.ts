@@ -1,29 +1,43 @@
 /**
- * Listeners: the sockets that datagrams arrive at. As in the kernel, devices share one per (family, port)
- * when they agree on what it accepts; it is bound to the wildcard address.
+ * Listeners: the sockets that datagrams arrive at. As in the kernel, devices share one per family and port, and
+ * one port has one set of RECEIVE_* bits; it is bound to the wildcard address, unless a device asks for its own
+ * (`bind`).
  */
 import {
   AF_INET,
+  HEADER_BASE,
+  HEADER_LISTENERS_OFFSET,
   LISTENER_BYTES,
   LISTENER_COUNT,
+  LISTENER_FAMILY_OFFSET,
+  LISTENER_PORT_OFFSET,
+  LISTENER_RECEIVE_OFFSET,
   LISTENER_SOCKET_OFFSET,
   LISTENERS_BASE,
+  RECEIVE_ZERO_CHECKSUM,
 } from '../../assembly/layout.ts';
 import type { Views } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { openListener } from '../io/udp.ts';
+import { ADDRESS_MISSING, openListener } from '../io/udp.ts';
 import { holderOf } from './port-holder.ts';
 
 const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
 
-export interface Listener {
-  readonly id: number;
-  readonly fd: number;
+/** What a device wants to hear. */
+export interface Wanted {
   readonly family: Family;
   readonly port: number;
-  readonly zeroChecksum: boolean;
+  /** RECEIVE_* bits */
+  readonly receive: number;
+  /** Only what is sent to this address; "" = to any of the host. */
+  readonly local: string;
+}
+
+export interface Listener extends Wanted {
+  readonly id: number;
+  readonly fd: number;
   /** Devices that listen here. */
   readonly devices: Set<number>;
 }
@@ -48,32 +62,39 @@ export class Listeners {
   }
 
   /**
-   * The listener of a family and port, opened when there is none.
+   * The listener that a device wants, opened when there is none: then it is the only one of its devices.
    * @throws VtepError IN_USE: says who holds the port and what to do
    */
-  async retain(device: number, family: Family, port: number, zeroChecksum: boolean): Promise<Listener> {
-    const same = this.all().find((listener) => listener.family === family && listener.port === port);
-    if (same !== undefined) {
-      if (same.zeroChecksum !== zeroChecksum) {
-        throw new VtepError(
-          'IN_USE',
-          `dstport ${port}: a device with another udp6zerocsumrx has it: use the same, or another dstport`,
-        );
-      }
-      same.devices.add(device);
-      return same;
+  async retain(device: number, wanted: Wanted): Promise<Listener> {
+    const { family, port, receive, local } = wanted;
+    const same = this.all().filter((listener) => listener.family === family && listener.port === port);
+    const shared = same.find((listener) => listener.local === local);
+    const other = same.find((listener) => listener.receive !== receive);
+    if (other !== undefined) {
+      throw inUse(
+        port,
+        'a device that differs in gbp, gpe, remcsumrx, udp6zerocsumrx, external or vnifilter has it: give another dstport',
+      );
+    }
+    if (shared !== undefined) {
+      shared.devices.add(device);
+      return shared;
     }
     const fd = openListener({
       family,
       port,
-      zeroChecksum,
+      local,
+      zeroChecksum: (receive & RECEIVE_ZERO_CHECKSUM) !== 0,
       gro: this.#gro,
       bufferBytes: RECEIVE_BUFFER_BYTES,
     });
-    if (fd < 0) throw new VtepError('IN_USE', `dstport ${port}: ${await holderOf(family === AF_INET, port)}`);
-    const listener = { id: this.#freeId(), fd, family, port, zeroChecksum, devices: new Set([device]) };
+    if (fd === ADDRESS_MISSING) {
+      throw new VtepError('SYSTEM', `bind ${local}: Cannot assign requested address: "ip addr add" it first`);
+    }
+    if (fd < 0) throw inUse(port, await holderOf(family === AF_INET, port));
+    const listener = { ...wanted, id: this.#freeId(fd), fd, devices: new Set([device]) };
     this.#open.set(listener.id, listener);
-    this.#views.i32[(LISTENERS_BASE + listener.id * LISTENER_BYTES) >>> 2] = fd;
+    this.#write(listener);
     return listener;
   }
 
@@ -81,8 +102,9 @@ export class Listeners {
   release(listener: Listener, device: number): boolean {
     listener.devices.delete(device);
     if (listener.devices.size > 0) return false;
-    this.#views.i32[(LISTENERS_BASE + listener.id * LISTENER_BYTES) >>> 2] = 0;
+    this.#views.i32[(recordOf(listener.id) + LISTENER_SOCKET_OFFSET) >>> 2] = 0;
     this.#open.delete(listener.id);
+    this.#writeHighest();
     return true;
   }
 
@@ -90,8 +112,33 @@ export class Listeners {
     syscalls().close(listener.fd);
   }
 
-  #freeId(): number {
-    for (let id = 1; id < LISTENER_COUNT; ++id) if (!this.#open.has(id)) return id;
-    throw new VtepError('NO_SPACE', `dstport: ${LISTENER_COUNT - 1} ports are in use`);
+  /** The descriptor comes last: until then nobody looks at the rest. */
+  #write(listener: Listener): void {
+    const { view, i32 } = this.#views;
+    const at = recordOf(listener.id);
+    view.setUint16(at + LISTENER_PORT_OFFSET, listener.port, true);
+    view.setUint8(at + LISTENER_FAMILY_OFFSET, listener.family);
+    view.setUint32(at + LISTENER_RECEIVE_OFFSET, listener.receive, true);
+    Atomics.store(i32, (at + LISTENER_SOCKET_OFFSET) >>> 2, listener.fd);
+    this.#writeHighest();
   }
+
+  #writeHighest(): void {
+    const highest = Math.max(0, ...this.#open.keys());
+    this.#views.view.setUint32(HEADER_BASE + HEADER_LISTENERS_OFFSET, highest, true);
+  }
+
+  #freeId(fd: number): number {
+    for (let id = 1; id < LISTENER_COUNT; ++id) if (!this.#open.has(id)) return id;
+    syscalls().close(fd);
+    throw new VtepError('NO_SPACE', `dstport: ${LISTENER_COUNT - 1} ports are in use, the most there may be`);
+  }
+}
+
+function inUse(port: number, remedy: string): VtepError {
+  return new VtepError('IN_USE', `dstport ${port}: Address already in use: ${remedy}`);
+}
+
+function recordOf(id: number): number {
+  return LISTENERS_BASE + id * LISTENER_BYTES;
 }

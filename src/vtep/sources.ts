@@ -27,10 +27,12 @@ import type { Views } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { openSource } from '../io/udp.ts';
+import { ADDRESS_MISSING, openSource } from '../io/udp.ts';
 
 const NOT_OPEN = -1;
 const OPENING = -2;
+/** Answer of `socketOf`: the local address is not this host's now. The kernel counts a carrier error. */
+export const SOURCE_UNREACHABLE = -3;
 const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
 /** Ports tried for one socket before its datagram is given up: each is a system call of the hot path. */
 const BIND_ATTEMPTS = 256;
@@ -106,8 +108,8 @@ export function releaseSource(views: Views, group: number): void {
 }
 
 /**
- * The descriptor of a source (group * SOURCE_PORT_COUNT + port), opened when needed; -1 when every port of
- * its range is taken. Called by workers.
+ * The descriptor of a source (group * SOURCE_PORT_COUNT + port), opened when needed; SOURCE_UNREACHABLE when
+ * the local address is not this host's, -1 when every port of its range is taken. Called by workers.
  */
 export function socketOf(views: Views, source: number): number {
   const group = Math.floor(source / SOURCE_PORT_COUNT);
@@ -127,16 +129,16 @@ function openSlot(views: Views, group: number, slot: number, at: number): number
   // Two queues may meet here: the first one opens, the other waits for what it stores.
   if (Atomics.compareExchange(views.i32, at, NOT_OPEN, OPENING) !== NOT_OPEN) {
     Atomics.wait(views.i32, at, OPENING, 1000);
-    return Math.max(views.i32[at]!, -1);
+    return Math.max(views.i32[at]!, NOT_OPEN);
   }
   let fd = NOT_OPEN;
   try {
     fd = bindSlot(views, group, slot);
   } catch {
-    // Out of descriptors, or the local address is not there now: the datagram is counted as lost, and
-    // the next one tries again.
+    // Out of descriptors: the datagram is counted as lost.
   }
-  Atomics.store(views.i32, at, fd);
+  // What could not be opened is tried again with the next datagram.
+  Atomics.store(views.i32, at, Math.max(fd, NOT_OPEN));
   Atomics.notify(views.i32, at);
   return fd;
 }
@@ -168,6 +170,7 @@ function bindSlot(views: Views, group: number, slot: number): number {
       bufferBytes: SEND_BUFFER_BYTES,
     });
     if (fd >= 0) return fd;
+    if (fd === ADDRESS_MISSING) return SOURCE_UNREACHABLE;
   }
   return NOT_OPEN;
 }

@@ -4,7 +4,6 @@ import { type CounterName, readCounter, readCounters } from '../dataplane/counte
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine.ts';
 import type { Views } from '../dataplane/memory.ts';
-import { stateOf } from '../io/interface.ts';
 import type { DeviceInfo, DirectionStats, VtepStatus } from '../types.ts';
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
@@ -13,39 +12,46 @@ import type { Offloads } from './offloads.ts';
 import type { Workers } from './workers.ts';
 
 export function deviceInfo(views: Views, workers: number, device: Device): DeviceInfo {
-  const { config, index, tap } = device;
+  const { config, index } = device;
   const count = (...names: CounterName[]) =>
     names.reduce((sum, name) => sum + readCounter(views, workers, index, name), 0);
   // What does not fit through is an error of the IPv6 stack and a drop of the IPv4 one, as the driver counts.
   const tooBig = count('drop_too_big');
-  const ipv4 = device.family === AF_INET;
+  const aborted = device.family === AF_INET ? 0 : tooBig;
+  const loops = count('drop_route_loop');
+  const noRoute = count('drop_unreachable');
   const tx: DirectionStats = {
     bytes: count('encap_bytes'),
     packets: count('encap_packets'),
-    errors: count('drop_unreachable', 'drop_send_error') + (ipv4 ? 0 : tooBig),
+    errors:
+      noRoute + loops + aborted + count('drop_send_error', 'drop_unknown_local_vni', 'drop_unknown_protocol'),
     dropped:
-      (ipv4 ? tooBig : 0) +
+      tooBig -
+      aborted +
       count(
         'drop_no_target',
         'drop_short_inner_ip',
         'drop_no_remote',
+        'drop_no_nexthop',
+        'drop_short_request',
         'drop_socket_full',
         'drop_no_buffers',
         'drop_short_frame',
         'drop_bad_offload',
       ),
-    carrier_errors: count('drop_unreachable'),
+    carrier_errors: noRoute,
+    collisions: loops,
+    aborted_errors: aborted,
   };
   const rx: DirectionStats = {
     bytes: count('decap_bytes'),
     packets: count('decap_packets'),
     errors: count('drop_reserved_bits', 'drop_ecn', 'drop_short_inner_ip_received'),
-    dropped: count('drop_device_down', 'drop_tap_write'),
+    dropped: count('drop_device_down', 'drop_tap_write', 'drop_policy'),
     frame_errors: count('drop_reserved_bits', 'drop_ecn'),
     length_errors: count('drop_short_inner_ip_received'),
   };
-  const up = !device.gone && (stateOf(config.name)?.up ?? false);
-  return { config: { ...config }, ifindex: tap.ifindex, up, stats: { rx, tx } };
+  return { config: { ...config }, ifindex: device.ifindex, up: device.up, stats: { rx, tx } };
 }
 
 export interface StatusSources {
@@ -110,6 +116,7 @@ function workerSum(views: Views, worker: number, devices: Device[], name: Counte
 
 /** Each TAP has been asked when it was made. */
 function usoState(devices: Device[], offloads: Offloads): string {
-  if (offloads.tapUso !== 'on' || devices.every((device) => device.tap.uso)) return offloads.tapUso;
+  if (offloads.tapUso !== 'on' || devices.every(({ tap, config }) => tap.uso || config.gpe))
+    return offloads.tapUso;
   return 'off: Linux 6.2 or newer is needed';
 }

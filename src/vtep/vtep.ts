@@ -3,22 +3,17 @@
  * and sockets; it is what the daemon runs and what an embedder gets.
  */
 import {
-  AF_INET,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
-  MESSAGE_COUNT,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
-import { clearCounters } from '../dataplane/counters.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
-import { indexOf, nameOf, stateOf } from '../io/interface.ts';
+import { indexOf, nameOf } from '../io/interface.ts';
 import { makeResident } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { closeTap, openTap } from '../io/tap.ts';
-import { ipBatch } from '../netlink/ip.ts';
 import type {
   DeviceChange,
   DeviceConfig,
@@ -37,19 +32,17 @@ import type {
   VtepEvent,
   VtepStatus,
 } from '../types.ts';
-import {
-  changed,
-  type Device,
-  familyOf,
-  hasChecksum,
-  mtuOf,
-  randomMac,
-  recordOf,
-  underlayIndex,
-} from './device.ts';
+import { changeDevice } from './changes.ts';
+import type { Core, Logger } from './core.ts';
+import { createDevice, destroyDevice } from './creation.ts';
+import type { Device } from './device.ts';
+import { Following } from './following.ts';
+import { Groups } from './groups.ts';
+import { followTables, KernelTables } from './kernel-tables.ts';
+import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
-import { type Offloads, probeOffloads } from './offloads.ts';
-import { releaseSource, retainSource } from './sources.ts';
+import { probeOffloads } from './offloads.ts';
+import type { Place } from './places.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
 import { Workers } from './workers.ts';
 
@@ -58,12 +51,10 @@ export interface VtepOptions {
   queues?: number;
   /** Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
-  logger?: (level: 'info' | 'warn' | 'error', message: string) => void;
+  logger?: Logger;
 }
 
 const CLOCK_MILLISECONDS = 500;
-/** Frames that a TAP may hold for us: bursts of many flows, each with its 64 KiB in flight. */
-const TAP_QUEUE_FRAMES = 4096;
 
 /**
  * @throws VtepError UNSUPPORTED (not Linux, no koffi), SYSTEM
@@ -74,255 +65,166 @@ export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
   return vtep;
 }
 
-function notYet(): VtepError {
-  return new VtepError('UNSUPPORTED', 'not supported by this VTEP');
-}
-
 class BatchedVtep implements Vtep {
-  readonly #options: VtepOptions;
-  readonly #queues: number;
-  readonly #plane: Dataplane;
-  readonly #workers: Workers;
-  readonly #listeners: Listeners;
-  readonly #devices = new Map<string, Device>();
-  readonly #offloads: Offloads;
+  readonly #core: Core;
+  readonly #following: Following;
   readonly #started = Date.now();
+  #home: Place | undefined;
   #clock: NodeJS.Timeout | undefined;
   #nextAgeing = 0;
   #closing: Promise<void> | undefined;
-  /** Changes run one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: VtepOptions) {
-    this.#options = options;
-    this.#queues = options.queues ?? 1;
-    this.#offloads = probeOffloads(options.offloads ?? {});
+    const queues = options.queues ?? 1;
+    const offloads = probeOffloads(options.offloads ?? {});
     let bits = 0;
-    if (this.#offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
-    if (this.#offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
-    const names = { ifindex: indexOf, ifname: (index: number) => nameOf(index) ?? '' };
-    this.#plane = new Dataplane(Workers.blocks(this.#queues), bits, names);
-    this.#workers = new Workers(this.#plane.views);
-    this.#listeners = new Listeners(this.#plane.views, this.#offloads.udpGro === 'on');
+    if (offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
+    if (offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
+    const plane = new Dataplane(Workers.blocks(queues), bits, {
+      ifindex: indexOf,
+      ifname: (index) => nameOf(index) ?? '',
+      readNexthops: () => this.#core.tables.readNexthops(this.#home!.socket),
+      joinGroup: (device, address) => this.#group('join', device, address),
+      leaveGroup: (device, address) => this.#group('leave', device, address),
+    });
+    const workers = new Workers(plane.views);
+    const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
+    const groups = new Groups();
+    this.#core = {
+      ...{ plane, workers, listeners, groups, offloads, queues },
+      lifecycle: new Lifecycle({ plane, workers, listeners, groups, vnis: plane.vnis }),
+      tables: new KernelTables(followTables(plane)),
+      devices: new Map(),
+      home: () => this.#home!,
+      log: options.logger ?? (() => {}),
+      emit: (event) => plane.notices.emit(event),
+      inTurn: (work) => this.#inTurn(work),
+    };
+    this.#following = new Following(this.#core);
   }
 
   async start(): Promise<void> {
-    const { views, module } = this.#plane;
+    const { plane, workers, queues, log } = this.#core;
+    const { views, module } = plane;
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
     makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
-    await this.#workers.start(
-      this.#queues,
-      module,
-      address,
-      (reason) => this.#log('error', reason),
-      (worker) => this.#plane.relayEvents(worker),
-    );
+    try {
+      await workers.start(
+        queues,
+        module,
+        address,
+        (reason) => log('error', reason),
+        (worker) => this.#core.plane.relayEvents(worker),
+      );
+      this.#home = await this.#following.start();
+    } catch (error) {
+      await this.#following.close();
+      await workers.stop();
+      throw error;
+    }
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
   }
 
   addDevice(config: DeviceConfig): Promise<DeviceInfo> {
-    return this.#inTurn(() => this.#add(config));
+    return this.#inTurn(async () => {
+      const device = await createDevice(this.#core, config);
+      this.#following.settle(device);
+      return this.#info(device);
+    });
   }
 
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
-    return this.#inTurn(() => this.#change(name, change));
+    return this.#inTurn(async () => {
+      const device = this.#find(name);
+      await changeDevice(this.#core, device, change);
+      if (change.ageing !== undefined) this.#nextAgeing = 0;
+      this.#following.settle(device);
+      return this.#info(device);
+    });
   }
 
   deleteDevice(name: string): Promise<void> {
-    return this.#inTurn(() => this.#delete(this.#find(name)));
+    return this.#inTurn(() => destroyDevice(this.#core, this.#find(name)));
   }
 
   devices(): DeviceInfo[] {
-    return [...this.#devices.values()].map((device) =>
-      deviceInfo(this.#plane.views, this.#workers.count, device),
-    );
+    return [...this.#core.devices.values()].map((device) => this.#info(device));
   }
 
   fdb(request: FdbRequest): void {
-    this.#plane.fdb.apply(request);
+    this.#core.plane.fdb.apply(request);
   }
 
   fdbShow(dev?: string): FdbEntry[] {
-    return this.#plane.fdb.show(dev);
+    return this.#core.plane.fdb.show(dev);
   }
 
   fdbGet(dev: string, mac: string): FdbEntry {
-    return this.#plane.fdb.get(dev, mac);
+    return this.#core.plane.fdb.get(dev, mac);
   }
 
   fdbFlush(filter: FdbFlush): number {
-    return this.#plane.fdb.flush(filter);
+    return this.#core.plane.fdb.flush(filter);
   }
 
-  vni(_: VniRequest): void {
-    throw notYet();
+  vni(request: VniRequest): void {
+    this.#core.plane.vnis.apply(request);
   }
 
-  vniShow(): VniInfo[] {
-    return [];
+  vniShow(dev?: string): VniInfo[] {
+    return this.#core.plane.vnis.show(dev);
   }
 
-  policy(_: PolicyRequest): void {
-    throw notYet();
+  policy(request: PolicyRequest): void {
+    this.#core.plane.policies.apply(request);
   }
 
-  policyShow(): PolicyInfo[] {
-    return [];
+  policyShow(dev?: string): PolicyInfo[] {
+    return this.#core.plane.policies.show(dev);
   }
 
   mdb(request: MdbRequest): void {
-    this.#plane.mdb.apply(request);
+    this.#core.plane.mdb.apply(request);
   }
 
   mdbShow(dev?: string): MdbEntry[] {
-    return this.#plane.mdb.show(dev);
+    return this.#core.plane.mdb.show(dev);
   }
 
   mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
-    return this.#plane.mdb.get(dev, grp, src, src_vni);
+    return this.#core.plane.mdb.get(dev, grp, src, src_vni);
   }
 
   mdbFlush(filter: MdbFlush): number {
-    return this.#plane.mdb.flush(filter);
+    return this.#core.plane.mdb.flush(filter);
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {
-    return this.#plane.notices.subscribe(listener);
+    return this.#core.plane.notices.subscribe(listener);
   }
 
   status(): VtepStatus {
+    const { plane, workers, listeners, offloads, devices } = this.#core;
     return vtepStatus({
-      plane: this.#plane,
-      workers: this.#workers,
-      listeners: this.#listeners,
-      devices: [...this.#devices.values()],
-      offloads: this.#offloads,
-      started: this.#started,
+      ...{ plane, workers, listeners, offloads, started: this.#started },
+      devices: [...devices.values()],
     });
   }
 
   close(): Promise<void> {
     this.#closing ??= this.#inTurn(async () => {
       clearInterval(this.#clock);
-      for (const device of this.#devices.values()) await this.#delete(device);
-      await this.#workers.stop();
+      await this.#following.close();
+      for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
+      await this.#core.workers.stop();
     });
     return this.#closing;
   }
 
-  async #add(config: DeviceConfig): Promise<DeviceInfo> {
-    const { name } = config;
-    const family = familyOf(config);
-    if (this.#devices.has(name))
-      throw new VtepError('EXISTS', `link ${name}: File exists: delete it first, or choose another name`);
-    this.#checkVni(config, family);
-    const mtu = mtuOf(config, family);
-    const ifindex = underlayIndex(config);
-    const undo: (() => unknown)[] = [];
-    try {
-      const tap = openTap(name, this.#queues, this.#offloads.tapUso === 'on');
-      undo.push(() => closeTap(tap));
-      const complete = {
-        ...config,
-        mtu,
-        address: config.address ?? randomMac(),
-        ageing: config.ageing || 300,
-      };
-      await ipBatch([
-        `link set dev ${name} address ${complete.address} mtu ${mtu} txqueuelen ${TAP_QUEUE_FRAMES}`,
-        // A super-frame of more segments than one batch has messages is cut by the kernel.
-        `link set dev ${name} gso_max_segs ${MESSAGE_COUNT}`,
-      ]);
-      const index = this.#plane.devices.claim(name);
-      undo.push(() => this.#plane.devices.release(index));
-      const listener = await this.#listeners.retain(index, family, config.dstport, config.udp6zerocsumrx);
-      undo.push(() => this.#listeners.release(listener, index) && this.#listeners.close(listener));
-      const device: Device = {
-        index,
-        config: complete,
-        tap,
-        listener,
-        family,
-        source: 0,
-        sourceDf: 0,
-        gone: false,
-      };
-      this.#retainSources(device);
-      undo.push(() => this.#releaseSources(device));
-      clearCounters(this.#plane.views, this.#workers.count, index);
-      this.#plane.devices.write(index, recordOf(device));
-      this.#plane.fdb.setDefaultRemote(index, undefined, config.remote, ifindex);
-      undo.push(() => this.#plane.fdb.flushDevice(index));
-      this.#plane.devices.setQueues(index, tap.queues);
-      this.#plane.devices.setUp(index, true);
-      this.#plane.vni.add(listener.id, config.id, index);
-      undo.push(() => this.#plane.vni.remove(listener.id, config.id));
-      if (listener.devices.size === 1) this.#workers.watchListener(listener.fd, listener.id);
-      this.#workers.watchTap(tap.queues, index);
-      this.#devices.set(name, device);
-      return deviceInfo(this.#plane.views, this.#workers.count, device);
-    } catch (error) {
-      for (const step of undo.reverse()) step();
-      throw error;
-    }
-  }
-
-  async #change(name: string, change: DeviceChange): Promise<DeviceInfo> {
-    const device = this.#find(name);
-    const config = changed(device, change);
-    const next = { ...device, config };
-    const commands: string[] = [];
-    if (change.address !== undefined) commands.push(`link set dev ${name} address ${change.address}`);
-    if (change.mtu !== undefined) commands.push(`link set dev ${name} mtu ${mtuOf(config, device.family)}`);
-    if (change.up !== undefined) commands.push(`link set dev ${name} ${change.up ? 'up' : 'down'}`);
-    if (change.name !== undefined) commands.push(`link set dev ${name} name ${change.name}`);
-    await ipBatch(commands);
-    const resource = change.local !== undefined && change.local !== device.config.local;
-    const before = { source: device.source, sourceDf: device.sourceDf };
-    if (resource) this.#retainSources(next);
-    if (change.remote !== undefined) {
-      this.#plane.fdb.setDefaultRemote(
-        device.index,
-        device.config.remote,
-        change.remote,
-        underlayIndex(config),
-      );
-    }
-    Object.assign(device, next);
-    this.#plane.devices.write(device.index, recordOf(device));
-    if (resource) {
-      await this.#workers.quiesce();
-      this.#releaseSources({ ...device, ...before });
-    }
-    if (change.name !== undefined && change.name !== name) {
-      this.#devices.delete(name);
-      this.#devices.set(change.name, device);
-      this.#plane.devices.rename(device.index, change.name);
-    }
-    this.#follow(device);
-    return deviceInfo(this.#plane.views, this.#workers.count, device);
-  }
-
-  async #delete(device: Device): Promise<void> {
-    const { index, listener, tap } = device;
-    this.#devices.delete(device.config.name);
-    this.#workers.unwatchTap(tap.queues);
-    this.#plane.vni.remove(listener.id, device.config.id);
-    this.#plane.devices.setUp(index, false);
-    const last = this.#listeners.release(listener, index);
-    if (last) this.#workers.unwatchListener(listener.fd, listener.id);
-    await this.#workers.quiesce();
-    if (last) this.#listeners.close(listener);
-    this.#plane.devices.setQueues(index, []);
-    closeTap(tap);
-    this.#plane.fdb.flushDevice(index);
-    this.#releaseSources(device);
-    this.#plane.devices.release(index);
-  }
-
   #find(name: string): Device {
-    const device = this.#devices.get(name);
+    const device = this.#core.devices.get(name);
     if (device === undefined) {
       throw new VtepError(
         'NOT_FOUND',
@@ -332,86 +234,24 @@ class BatchedVtep implements Vtep {
     return device;
   }
 
-  /** As the kernel: one device per VNI, port and family, whatever its `local`. */
-  #checkVni(config: DeviceConfig, family: number): void {
-    for (const other of this.#devices.values()) {
-      if (
-        other.config.id === config.id &&
-        other.config.dstport === config.dstport &&
-        other.family === family
-      ) {
-        throw new VtepError(
-          'EXISTS',
-          `link ${config.name}: A VXLAN device with the specified VNI already exists: ${other.config.name} has id ${config.id} on port ${config.dstport}`,
-        );
-      }
-    }
+  /** A group of a VNI, on the ports of its device. */
+  #group(step: 'join' | 'leave', index: number, address: string): void {
+    const { groups, devices } = this.#core;
+    const device = [...devices.values()].find((one) => one.index === index);
+    if (device !== undefined) groups[step](device.listeners, address, device.link);
   }
 
-  #retainSources(device: Device): void {
-    const { config, family } = device;
-    const group = {
-      family,
-      local: config.local ?? '',
-      noChecksum: !hasChecksum(config, family),
-      ports: config.srcport,
-    };
-    device.source = retainSource(this.#plane.views, { ...group, df: false });
-    device.sourceDf = device.source;
-    if (family !== AF_INET) return;
-    try {
-      device.sourceDf = retainSource(this.#plane.views, { ...group, df: true });
-    } catch (error) {
-      releaseSource(this.#plane.views, device.source);
-      throw error;
-    }
-  }
-
-  #releaseSources(device: Pick<Device, 'source' | 'sourceDf'>): void {
-    releaseSource(this.#plane.views, device.source);
-    if (device.sourceDf !== device.source) releaseSource(this.#plane.views, device.sourceDf);
+  #info(device: Device): DeviceInfo {
+    return deviceInfo(this.#core.plane.views, this.#core.workers.count, device);
   }
 
   #tick(): void {
-    const now = this.#plane.tick();
-    for (const device of this.#devices.values()) this.#follow(device);
+    const { plane, devices } = this.#core;
+    const now = plane.tick();
     if (now < this.#nextAgeing) return;
     let next = 10;
-    for (const device of this.#devices.values())
-      next = Math.min(next, this.#plane.fdb.age(device.index).next);
+    for (const device of devices.values()) next = Math.min(next, plane.fdb.age(device.index).next);
     this.#nextAgeing = now + Math.max(1, next);
-  }
-
-  /** The TAP is a real interface: whoever renames it or changes its MAC or MTU is followed. */
-  #follow(device: Device): void {
-    if (device.gone) return;
-    const { tap, config } = device;
-    const name = nameOf(tap.ifindex);
-    const state = name === undefined ? undefined : stateOf(name);
-    if (name === undefined || state === undefined) {
-      device.gone = true;
-      this.#plane.devices.setUp(device.index, false);
-      this.#log(
-        'warn',
-        `link ${config.name}: the interface has gone (deleted, or moved to another network namespace): delete the device and add it again`,
-      );
-      return;
-    }
-    if (state.address !== config.address || state.mtu !== config.mtu) {
-      Object.assign(config, { address: state.address, mtu: state.mtu });
-      this.#plane.devices.setLink(device.index, state.address, state.mtu);
-    }
-    if (name !== config.name) {
-      this.#log('info', `link ${config.name}: renamed to ${name}`);
-      this.#devices.delete(config.name);
-      config.name = name;
-      this.#devices.set(name, device);
-      this.#plane.devices.rename(device.index, name);
-    }
-  }
-
-  #log(level: 'info' | 'warn' | 'error', message: string): void {
-    this.#options.logger?.(level, message);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

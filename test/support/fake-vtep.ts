@@ -11,6 +11,7 @@ import type {
   FdbFlush,
   FdbRequest,
   MdbEntry,
+  MdbFlush,
   MdbRequest,
   PolicyInfo,
   PolicyRequest,
@@ -121,15 +122,15 @@ export class FakeVtep implements Vtep {
     this.#find(request.dev);
   }
 
-  mdbShow(): MdbEntry[] {
+  mdbShow(_?: string): MdbEntry[] {
     return [];
   }
 
-  mdbGet(): MdbEntry[] {
+  mdbGet(..._: Parameters<Vtep['mdbGet']>): MdbEntry[] {
     return [];
   }
 
-  mdbFlush(): number {
+  mdbFlush(_: MdbFlush): number {
     return 0;
   }
 

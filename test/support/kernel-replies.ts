@@ -8,10 +8,11 @@
  *                   vx2 (rsc)     ==== a0
  */
 import type { Bed, Namespace } from './netns.ts';
+import { REMOTE } from './reply-engine.ts';
+import { FDB, NEIGHBOURS } from './reply-world.ts';
 import { Agent } from './traffic.ts';
 
 const UNDERLAY_MAC = '02:aa:00:00:00:01';
-export const REMOTE = '10.99.0.2';
 export const OVERHEAD = 50;
 const MTU = 9000;
 const QUIET = 'net.ipv6.conf.default.';
@@ -51,6 +52,19 @@ export class KernelReplies {
       ...['p0', 'vx0'].map((port) => `link set ${port} master br0`),
       ...['vx0', 'vx1', 'vx2', 'br0', 'p0', 'p1'].map((name) => `link set ${name} up`),
     );
+    for (const device of ['vx1', 'vx2']) {
+      namespace.ip(
+        ...NEIGHBOURS.map(
+          ({ address, mac, state }) => `neigh replace ${address} lladdr ${mac} dev ${device} nud ${state}`,
+        ),
+      );
+      for (const { mac, any = false, router = false } of FDB) {
+        // What is short-circuited to "any" never leaves the host.
+        if (any && device === 'vx2') continue;
+        const words = ['fdb', 'add', mac, 'dev', device, 'dst', any ? '0.0.0.0' : REMOTE];
+        namespace.run('bridge', ...words, ...(router ? ['router'] : []));
+      }
+    }
     return new KernelReplies(namespace, await Agent.start(namespace));
   }
 
@@ -59,9 +73,21 @@ export class KernelReplies {
     const options = port === 0 ? { direction: 'in' as const } : { direction: 'in' as const, udpPort: port };
     const capture = await this.#agent.capture(seen, options);
     await this.#agent.call('inject', into, [...frames], { paceUs: 30 });
-    const result = await capture.stop({ quietMs: 120, withinMs: 10_000 });
+    const quietMs = frames.length > 1 ? 150 : 30;
+    const result = await capture.stop({ quietMs, withinMs: 10_000 });
     if (result.missed !== 0) throw new Error(`${result.missed} frames were missed`);
     return result.frames.map((frame) => frame.data);
+  }
+
+  /** A reachable neighbour stays so for half a minute at most: call this again before. */
+  refresh(): void {
+    const reachable = NEIGHBOURS.filter(({ state }) => state === 'reachable');
+    const lines = ['vx1', 'vx2'].flatMap((device) =>
+      reachable.map(
+        ({ address, mac }) => `neigh replace ${address} lladdr ${mac} dev ${device} nud reachable`,
+      ),
+    );
+    this.namespace.ip(...lines);
   }
 
   /** ICMP errors that bridged frames are answered with over a path of `pathMtu` bytes. */

@@ -1,0 +1,136 @@
+/** Devices come and go: every step of the one can be undone, and the other undoes them in reverse. */
+import { AF_INET, MESSAGE_COUNT } from '../../assembly/layout.ts';
+import { clearCounters } from '../dataplane/counters.ts';
+import { VtepError } from '../errors.ts';
+import { closeTap, openTap } from '../io/tap.ts';
+import { ipBatch } from '../netlink/ip.ts';
+import type { DeviceConfig } from '../types.ts';
+import { type Core, tellLink } from './core.ts';
+import {
+  type CompleteConfig,
+  type Device,
+  familyOf,
+  hasChecksum,
+  mtuOf,
+  randomMac,
+  recordOf,
+  remoteOf,
+  underlayIndex,
+} from './device.ts';
+import { checkNew, reservedBitsOf } from './rules.ts';
+import { releaseSource, retainSource } from './sources.ts';
+
+/** Frames that a TAP may hold for us: bursts of many flows, each with its 64 KiB in flight. */
+const TAP_QUEUE_FRAMES = 4096;
+const AGEING_DEFAULT = 300;
+
+/** Makes a device; it is down. @throws VtepError; then nothing is left behind */
+export async function createDevice(core: Core, asked: DeviceConfig): Promise<Device> {
+  const { plane, workers, offloads, queues, devices } = core;
+  const { name } = asked;
+  if (devices.has(name)) {
+    throw new VtepError('EXISTS', `link ${name}: File exists: delete it first, or choose another name`);
+  }
+  checkNew(asked, devices.values());
+  const family = familyOf(asked);
+  const link = underlayIndex(asked);
+  const config: CompleteConfig = {
+    ...asked,
+    mtu: mtuOf(asked, family),
+    address: asked.gpe ? '' : (asked.address ?? randomMac()),
+    ageing: asked.ageing || AGEING_DEFAULT,
+    reserved_bits: reservedBitsOf(asked),
+  };
+  const undo: (() => unknown)[] = [];
+  try {
+    const tap = openTap(name, queues, { uso: offloads.tapUso === 'on', tun: config.gpe });
+    undo.push(() => closeTap(tap));
+    const address = config.address === '' ? '' : `address ${config.address} `;
+    await ipBatch([
+      `link set dev ${name} ${address}mtu ${config.mtu} txqueuelen ${TAP_QUEUE_FRAMES}`,
+      // A super-frame of more segments than one batch has messages is cut by the kernel.
+      `link set dev ${name} gso_max_segs ${MESSAGE_COUNT}`,
+    ]);
+    const index = plane.devices.claim(name);
+    undo.push(() => plane.devices.release(index));
+    const sources = retainSources(core, config, family);
+    undo.push(() => releaseSources(core, sources));
+    const device: Device = {
+      ...{ index, config, tap, family, link, ...sources },
+      ...{ ifindex: tap.ifindex, place: core.home() },
+      ...{ up: false, listeners: [], bridged: false, noarp: false },
+    };
+    clearCounters(plane.views, workers.count, index);
+    plane.devices.write(index, recordOf(device));
+    plane.fdb.setDefaultRemote(index, undefined, remoteOf(config), link);
+    undo.push(() => plane.forgetDevice(index));
+    setUpVnis(core, device);
+    plane.devices.setQueues(index, tap.queues);
+    plane.devices.setUp(index, false);
+    workers.watchTap(tap.queues, index);
+    devices.set(name, device);
+    tellLink(core, device);
+    return device;
+  } catch (error) {
+    for (const step of undo.reverse()) step();
+    throw error;
+  }
+}
+
+export async function destroyDevice(core: Core, device: Device): Promise<void> {
+  const { plane, workers, devices, lifecycle, tables } = core;
+  const { index, tap } = device;
+  // It may have gone from outside while this waited for its turn.
+  if (devices.get(device.config.name) !== device) return;
+  devices.delete(device.config.name);
+  workers.unwatchTap(tap.queues);
+  await lifecycle.lower(device);
+  await workers.quiesce();
+  plane.devices.setQueues(index, []);
+  closeTap(tap);
+  plane.forgetDevice(index);
+  releaseSources(core, device);
+  tables.forget(index);
+  plane.devices.release(index);
+  tellLink(core, device, true);
+}
+
+/** What further VNIs and received frames of a device take from its options. */
+export function setUpVnis(
+  core: Core,
+  { index, config, link }: Pick<Device, 'index' | 'config' | 'link'>,
+): void {
+  const { policies, vnis } = core.plane;
+  if (config.gbp) policies.setDevice(index, config.policy === undefined ? undefined : { id: config.policy });
+  const address = remoteOf(config);
+  if (config.external) vnis.setRemote(index, address === undefined ? undefined : { address, ifindex: link });
+}
+
+/** Source groups for datagrams without and with DF; over IPv6 they are one. */
+export function retainSources(
+  core: Core,
+  config: DeviceConfig,
+  family: Device['family'],
+): Pick<Device, 'source' | 'sourceDf'> {
+  const { views } = core.plane;
+  const group = {
+    family,
+    local: config.local ?? '',
+    noChecksum: !hasChecksum(config, family),
+    ports: config.srcport,
+  };
+  const source = retainSource(views, { ...group, df: false });
+  if (family !== AF_INET) return { source, sourceDf: source };
+  try {
+    return { source, sourceDf: retainSource(views, { ...group, df: true }) };
+  } catch (error) {
+    releaseSource(views, source);
+    throw error;
+  }
+}
+
+/** No worker may send from them any more. */
+export function releaseSources(core: Core, { source, sourceDf }: Pick<Device, 'source' | 'sourceDf'>): void {
+  releaseSource(core.plane.views, source);
+  if (sourceDf !== source) releaseSource(core.plane.views, sourceDf);
+}

@@ -1,0 +1,175 @@
+/**
+ * What the kernel's own tables hold for our devices: neighbours of their interfaces (`ip neigh add ... dev TAP`)
+ * and nexthops (`ip nexthop add ... fdb`). Kept here as Maps, told to whoever writes them where packets look.
+ */
+import type { Dataplane } from '../dataplane/dataplane.ts';
+import { type Address, type Mac, parseAddress, parseMac, ZERO_MAC } from '../dataplane/fdb-text.ts';
+import { VtepError } from '../errors.ts';
+import type { Family } from '../io/family.ts';
+import type { Message } from '../netlink/message.ts';
+import { dumpNeighbours, type Neighbour, readNeighbour } from '../netlink/neighbours.ts';
+import { dumpNexthops, type Nexthop, type NexthopGroup, readNexthop } from '../netlink/nexthops.ts';
+import type { NetlinkSocket } from '../netlink/socket.ts';
+
+/** A nexthop, or a group with what its members are. */
+export interface KnownNexthop {
+  readonly id: number;
+  readonly fdb: boolean;
+  /** Absent: a single nexthop. */
+  readonly members?: readonly { id: number; weight: number; family: Family; gateway: string }[];
+}
+
+export interface KernelTablesListener {
+  /** A neighbour of a device has come, changed (its MAC may be "" now: not known), or been removed. */
+  onNeighbour(device: number, neighbour: Neighbour, removed: boolean): void;
+  /** All there are now, after something of it has changed. */
+  onNexthops(nexthops: readonly KnownNexthop[]): void;
+}
+
+/** States in which the kernel's proxy answers for a neighbour: NUD_CONNECTED (linux/neighbour.h). */
+const CONNECTED = 0x80 | 0x40 | 0x02;
+
+/** Writes the kernel's tables where packets look. */
+export function followTables(plane: Dataplane): KernelTablesListener {
+  return {
+    onNeighbour(device, { address, lladdr, state }, removed) {
+      const parsed = parseAddress(address);
+      const mac = parseMac(lladdr);
+      if (parsed === undefined) return;
+      if (removed) plane.neighbours.remove(device, parsed);
+      // One whose MAC is not known (incomplete, failed) is there all the same: it is no miss.
+      else setNeighbour(plane, device, parsed, mac ?? ZERO_MAC, (state & CONNECTED) !== 0);
+    },
+    onNexthops: (nexthops) => plane.fdb.setNexthops(nexthops),
+  };
+}
+
+/** More neighbours than there is room for: those beyond are as if they were not known. */
+function setNeighbour(
+  plane: Dataplane,
+  device: number,
+  address: Address,
+  mac: Mac,
+  connected: boolean,
+): void {
+  try {
+    plane.neighbours.set(device, address, mac, connected);
+  } catch (error) {
+    if (!(error instanceof VtepError) || error.code !== 'NO_SPACE') throw error;
+  }
+}
+
+export class KernelTables {
+  readonly #listener: KernelTablesListener;
+  /** device -> address -> neighbour */
+  readonly #neighbours = new Map<number, Map<string, Neighbour>>();
+  #nexthops = new Map<number, Nexthop>();
+  #groups = new Map<number, NexthopGroup>();
+
+  constructor(listener: KernelTablesListener) {
+    this.#listener = listener;
+  }
+
+  /** @param deviceOf ifindex -> device, 0 = not one of ours */
+  hear(messages: readonly Message[], deviceOf: (ifindex: number) => number): void {
+    let changed = false;
+    for (const message of messages) {
+      const event = readNeighbour(message);
+      if (event !== undefined) {
+        const device = deviceOf(event.neighbour.ifindex);
+        if (device !== 0) this.#put(device, event.neighbour, event.removed);
+      }
+      changed = this.#hearNexthop(message) || changed;
+    }
+    if (changed) this.#tellNexthops();
+  }
+
+  /** Reads a device's neighbours anew: it has come to where the socket asks, or announcements were lost. */
+  loadNeighbours(socket: NetlinkSocket, deviceOf: (ifindex: number) => number): void {
+    const found = new Map<number, Set<string>>();
+    for (const neighbour of dumpNeighbours(socket)) {
+      const device = deviceOf(neighbour.ifindex);
+      if (device === 0) continue;
+      const addresses = found.get(device) ?? new Set();
+      found.set(device, addresses.add(neighbour.address));
+      this.#put(device, neighbour, false);
+    }
+    for (const [device, known] of this.#neighbours) {
+      for (const neighbour of [...known.values()]) {
+        const here = deviceOf(neighbour.ifindex) === device;
+        if (here && !found.get(device)?.has(neighbour.address)) this.#put(device, neighbour, true);
+      }
+    }
+  }
+
+  loadNexthops(socket: NetlinkSocket): void {
+    this.#load(socket);
+    this.#tellNexthops();
+  }
+
+  /** The device, or its interface, has gone. */
+  forget(device: number): void {
+    const known = this.#neighbours.get(device);
+    this.#neighbours.delete(device);
+    for (const neighbour of known?.values() ?? []) this.#listener.onNeighbour(device, neighbour, true);
+  }
+
+  #load(socket: NetlinkSocket): void {
+    const { nexthops, groups } = dumpNexthops(socket);
+    this.#nexthops = new Map(nexthops.map((nexthop) => [nexthop.id, nexthop]));
+    this.#groups = new Map(groups.map((group) => [group.id, group]));
+  }
+
+  #put(device: number, neighbour: Neighbour, removed: boolean): void {
+    const known = this.#neighbours.get(device) ?? new Map<string, Neighbour>();
+    this.#neighbours.set(device, known);
+    const before = known.get(neighbour.address);
+    if (removed) known.delete(neighbour.address);
+    else known.set(neighbour.address, neighbour);
+    if (removed ? before !== undefined : before === undefined || isOther(before, neighbour)) {
+      this.#listener.onNeighbour(device, neighbour, removed);
+    }
+  }
+
+  #hearNexthop(message: Message): boolean {
+    const event = readNexthop(message);
+    if (event === undefined) return false;
+    if (event.removed) {
+      this.#nexthops.delete(event.id);
+      this.#groups.delete(event.id);
+    } else if ('group' in event) {
+      this.#groups.set(event.group.id, event.group);
+    } else {
+      this.#nexthops.set(event.nexthop.id, event.nexthop);
+    }
+    return true;
+  }
+
+  /** Reads them anew: somebody names one that has not been announced yet. Tells nobody. */
+  readNexthops(socket: NetlinkSocket): KnownNexthop[] {
+    this.#load(socket);
+    return this.#known();
+  }
+
+  #tellNexthops(): void {
+    this.#listener.onNexthops(this.#known());
+  }
+
+  #known(): KnownNexthop[] {
+    const singles = [...this.#nexthops.values()].map(({ id, fdb }) => ({ id, fdb }));
+    const groups = [...this.#groups.values()].map(({ id, fdb, members }) => ({
+      id,
+      fdb,
+      members: members.flatMap((member) => {
+        const { family, gateway } = this.#nexthops.get(member.id) ?? {};
+        // A blackhole has no gateway: nothing can be sent there.
+        return family === undefined || gateway === undefined ? [] : [{ ...member, family, gateway }];
+      }),
+    }));
+    return [...singles, ...groups];
+  }
+}
+
+function isOther(one: Neighbour, other: Neighbour): boolean {
+  return one.lladdr !== other.lladdr || one.state !== other.state || one.flags !== other.flags;
+}
