@@ -15,6 +15,7 @@ import {
   randomMac,
   recordOf,
   remoteOf,
+  scopeOf,
   underlayIndex,
 } from './device.ts';
 import { checkNew, reservedBitsOf } from './rules.ts';
@@ -53,7 +54,7 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
     ]);
     const index = plane.devices.claim(name);
     undo.push(() => plane.devices.release(index));
-    const sources = retainSources(core, config, family);
+    const sources = retainSources(core, { config, family, link });
     undo.push(() => releaseSources(core, sources));
     const device: Device = {
       ...{ index, config, tap, family, link, ...sources },
@@ -109,13 +110,14 @@ export function setUpVnis(
 /** Source groups for datagrams without and with DF; over IPv6 they are one. */
 export function retainSources(
   core: Core,
-  config: DeviceConfig,
-  family: Device['family'],
+  device: Pick<Device, 'config' | 'family' | 'link'>,
 ): Pick<Device, 'source' | 'sourceDf'> {
   const { views } = core.plane;
+  const { config, family } = device;
   const group = {
     family,
     local: config.local ?? '',
+    scope: scopeOf(device),
     noChecksum: !hasChecksum(config, family),
     ports: config.srcport,
   };
