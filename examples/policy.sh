@@ -4,11 +4,10 @@
 set -e
 
 vxlane link add vx0 address 02:00:00:00:42:01 \
-  type vxlan id 42 gbp dev eth0 local 192.0.2.1 remote 192.0.2.2 dstport 4789
+  type vxlan id 42 gbp policy 5 dev eth0 local 192.0.2.1 remote 192.0.2.2 dstport 4789
 vxlane link set vx0 up
 
-# What is sent has id 5; what this MAC sends has id 6, with the bit that says that the policy has been applied.
-vxlane policy add dev vx0 id 5
+# What is sent has id 5 ("policy 5" above), but what this MAC sends has id 6, with the bit that says "applied".
 vxlane policy add dev vx0 id 6 mac 02:00:00:00:00:01 applied
 
 # What arrives with another id, or with none, is dropped and counted.
@@ -25,4 +24,4 @@ vxlane policy show dev vx0
 vxlane -d link show vx0
 #> 3: vx0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 state UNKNOWN
 #>     link/ether 02:00:00:00:42:01 brd ff:ff:ff:ff:ff:ff
-#>     vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dev eth0 srcport 0 0 dstport 4789 ttl auto ageing 300 reserved_bits 0x77000000000000ff gbp
+#>     vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dev eth0 srcport 0 0 dstport 4789 ttl auto ageing 300 reserved_bits 0x77000000000000ff gbp policy 5
