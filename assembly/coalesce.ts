@@ -97,10 +97,18 @@ export function hasRoom(worker: usize): boolean {
 /**
  * Takes one frame for a device; room has been asked for.
  *
+ * @param l3      where its network header begins, behind its EtherType; 0 = a packet for a TUN, which is not merged
  * @param gsoSize segment size that the socket reported for a super-frame of UDP, else 0
  */
-export function add(worker: usize, device: u32, domain: u32, frame: usize, length: i32, gsoSize: i32): void {
-  const l3 = ethernet.networkOffset(frame, length);
+export function add(
+  worker: usize,
+  device: u32,
+  domain: u32,
+  frame: usize,
+  length: i32,
+  l3: i32,
+  gsoSize: i32,
+): void {
   const l4 = transportOffset(frame, length, l3);
   if (l4 === 0) {
     closeHosts(worker, domain, frame);
@@ -143,26 +151,13 @@ export function add(worker: usize, device: u32, domain: u32, frame: usize, lengt
   openFlow(worker, write, frame, length, l4, headers);
 }
 
-/** Takes one packet for a TUN, as `add` does a frame; packets are not merged. */
-export function addPacket(worker: usize, device: u32, packet: usize, length: i32, gsoSize: i32): void {
-  const write = open(worker, device, device, packet, length);
-  // The VXLAN header has been read: its last bytes take the place of the EtherType.
-  const ipv6 = load<u8>(packet) >>> 4 === 6;
-  store<u16>(packet - 2, bswap<u16>((ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4) as u16));
-  const l4 = transportOffset(packet, length, 0);
-  if (l4 === 0) return;
-  const isTcp = protocolOf(packet, 0) === IP_PROTOCOL_TCP;
-  if (isUnfinished(packet, length, 0, l4, isTcp))
-    passUnfinished(worker, device, write, packet, length, 0, l4, isTcp, gsoSize);
-}
-
 /** Writes the headers of all super-frames of the batch. Returns the number of writes. */
 export function finish(worker: usize): i32 {
   const used = load<i32>(worker + DECAP_STATE_OFFSET, DECAP_WRITES_USED_OFFSET);
   for (let index = 0; index < used; ++index) {
     const write = worker + WRITES_OFFSET + index * WRITE_BYTES;
     if (load<u32>(write, WRITE_FRAMES_OFFSET) > 1) finishSuper(worker, write);
-    const domain = load<u32>(write, WRITE_DOMAIN_OFFSET);
+    const domain = <u32>load<u16>(write, WRITE_DOMAIN_OFFSET);
     if (domain >= (DEVICE_COUNT as u32)) tag(worker, write, vlan.tagOf(domain));
   }
   return used;
@@ -176,8 +171,7 @@ function open(worker: usize, device: u32, domain: u32, frame: usize, length: i32
   const write = worker + WRITES_OFFSET + index * WRITE_BYTES;
   const iovecs = iovecsOf(worker, write);
   virtio.clear(write + WRITE_VIRTIO_OFFSET);
-  store<u32>(write, device, WRITE_DEVICE_OFFSET);
-  store<u32>(write, domain, WRITE_DOMAIN_OFFSET);
+  store<u32>(write, device | (domain << 16), WRITE_DEVICE_OFFSET);
   store<u32>(write, 2, WRITE_IOVECS_OFFSET);
   store<u32>(write, VIRTIO_HEADER_BYTES + length, WRITE_LENGTH_OFFSET);
   store<u32>(write, 1, WRITE_FRAMES_OFFSET);
@@ -312,7 +306,7 @@ function findFlow(worker: usize, domain: u32, frame: usize, l4: i32): usize {
   for (let index: u32 = 0; index < used; ++index) {
     const write = flowAt(worker, index);
     if ((load<u32>(write, WRITE_FLAGS_OFFSET) & WRITE_OPEN) === 0) continue;
-    if (load<u32>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
+    if (load<u16>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
       continue;
     const first = <usize>load<u32>(write, WRITE_FRAME_OFFSET);
     if (tcp.ports(first + l4) === tcp.ports(frame + l4) && sameAddresses(first, frame, l4)) return write;
@@ -381,7 +375,7 @@ function closeHosts(worker: usize, domain: u32, frame: usize): void {
   const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_FLOWS_USED_OFFSET);
   for (let index: u32 = 0; index < used; ++index) {
     const write = flowAt(worker, index);
-    if (load<u32>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
+    if (load<u16>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
       continue;
     if (sameAddresses(<usize>load<u32>(write, WRITE_FRAME_OFFSET), frame, l4)) closeWrite(worker, write);
   }
@@ -490,5 +484,5 @@ function finishSuper(worker: usize, write: usize): void {
     l4,
     tcp.CHECKSUM_OFFSET,
   );
-  counter.one(worker, load<u32>(write, WRITE_DEVICE_OFFSET), SUPER_FRAMES_MERGED);
+  counter.one(worker, load<u16>(write, WRITE_DEVICE_OFFSET), SUPER_FRAMES_MERGED);
 }

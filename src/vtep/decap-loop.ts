@@ -52,7 +52,8 @@ function writeAll(context: WorkerContext, writes: number): void {
   const iovecs = address + base + WRITE_IOVECS_BASE_OFFSET;
   for (let index = 0; index < writes; ++index) {
     const write = (base + WRITES_OFFSET + index * WRITE_BYTES) >>> 2;
-    const device = u32[write + (WRITE_DEVICE_OFFSET >> 2)]!;
+    // The domain stands beside it.
+    const device = u32[write + (WRITE_DEVICE_OFFSET >> 2)]! & 0xffff;
     const fd = i32[(DEVICES_BASE + device * DEVICE_BYTES + DEVICE_TAP_OFFSET + queue * 4) >>> 2]!;
     const count = u32[write + (WRITE_IOVECS_OFFSET >> 2)]!;
     if (sys.writev(fd, iovecs + index * (WRITE_IOVEC_MAX * IOVEC_BYTES), count) < 0) {
