@@ -281,7 +281,7 @@ function datagram(
 
   counter.received(worker, device, domain, bytes - head);
   const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
-  coalesce.add(worker, device, domain, frame, bytes, l3, gsoSize);
+  coalesce.add(worker, found, frame, bytes, l3, gsoSize);
   return DECAP_PACKETS;
 }
 

@@ -735,9 +735,9 @@ export const WRITE_COUNT = 256;
 export const WRITE_BYTES = 128;
 export const WRITES_OFFSET = DECAP_STATE_OFFSET + DECAP_STATE_BYTES;
 export const WRITES_BYTES = WRITE_COUNT * WRITE_BYTES;
-/** u16s: device, domain; u32s: iovecs, bytes with the virtio header; then the virtio header itself. */
-export const WRITE_DEVICE_OFFSET = 0;
-export const WRITE_DOMAIN_OFFSET = 2;
+/** u16s: domain, device, which are found and compared as one; u32s: iovecs, bytes with the virtio header; then that. */
+export const WRITE_PLACE_OFFSET = 0;
+export const WRITE_DEVICE_OFFSET = 2;
 export const WRITE_IOVECS_OFFSET = 4;
 export const WRITE_LENGTH_OFFSET = 8;
 /** u32: frames in it as they came from the wire. */
