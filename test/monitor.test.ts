@@ -60,9 +60,9 @@ const MDB: MdbEntry = {
 /** An event, and the line that bridge (or `ip monitor neigh`) of iproute2 7.1 prints for it, with its label. */
 const LINES: [event: VtepEvent, label: string, line: string][] = [
   [
-    { event: 'fdb', deleted: true, entry: { ...FDB, src_vni: 10 }, reason: 'command' },
+    { event: 'fdb', deleted: true, entry: FDB, reason: 'command' },
     '[NEIGH]',
-    'Deleted 02:00:00:00:00:01 dev vx0 dst 192.0.2.3 self permanent',
+    'Deleted 02:00:00:00:00:01 dev vx0 dst 192.0.2.3 src_vni 10 self permanent',
   ],
   [
     { event: 'miss', ifname: 'vx1', lladdr: '02:00:00:00:00:77' },
@@ -71,17 +71,17 @@ const LINES: [event: VtepEvent, label: string, line: string][] = [
   ],
   [{ event: 'miss', ifname: 'vx1', dst: '10.0.0.2' }, '[NEIGH]', 'miss 10.0.0.2 dev vx1 STALE '],
   [
-    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 10 } },
+    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 10, listed: true } },
     '[TUNNEL]',
     'vx0               10                 ',
   ],
   [
-    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 20, remote: '192.0.2.9' } },
+    { event: 'vni', deleted: false, entry: { ifname: 'vx0', vni: 20, listed: true, remote: '192.0.2.9' } },
     '[TUNNEL]',
     'vx0               20                 192.0.2.9',
   ],
   [
-    { event: 'vni', deleted: true, entry: { ifname: 'vx0', vni: 21, group: '239.1.1.1' } },
+    { event: 'vni', deleted: true, entry: { ifname: 'vx0', vni: 21, listed: true, group: '239.1.1.1' } },
     '[TUNNEL]',
     'Deleted vx0               21                 239.1.1.1',
   ],
@@ -155,7 +155,10 @@ test('kinds, one device, ages and what an entry filters', async () => {
   assert.equal(await kinds('monitor fdb neigh'), 3);
   assert.equal(await kinds('monitor fdb link mdb'), 3);
   assert.equal(await kinds('monitor neigh fdb vni dev vx0'), 4);
-  assert.match((await watch('-s monitor fdb', events)).out, / dst 192\.0\.2\.3 used 1\/2 self permanent\n/);
+  assert.match(
+    (await watch('-s monitor fdb', events)).out,
+    / dst 192\.0\.2\.3 src_vni 10 used 1\/2 self permanent\n/,
+  );
   assert.match(
     (await watch('-d monitor mdb link', events)).out,
     / permanent filter_mode include proto static dst /,
