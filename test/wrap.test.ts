@@ -252,6 +252,54 @@ suite('wrapped commands', ['kernel', 'vxlane'], (bed) => {
     );
   });
 
+  test('a port that is taken is refused at up, as the kernel refuses it', async () => {
+    const { ok, refused, show } = bound(await start());
+    ok('ip link add vx0 type vxlan id 1 dstport 4789', 'ip link set vx0 up');
+    ok('ip link add vx1 type vxlan id 2 dstport 4789 gbp');
+    refused(2, 'ip link set vx1 up', /RTNETLINK answers: Address already in use/);
+    refused(2, 'ip link add vx2 up type vxlan id 3 dstport 4789 gbp', /Address already in use/);
+    assert.doesNotMatch(show('ip link show vx1'), /LOWER_UP/);
+    refused(1, 'ip link show vx2');
+  });
+
+  test('VLANs of a bridge port are mapped to VNIs', async () => {
+    const { ok, show } = bound(await start());
+    ok(
+      'ip link add br0 type bridge',
+      'ip link add vx0 master br0 type vxlan external dstport 4789',
+      'bridge link set dev vx0 vlan_tunnel on learning off',
+      'bridge vlan add dev vx0 vid 10 tunnel_info id 10010',
+      'bridge vlan add dev vx0 vid 20-21 tunnel_info id 10020-10021',
+    );
+    assert.match(show('bridge -d link show dev vx0'), /learning off/);
+    const mapped = () => show('bridge vlan tunnelshow dev vx0');
+    assert.match(mapped(), /10 +10010/);
+    assert.match(mapped(), /20-21 +10020-10021/);
+    ok('bridge vlan del dev vx0 vid 10 tunnel_info id 10010');
+    assert.doesNotMatch(mapped(), /10010/);
+    ok(
+      'ip link add vx1 type vxlan external vnifilter dstport 4790',
+      'bridge vni add vni 100,200-205 dev vx1',
+      'bridge vni add vni 300 remote 192.0.2.3 dev vx1',
+    );
+    assert.match(show('bridge vni show'), /200-205/);
+    assert.equal(JSON.parse(show('bridge -j vni show dev vx1'))[0].vnis.length, 3);
+  });
+
+  test('a monitor that is ended ends the real one too', async () => {
+    const here = await start();
+    here.ok('ip link add vx0 type vxlan id 1 dstport 4789');
+    here.ok(
+      [
+        'bridge monitor all >/dev/null & monitor=$!',
+        'for turn in 1 2 3 4 5 6 7 8 9 10; do [ -n "$(cat /proc/$monitor/task/*/children)" ] && break; sleep 0.2; done',
+        'child=$(cat /proc/$monitor/task/*/children | cut -d" " -f1)',
+        'kill $monitor; wait $monitor',
+        '[ -n "$child" ] && ! kill -0 $child 2>/dev/null',
+      ].join('\n'),
+    );
+  });
+
   test('-n names the namespace, whose daemon is asked', async () => {
     const first = await start();
     const second = await Place.start('vxlane', bed);
