@@ -4,8 +4,10 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { FDB_CAPACITY } from '../assembly/layout.ts';
 import { objectWords } from '../src/cli/completion-words.ts';
 import { runCli } from '../src/cli/program.ts';
+import { AGEING_DEFAULT_SECONDS, DSTPORT_DEFAULT } from '../src/daemon/values.ts';
 import { REPOSITORY } from './support/netns.ts';
 
 const PAGE = join(REPOSITORY, 'man/vxlane.8');
@@ -76,6 +78,12 @@ test('the differences are the same in the manual page and in docs, three sides e
     for (const cell of cells.slice(0, 4)) assert.ok(reading.includes(cell.replaceAll('\\|', '|')), cell);
     if (cells[4] !== 'None needed.') assert.ok(reading.includes(cells[4]!), cells[4]);
   }
+});
+
+test('figures are those of the program', () => {
+  assert.ok(table.includes(` ${FDB_CAPACITY} `));
+  assert.ok(reading.includes(`[${DSTPORT_DEFAULT}; `));
+  assert.ok(reading.includes(`forgotten [${AGEING_DEFAULT_SECONDS}]`));
 });
 
 test('what a TAP cannot carry, and what is not offered, is said', () => {
