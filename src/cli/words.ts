@@ -73,7 +73,24 @@ function find(word: string, keywords: readonly Keyword[]): { keyword: Keyword; n
   return undefined;
 }
 
+let heard: Grammar[] | undefined;
+
+/** The grammars that `work` parses words by, whatever becomes of the words: for completion, and for the manual's test. */
+export async function grammarsOf(work: () => unknown): Promise<Grammar[]> {
+  const found: Grammar[] = [];
+  heard = found;
+  try {
+    await work();
+  } catch {
+    // Nobody listens to what is said.
+  } finally {
+    heard = undefined;
+  }
+  return found;
+}
+
 export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
+  heard?.push(grammar);
   const values: Record<string, unknown> = {};
   let at = 0;
 
