@@ -2,7 +2,7 @@
  * A refusal in the manner of the tool that the wrapper stands for: its exit code, and the kernel's words where it puts
  * them. A script that looks for "RTNETLINK answers: File exists" finds it.
  */
-import { NoDaemonError } from '../daemon/client.ts';
+import { NoDaemonError, Refusal } from '../daemon/client.ts';
 import { VtepError } from '../errors.ts';
 import type { Tool } from './wrap-flags.ts';
 
@@ -25,7 +25,7 @@ const ERRNO = [
 
 const IP_REFUSED = 2;
 const IP_USAGE = 1;
-/** exit(-1), which is how both tools end on an argument they can't read. */
+/** exit(-1), which is how both tools end on what they don't understand at all. */
 const INVALID_ARGUMENT = 255;
 const BRIDGE_REFUSED = 255;
 const BRIDGE_NOT_FOUND = 254;
@@ -47,11 +47,9 @@ export function failureOf(tool: Tool, error: unknown, asked = false): Failure {
 }
 
 function exitCode(tool: Tool, error: VtepError, asked: boolean): number {
+  if (error.exit !== undefined) return error.exit;
   if (tool === 'bridge') return asked && error.code === 'NOT_FOUND' ? BRIDGE_NOT_FOUND : BRIDGE_REFUSED;
-  if (error.code !== 'USAGE') return IP_REFUSED;
-  return /argument "|is duplicate|not complete|Cannot find device|not enough information/.test(error.message)
-    ? INVALID_ARGUMENT
-    : IP_USAGE;
+  return error.code === 'USAGE' && !(error instanceof Refusal) ? IP_USAGE : IP_REFUSED;
 }
 
 function sentence({ code, message }: VtepError): string {
