@@ -69,14 +69,17 @@ Examples:
 
 export const FDB = `
 Verbs:
-  add|append|replace MAC dev NAME dst ADDR [port P] [vni V] [via IF]
-                     [permanent|static|dynamic] [router] [extern_learn] [sticky] [use]
-  del MAC dev NAME [dst ADDR] [port P] [vni V] [via IF]
-  show [dev NAME] [state permanent|static|stale|reachable] [dynamic]
-  get MAC dev NAME
-  flush dev NAME [dst ADDR] [port P] [vni V]
+  add|append|replace MAC dev NAME { dst ADDR [port P] [vni V] [via IF] | nhid GROUP } [src_vni V]
+                     [self [master]] [permanent|static|dynamic] [router] [extern_learn] [sticky] [use]
+  del MAC dev NAME [dst ADDR] [port P] [vni V] [via IF] [src_vni V]
+  show [dev NAME | br BRIDGE] [state permanent|static|stale|reachable|all] [dynamic]
+  get MAC dev NAME [vni V]
+  flush dev NAME [dst ADDR] [port P] [vni V] [src_vni V] [nhid GROUP]
                      [[no]permanent] [[no]static] [[no]dynamic] [[no]extern_learn] [[no]router]
+                     [nosticky] [[no]offloaded]
 
+nhid names a group of the kernel's ("ip nexthop add id N group ... fdb"): each flow goes to one of its members.
+src_vni, and vni of "get", choose the table of an external device.
 MAC 00:00:00:00:00:00 is where frames for unknown MACs go; "append" gives it one more remote.
 
 Examples:

@@ -15,7 +15,7 @@ const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
   read: [read],
 });
 const DEV = exact('dev', values.deviceName);
-const OF = [exact('vni', values.fdbVni), exact('mac', values.unicastMac)];
+const OF = [exact('vni', values.fdbVni), exact('mac', values.mac)];
 const FLAGS: Keyword[] = [
   { names: 'dontlearn', key: 'dontlearn' },
   { names: 'applied', key: 'applied' },

@@ -49,7 +49,7 @@ export const policyIds: values.Reader<NumberRange[]> = (text) => {
 
 export const policyId = values.within(0, 0xffff, 'invalid id: a policy id is a number from 0 to 65535');
 
-const range = v.tuple([v.number(), v.number()], 'two numbers are expected: [FIRST, LAST]');
+const range = v.strictTuple([v.number(), v.number()], 'two numbers are expected: [FIRST, LAST]');
 /** Text as on the command line, a number, or the ranges themselves. */
 const rangesOf = (read: values.Reader<NumberRange[]>) => v.union([v.array(range), word(read)]);
 
@@ -76,7 +76,7 @@ const policySchema = v.pipe(
     dev: word(values.deviceName),
     id: v.exactOptional(v.union([v.array(range), word(policyIds)])),
     vni: maybe(values.fdbVni),
-    mac: maybe(values.unicastMac),
+    mac: maybe(values.mac),
     dontlearn: flag,
     applied: flag,
   }),

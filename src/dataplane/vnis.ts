@@ -66,7 +66,7 @@ export class Vnis {
     this.#whole(state, (undo) => {
       if (vlan) this.#vlans.apply(what, request, vlan, state, undo);
       else if (op === 'add') this.#add(what, request, device, state, events, undo);
-      else this.#delete(what, request, state, events, undo);
+      else this.#delete(what, request, device, state, events, undo);
     });
     for (const event of events) this.#host.emit(event);
   }
@@ -212,7 +212,16 @@ export class Vnis {
     return !listed || entry.current || before ? entry : undefined;
   }
 
-  #delete(what: string, request: VniRequest, state: VniState, events: VtepEvent[], undo: Undo): void {
+  #delete(
+    what: string,
+    request: VniRequest,
+    device: VniDevice,
+    state: VniState,
+    events: VtepEvent[],
+    undo: Undo,
+  ): void {
+    // A destination makes no difference here, but has to be a possible one, as in the kernel.
+    readDestination(what, request, device);
     for (const vni of readVnis(what, request.vni)) {
       const entry = state.entries.get(vni);
       if (!entry?.listed) {
