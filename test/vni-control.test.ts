@@ -166,7 +166,7 @@ test('refusals are those of bridge, with its exit code', async () => {
   await refuses('policy add dev vx0 id 65536', 'invalid id');
   await refuses('policy add dev vx0 id 5 vni 1 mac 02:00:00:00:00:01', 'either "vni" or "mac"');
   await refuses('policy refuse dev vx0 id x', 'invalid id');
-  await refuses('policy nope', 'command "nope" is unknown');
+  await refuses('policy nope', 'Command "nope" is unknown');
 });
 
 test('what the daemon refuses leaves with 255 too', async () => {
