@@ -112,6 +112,8 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     const object = program.command(spoken.name).description(spoken.what).argument('[words...]');
     object
       .usage(`[options] ${spoken.verbs}`)
+      // "-1" is a wrong number, and the object says so.
+      .allowUnknownOption()
       .addHelpText('after', spoken.help)
       .action(async (words: string[]) => {
         if (words.at(-1) === 'help') return object.outputHelp();

@@ -56,7 +56,7 @@ export function invalid(message: string): VtepError {
 
 /** iproute2 leaves with the code of an invalid argument here, also where other refusals have another one. */
 export function unknownVerb(object: string, word: string | undefined): VtepError {
-  return invalid(`command "${word}" is unknown, try "vxlane ${object} help"`);
+  return invalid(`Command "${word}" is unknown, try "vxlane ${object} help"`);
 }
 
 /** The first candidate that begins with `word`, as iproute2 chooses objects and verbs. */
