@@ -220,6 +220,13 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
     here.ip('link set vx0 down');
     await until('flushed', () => macs().length === 3, AT_ONCE_MS);
     assert.deepEqual(macs(), ['00', '01', '02']);
+
+    here.ip('link set vx0 up');
+    await until('up', () => device()!.up, AT_ONCE_MS);
+    vtep.fdb({ op: 'add', dev: 'vx0', mac: '02:00:00:00:00:03', dst: '192.0.2.2', state: 'dynamic' });
+    here.ip('link set vx0 down', 'link set vx0 up');
+    await until('flushed, however short it was', () => macs().length === 3, AT_ONCE_MS);
+    await until('up again', () => device()!.up && isOpen(4789), AT_ONCE_MS);
   });
 
   describe('multicast groups', () => {
