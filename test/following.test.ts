@@ -64,7 +64,7 @@ describe('following', missing === null ? {} : { skip: missing }, () => {
     const config = { ...deviceConfig(), address: '02:00:00:00:00:01', mtu: 1500 };
     device = {
       ...{ index, config, tap, family: AF_INET, ifindex: tap.ifindex, place: home, link: 0 },
-      ...{ source: 0, sourceDf: 0, up: true, listeners: [], bridged: false },
+      ...{ source: 0, sourceDf: 0, up: true, listeners: [], bridged: false, noarp: false },
     };
     core.devices!.set('vx0', device);
     plane.devices.write(index, recordOf(device));

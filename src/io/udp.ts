@@ -26,7 +26,7 @@ const IP_MULTICAST_ALL = 49;
 const IP_MTU_DISCOVER = 10;
 const IP_RECVTOS = 13;
 const IP_PMTUDISC_DONT = 0;
-const IP_PMTUDISC_PROBE = 3;
+const IP_PMTUDISC_DO = 2;
 const SOL_IPV6 = 41;
 const IPV6_MULTICAST_LOOP = 19;
 const IPV6_JOIN_GROUP = 20;
@@ -143,8 +143,8 @@ export function openSource(options: SourceOptions): number {
   const fd = openSocket(family, what);
   try {
     if (family === AF_INET) {
-      // PROBE and not DO: the kernel's driver sends at the interface's MTU whatever ICMP has said.
-      set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT, what);
+      // What is larger than the path's MTU is refused with DF and cut without, as the kernel's driver has it.
+      set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT, what);
       // A host does not hear what it sends to its own groups.
       set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
       if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);

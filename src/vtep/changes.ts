@@ -41,6 +41,7 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
   Object.assign(device, { link, ...sources, config: { ...config, name: device.config.name } });
   if (change.name !== undefined) rename(core, device, change.name);
   plane.devices.write(device.index, recordOf(device));
+  if (change.policy !== undefined) plane.policies.setDevice(device.index, { id: change.policy });
   if (sources !== undefined) {
     await workers.quiesce();
     releaseSources(core, { source, sourceDf });

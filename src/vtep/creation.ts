@@ -59,12 +59,13 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
     const device: Device = {
       ...{ index, config, tap, family, link, ...sources },
       ...{ ifindex: tap.ifindex, place: core.home() },
-      ...{ up: false, listeners: [], bridged: false },
+      ...{ up: false, listeners: [], bridged: false, noarp: false },
     };
     clearCounters(plane.views, workers.count, index);
     plane.devices.write(index, recordOf(device));
     plane.fdb.setDefaultRemote(index, undefined, remoteOf(config), link);
     undo.push(() => plane.forgetDevice(index));
+    if (config.policy !== undefined) plane.policies.setDevice(index, { id: config.policy });
     setUpVnis(core, device);
     plane.devices.setQueues(index, tap.queues);
     plane.devices.setUp(index, false);
@@ -101,10 +102,9 @@ export function setUpVnis(
   core: Core,
   { index, config, link }: Pick<Device, 'index' | 'config' | 'link'>,
 ): void {
-  const { policies, vnis } = core.plane;
-  if (config.gbp) policies.setDevice(index, config.policy === undefined ? undefined : { id: config.policy });
   const address = remoteOf(config);
-  if (config.external) vnis.setRemote(index, address === undefined ? undefined : { address, ifindex: link });
+  if (config.external)
+    core.plane.vnis.setRemote(index, address === undefined ? undefined : { address, ifindex: link });
 }
 
 /** Source groups for datagrams without and with DF; over IPv6 they are one. */

@@ -46,6 +46,8 @@ export interface Device {
   listeners: Listener[];
   /** The TAP is a port of a bridge. */
   bridged: boolean;
+  /** Its interface does no ARP (IFF_NOARP): the proxy swallows requests. */
+  noarp: boolean;
 }
 
 /** IPv4 unless an address says otherwise. */
@@ -113,17 +115,20 @@ export function randomMac(): string {
 }
 
 /** What decides about sharing a port and about the header bits. */
-export function featuresOf(config: DeviceConfig, bridged = false): DeviceFeatures {
+export function featuresOf(config: DeviceConfig, { bridged = false, noarp = false } = {}): DeviceFeatures {
   const { proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe } = config;
   const { remcsumtx, remcsumrx, udp6zerocsumrx } = config;
   return {
     ...{ proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe },
-    ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged },
+    ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged, noarp },
   };
 }
 
 export function recordOf(
-  device: Pick<Device, 'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged'>,
+  device: Pick<
+    Device,
+    'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
+  >,
 ): DeviceRecord {
   const { config, family } = device;
   return {
@@ -140,7 +145,7 @@ export function recordOf(
     df: config.df,
     source: device.source,
     sourceDf: device.sourceDf,
-    features: featuresOf(config, device.bridged),
+    features: featuresOf(config, device),
     flowlabel: config.flowlabel,
     ifindex: device.ifindex,
     link: device.link,

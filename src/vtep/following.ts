@@ -128,8 +128,9 @@ export class Following implements PlaceListener {
       Object.assign(config, { address: link.address, mtu: link.mtu });
       devices.setLink(device.index, link.address || NO_MAC, link.mtu);
     }
-    if (link.bridgePort === device.bridged) return;
-    device.bridged = link.bridgePort;
+    const { bridgePort: bridged, noarp } = link;
+    if (bridged === device.bridged && noarp === device.noarp) return;
+    Object.assign(device, { bridged, noarp });
     devices.write(device.index, recordOf(device));
   }
 

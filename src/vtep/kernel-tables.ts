@@ -3,7 +3,7 @@
  * and nexthops (`ip nexthop add ... fdb`). Kept here as Maps, told to whoever writes them where packets look.
  */
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { parseAddress, parseMac } from '../dataplane/fdb-text.ts';
+import { parseAddress, parseMac, ZERO_MAC } from '../dataplane/fdb-text.ts';
 import type { Family } from '../io/family.ts';
 import type { Message } from '../netlink/message.ts';
 import { dumpNeighbours, type Neighbour, readNeighbour } from '../netlink/neighbours.ts';
@@ -35,13 +35,15 @@ export function followTables(plane: Dataplane, full: (reason: string) => void): 
       const parsed = parseAddress(address);
       const mac = parseMac(lladdr);
       if (parsed === undefined) return;
-      if (removed || mac === undefined) plane.neighbours.remove(device, parsed);
-      else {
-        try {
-          plane.neighbours.set(device, parsed, mac, (state & CONNECTED) !== 0);
-        } catch (error) {
-          full((error as Error).message);
-        }
+      if (removed) {
+        plane.neighbours.remove(device, parsed);
+        return;
+      }
+      try {
+        // One whose MAC is not known (incomplete, failed) is there all the same: it is no miss.
+        plane.neighbours.set(device, parsed, mac ?? ZERO_MAC, (state & CONNECTED) !== 0);
+      } catch (error) {
+        full((error as Error).message);
       }
     },
     onNexthops: (nexthops) => plane.fdb.setNexthops(nexthops),

@@ -165,8 +165,8 @@ class BatchedVtep implements Vtep {
     return this.#core.plane.fdb.show(dev);
   }
 
-  fdbGet(dev: string, mac: string): FdbEntry {
-    return this.#core.plane.fdb.get(dev, mac);
+  fdbGet(dev: string, mac: string, vni?: number): FdbEntry {
+    return this.#core.plane.fdb.get(dev, mac, vni);
   }
 
   fdbFlush(filter: FdbFlush): number {
