@@ -58,6 +58,8 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
     await bed.close();
   });
   afterEach(async () => {
+    // In its turn: what was under way has ended then.
+    await assert.rejects(vtep.deleteDevice('nobody'), { code: 'NOT_FOUND' });
     for (const { config } of vtep.devices()) await vtep.deleteDevice(config.name);
     for (const link of here.ipJson('link', 'show')) {
       if (
@@ -337,6 +339,21 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       );
       here.ip('link del w0');
       await until('gone', () => device() === undefined, AT_ONCE_MS);
+    });
+
+    it('a device that is deleted in another network namespace leaves nothing to listen there', async () => {
+      const before = descriptors();
+      for (const end of ['from outside', 'by command']) {
+        await add();
+        const moved = log.length;
+        here.ip(`link set vx0 netns ${far.name}`);
+        await until('followed', () => log.slice(moved).some((line) => line.includes('moved to')), 2000);
+        assert.ok(descriptors() > before);
+        if (end === 'by command') await vtep.deleteDevice('vx0');
+        else far.ip('link del vx0');
+        await until(end, () => descriptors() === before, 2000);
+        assert.deepEqual(vtep.devices(), []);
+      }
     });
 
     it('a move to another network namespace and back: its ports stay here', async () => {

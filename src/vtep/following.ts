@@ -187,8 +187,11 @@ export class Following implements PlaceListener {
       );
     }
     tellLink(this.#core, device);
-    const left = place !== undefined && ![...this.#devices()].some((other) => other.place === place);
-    if (left) await this.#places.leave(place);
+  }
+
+  /** Stops listening where no device is any more. */
+  async leaveUnused(): Promise<void> {
+    await this.#places.leaveUnused(new Set(this.#devices().map(({ place }) => place)));
   }
 
   #lostUnderlay(device: Device): void {
@@ -203,7 +206,9 @@ export class Following implements PlaceListener {
   #later(device: Device, work: () => Promise<void>): void {
     const { inTurn, devices, log } = this.#core;
     inTurn(async () => {
-      if (devices.get(device.config.name) === device) await work();
+      if (devices.get(device.config.name) !== device) return;
+      await work();
+      await this.leaveUnused();
     }).catch((error: Error) => log('error', `link ${device.config.name}: ${error.message}`));
   }
 
