@@ -13,7 +13,14 @@ export interface Case {
   at?: string;
   /** The VTEP chooses the remote by the flow: outer destinations may differ. */
   choice?: boolean;
-  frames(number: number, kind: Kind): Uint8Array[];
+  frames(number: number, twin: Played): Uint8Array[];
+}
+
+/** The twin that a frame is for. */
+export interface Played {
+  kind: Kind;
+  /** The outer packet that it sent last, whole: what a router on the way answers. */
+  last: Uint8Array;
 }
 
 /** Cases between which nobody looks: their numbers begin at 1. */

@@ -15,6 +15,12 @@ export const KNOWN: readonly Known[] = [
     matches: at('local changed while the route is cached', 'wire', 'changed'),
   },
   {
+    name: 'bypass-tag',
+    reason:
+      "the kernel's bypass takes the tag of a frame from a packet socket out of the wrong bytes; vxlane hands the frame on as it is",
+    matches: at('tagged frames to a remote that is this host', 'overlay'),
+  },
+  {
     name: 'empty-frame-counted',
     reason:
       'the kernel sends a frame that ends with its Ethernet header and counts it as dropped; vxlane counts it as sent',

@@ -4,7 +4,8 @@ import { WIRE } from './differential-cases.ts';
 import { byCase, comparableCounts, onWire, type Seen, sorted, total } from './differential-compare.ts';
 import { caseOf } from './differential-frames.ts';
 import { DEVICE, Tap, type Twin } from './differential-twins.ts';
-import { type Kind, UNDERLAY } from './traffic-vtep.ts';
+import { tunnelPacket } from './traffic-packets.ts';
+import { UNDERLAY } from './traffic-vtep.ts';
 
 const WITHIN_MS = 1500;
 const PACE_US = 20;
@@ -23,18 +24,19 @@ export interface View extends Frames {
   counts: Record<string, number>;
 }
 
-/** Frames that go out together by one end. */
+/** Cases that go out together by one end, with their numbers. */
 export interface Burst {
   end: string;
-  frames: Uint8Array[];
+  cases: [number, Case][];
 }
 
 /** The cases in the order of their list: runs of the same end go out together. */
-export function burstsOf(cases: readonly Case[], kind: Kind): Burst[] {
+export function burstsOf(cases: readonly Case[]): Burst[] {
   const bursts: Burst[] = [];
-  for (const [i, { at: end = DEVICE, frames }] of cases.entries()) {
-    if (bursts.at(-1)?.end !== end) bursts.push({ end, frames: [] });
-    bursts.at(-1)!.frames.push(...frames(i + 1, kind));
+  for (const [i, entry] of cases.entries()) {
+    const end = entry.at ?? DEVICE;
+    if (bursts.at(-1)?.end !== end) bursts.push({ end, cases: [] });
+    bursts.at(-1)!.cases.push([i + 1, entry]);
   }
   return bursts;
 }
@@ -44,6 +46,7 @@ export class Player {
   readonly devices: readonly string[];
   #counted: Record<string, number> = {};
   #latest: Record<string, number> = {};
+  #last: Uint8Array = new Uint8Array(0);
   #wire!: Tap;
   #overlay: Tap[] = [];
 
@@ -61,8 +64,9 @@ export class Player {
     for (const tap of [this.#wire, ...this.#overlay]) await tap.close();
   }
 
-  async send({ end, frames }: Burst): Promise<void> {
-    const { host, far } = this.twin;
+  async send({ end, cases }: Burst): Promise<void> {
+    const { host, far, kind } = this.twin;
+    const frames = cases.flatMap(([number, entry]) => entry.frames(number, { kind, last: this.#last }));
     if (end === WIRE) await far.agent.call('inject', UNDERLAY, frames, { paceUs: PACE_US });
     else await host.agent.call('inject', end, frames, { paceUs: PACE_US });
   }
@@ -79,6 +83,7 @@ export class Player {
   async frames(quietMs = 0): Promise<Frames> {
     const taps = [this.#wire, ...this.#overlay];
     const [wire, ...overlay] = await Promise.all(taps.map((tap) => tap.settle(0, quietMs, WITHIN_MS)));
+    this.#last = wire!.findLast(({ data }) => tunnelPacket(data) !== undefined)?.data ?? this.#last;
     return { wire: onWire(wire!), overlay: overlay.map((frames) => byCase(frames, caseOf)) };
   }
 

@@ -127,11 +127,9 @@ async function observe({ cases, waitMs = 0 }: Round, [kernel, vxlane]: [Player, 
     overlay: player.devices.map(() => new Map()),
   });
   let [right, seen] = [none(kernel), none(vxlane)];
-  const bursts = burstsOf(cases, 'kernel');
-  const others = burstsOf(cases, 'vxlane');
   // A burst is dealt with before the next one: what one teaches, the other uses.
-  for (const [i, burst] of bursts.entries()) {
-    await Promise.all([kernel.send(burst), vxlane.send(others[i]!)]);
+  for (const burst of burstsOf(cases)) {
+    await Promise.all([kernel.send(burst), vxlane.send(burst)]);
     right = await kernel.frames(KERNEL_QUIET_MS);
     await vxlane.settle(right, VXLANE_QUIET_MS);
     seen = await vxlane.frames();
