@@ -392,6 +392,8 @@ export const SOURCE_PORT_MAX_OFFSET = 10;
 export const SOURCE_USERS_OFFSET = 12;
 /** 16 bytes: the local address, all zero = the route's choice */
 export const SOURCE_LOCAL_OFFSET = 16;
+/** u32: ifindex that a link-local address belongs to, 0 for any other address */
+export const SOURCE_SCOPE_OFFSET = 32;
 /** i32 per port: the descriptor, -1 = opened at first use. */
 export const SOURCE_SOCKETS_OFFSET = 64;
 

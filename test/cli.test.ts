@@ -153,7 +153,12 @@ test('the exit code tells whose refusal it is, as with ip and bridge, and there 
     ],
     [255, 'link add vx1 type vxlan id', 'link set vx0 nope', 'link del', 'link set', '-f x link'],
     [255, 'fdb nope', 'fdb flu dev vx0', 'fdb add', 'fdb add 02:00:00:00:00:07 dev vx0 dst 192.0.2.7'],
-    [255, 'fdb add 02:00:00:00:00:08 dev nope dst 192.0.2.7', 'fdb show dev nope'],
+    [
+      255,
+      'fdb add 02:00:00:00:00:08 dev nope dst 192.0.2.7',
+      'fdb show dev nope',
+      'fdb get 02:00:00:00:00:08 dev nope',
+    ],
     // The kernel's driver, here the daemon; and what neither does.
     [2, 'link add vx0 type vxlan id 42 dstport 0', 'link add vx1 type vxlan id 41 dstport 0'],
     [2, 'link set vx0 type vxlan dstport 5', 'link set vx0 master br0', '-n blue link show'],

@@ -107,7 +107,7 @@ describe('fdb of an external device', () => {
 
   test('an interface that has gone is named by its index', () => {
     on('vx0', 'add', A, '192.0.2.1', { via: 'v9' });
-    assert.deepEqual(lines('vx0'), [`${A} dst 192.0.2.1 via ifindex 9 self permanent`]);
+    assert.deepEqual(lines('vx0'), [`${A} dst 192.0.2.1 via if9 self permanent`]);
     assert.equal(fixture.fdb.get('vx0', A).viaIfIndex, 9);
     assert.equal(fixture.fdb.get('vx0', A).viaIf, undefined);
   });

@@ -225,13 +225,13 @@ test('every field stands where bridge puts it', () => {
   assert.equal(
     fdbText(entries, { oneDevice: true, ages: true }),
     '02:00:00:00:00:01 dst 192.0.2.7 port 5000 vni 77 src_vni 6 via v0 used 5/9 self \n' +
-      '02:00:00:00:00:02 dst 192.0.2.7 via ifindex 7 used 5/9 self router state=0x10\n' +
+      '02:00:00:00:00:02 dst 192.0.2.7 via if7 used 5/9 self router state=0x10\n' +
       '02:00:00:00:00:03 nhid 10 used 5/9 self permanent\n',
   );
   assert.equal(
     JSON.stringify(fdbObjects(entries, { oneDevice: false, ages: true })),
     '[{"mac":"02:00:00:00:00:01","ifname":"vx0","dst":"192.0.2.7","port":5000,"vni":77,"src_vni":6,"viaIf":"v0","used":5,"updated":9,"flags":["self"],"state":""},' +
-      '{"mac":"02:00:00:00:00:02","ifname":"vx0","dst":"192.0.2.7","viaIfIndex":7,"used":5,"updated":9,"flags":["self","router"],"state":"0x10"},' +
+      '{"mac":"02:00:00:00:00:02","ifname":"vx0","dst":"192.0.2.7","viaIf":"if7","used":5,"updated":9,"flags":["self","router"],"state":"0x10"},' +
       '{"mac":"02:00:00:00:00:03","ifname":"vx0","nhid":10,"used":5,"updated":9,"flags":["self"],"state":"permanent"}]',
   );
 });

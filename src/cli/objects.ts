@@ -6,8 +6,8 @@ import type { Exits, Spoken } from './command.ts';
 import * as help from './help.ts';
 
 /** `ip` tells its own refusals (1) from the kernel's (2); `bridge` does not. */
-const IP: Exits = { usage: 1, refused: 2 };
-const BRIDGE: Exits = { usage: 255, refused: 255 };
+export const IP: Exits = { usage: 1, refused: 2 };
+export const BRIDGE: Exits = { usage: 255, refused: 255 };
 
 export const OBJECTS: readonly Spoken[] = [
   {

@@ -21,6 +21,9 @@ const MTU_DEFAULT = 1500;
 const OVERHEAD_BYTES = { [AF_INET]: 36, [AF_INET6]: 56 };
 const ETHERNET_BYTES = 14;
 
+/** What stands in the record of a TUN, which has none. */
+export const NO_MAC = '00:00:00:00:00:00';
+
 /** Every default filled in; a TUN has no MAC. */
 export type CompleteConfig = DeviceConfig & { address: string; mtu: number };
 
@@ -66,6 +69,11 @@ export function isLinkLocal(config: DeviceConfig): boolean {
   return (
     config.local !== undefined && ipaddr.parse(config.local).range() === 'linkLocal' && isIpv6(config.local)
   );
+}
+
+/** ifindex that the device's own address belongs to, when that is link-local; else 0. */
+export function scopeOf({ config, link }: Pick<Device, 'config' | 'link'>): number {
+  return isLinkLocal(config) ? link : 0;
 }
 
 /** The largest MTU that `dev` leaves; a TAP's without one. */
@@ -125,7 +133,7 @@ export function recordOf(
   const { config, family } = device;
   return {
     vni: config.id,
-    address: config.address || '00:00:00:00:00:00',
+    address: config.address || NO_MAC,
     mtu: config.mtu,
     family,
     port: config.dstport,

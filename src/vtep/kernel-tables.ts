@@ -3,8 +3,7 @@
  * and nexthops (`ip nexthop add ... fdb`). Kept here as Maps, told to whoever writes them where packets look.
  */
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { type Address, type Mac, parseAddress, parseMac, ZERO_MAC } from '../dataplane/fdb-text.ts';
-import { VtepError } from '../errors.ts';
+import { parseAddress, parseMac, ZERO_MAC } from '../dataplane/fdb-text.ts';
 import type { Family } from '../io/family.ts';
 import type { Message } from '../netlink/message.ts';
 import { dumpNeighbours, type Neighbour, readNeighbour } from '../netlink/neighbours.ts';
@@ -29,34 +28,26 @@ export interface KernelTablesListener {
 /** States in which the kernel's proxy answers for a neighbour: NUD_CONNECTED (linux/neighbour.h). */
 const CONNECTED = 0x80 | 0x40 | 0x02;
 
-/** Writes the kernel's tables where packets look. */
-export function followTables(plane: Dataplane): KernelTablesListener {
+/** Writes the kernel's tables where packets look. `full` hears of what has no room there. */
+export function followTables(plane: Dataplane, full: (reason: string) => void): KernelTablesListener {
   return {
     onNeighbour(device, { address, lladdr, state }, removed) {
       const parsed = parseAddress(address);
       const mac = parseMac(lladdr);
       if (parsed === undefined) return;
-      if (removed) plane.neighbours.remove(device, parsed);
-      // One whose MAC is not known (incomplete, failed) is there all the same: it is no miss.
-      else setNeighbour(plane, device, parsed, mac ?? ZERO_MAC, (state & CONNECTED) !== 0);
+      if (removed) {
+        plane.neighbours.remove(device, parsed);
+        return;
+      }
+      try {
+        // One whose MAC is not known (incomplete, failed) is there all the same: it is no miss.
+        plane.neighbours.set(device, parsed, mac ?? ZERO_MAC, (state & CONNECTED) !== 0);
+      } catch (error) {
+        full((error as Error).message);
+      }
     },
     onNexthops: (nexthops) => plane.fdb.setNexthops(nexthops),
   };
-}
-
-/** More neighbours than there is room for: those beyond are as if they were not known. */
-function setNeighbour(
-  plane: Dataplane,
-  device: number,
-  address: Address,
-  mac: Mac,
-  connected: boolean,
-): void {
-  try {
-    plane.neighbours.set(device, address, mac, connected);
-  } catch (error) {
-    if (!(error instanceof VtepError) || error.code !== 'NO_SPACE') throw error;
-  }
 }
 
 export class KernelTables {
