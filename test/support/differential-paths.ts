@@ -9,6 +9,8 @@ import { HOSTS, UNDERLAY } from './traffic-vtep.ts';
 
 const PATH_MTU = 1300;
 const ICMPV6 = 58;
+/** vxlane asks for a path again after half a second; the kernel's driver sees at once what ICMP has said. */
+const PATH_KNOWN_MS = 650;
 /** Of a packet that an error quotes; even, so that its sum is easily taken. */
 const QUOTED_BYTES = 548;
 const QUOTED6_BYTES = 1100;
@@ -190,9 +192,9 @@ function learned(v6: boolean, bridge: boolean): OptionSet {
     rounds: [
       { name: 'before', cases: trial(1400) },
       { name: 'port unreachable', cases: [probe, routerSays(v6, 'port unreachable'), ...trial(1400)] },
-      { name: 'too big, 1400', cases: [probe, routerSays(v6, 'too big', 1400)], waitMs: 50 },
+      { name: 'too big, 1400', cases: [probe, routerSays(v6, 'too big', 1400)], waitMs: PATH_KNOWN_MS },
       { name: 'with 1400', cases: trial(1400) },
-      { name: 'too big, 1350', cases: [probe, routerSays(v6, 'too big', 1350)], waitMs: 50 },
+      { name: 'too big, 1350', cases: [probe, routerSays(v6, 'too big', 1350)], waitMs: PATH_KNOWN_MS },
       { name: 'with 1350', cases: trial(1350) },
     ],
   };
