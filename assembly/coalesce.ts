@@ -143,9 +143,17 @@ export function add(worker: usize, device: u32, domain: u32, frame: usize, lengt
   openFlow(worker, write, frame, length, l4, headers);
 }
 
-/** Takes one packet for a TUN; room has been asked for. It is written as it is. */
-export function addPacket(worker: usize, device: u32, packet: usize, length: i32): void {
-  open(worker, device, device, packet, length);
+/** Takes one packet for a TUN, as `add` does a frame; packets are not merged. */
+export function addPacket(worker: usize, device: u32, packet: usize, length: i32, gsoSize: i32): void {
+  const write = open(worker, device, device, packet, length);
+  // The VXLAN header has been read: its last bytes take the place of the EtherType.
+  const ipv6 = load<u8>(packet) >>> 4 === 6;
+  store<u16>(packet - 2, bswap<u16>((ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4) as u16));
+  const l4 = transportOffset(packet, length, 0);
+  if (l4 === 0) return;
+  const isTcp = protocolOf(packet, 0) === IP_PROTOCOL_TCP;
+  if (isUnfinished(packet, length, 0, l4, isTcp))
+    passUnfinished(worker, device, write, packet, length, 0, l4, isTcp, gsoSize);
 }
 
 /** Writes the headers of all super-frames of the batch. Returns the number of writes. */

@@ -22,30 +22,21 @@ import * as fdb from './fdb';
 import {
   AF_INET,
   CMSGHDR_BYTES,
-  DECAP_BYTES_COUNTED,
   DECAP_MESSAGE_OFFSET,
   DECAP_PACKETS,
   DECAP_POSITION_OFFSET,
   DECAP_STATE_OFFSET,
   DEVICE_BYTES,
-  DEVICE_COUNT,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_LEARNING,
-  DEVICE_FLAG_LINK_LOCAL,
-  DEVICE_FLAG_POLICIES,
   DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAGS_OFFSET,
-  DEVICE_LINK_OFFSET,
   DEVICE_MAC_OFFSET,
   DEVICE_RESERVED_OFFSET,
   DEVICE_STATE_OFFSET,
   DEVICE_UP,
   DEVICES_BASE,
-  DOMAIN_DECAP_BYTES,
-  DOMAIN_DECAP_DROPS,
-  DOMAIN_DECAP_ERRORS,
-  DOMAIN_DECAP_PACKETS,
   DROP_DEVICE_DOWN,
   DROP_ECN,
   DROP_GPE_HEADER,
@@ -63,12 +54,16 @@ import {
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
+  GPE_PROTOCOL_IPV4,
   GPE_PROTOCOL_IPV6,
   GPE_PROTOCOL_MPLS,
   IP_TOS,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
   IPV6_TCLASS,
+  LISTENER_BYTES,
+  LISTENER_RECEIVE_OFFSET,
+  LISTENERS_BASE,
   MMSGHDR_BYTES,
   MMSGHDR_CONTROL_LENGTH_OFFSET,
   MMSGHDR_CONTROL_OFFSET,
@@ -88,6 +83,7 @@ import {
   RECEIVE_BUFFER_BYTES,
   RECEIVE_BUFFERS_OFFSET,
   RECEIVE_COUNT,
+  RECEIVE_GPE,
   RECEIVE_STRIDE_BYTES,
   RECEIVES_OFFSET,
   SOCKADDR_IN6_BYTES,
@@ -95,7 +91,6 @@ import {
   SOL_IPV6,
   SOL_UDP,
   UDP_GRO,
-  VXLAN_FLAG_GBP,
   VXLAN_FLAG_RCO,
   VXLAN_GPE_OAM,
   VXLAN_GPE_PROTOCOL,
@@ -118,7 +113,7 @@ import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** Flags of devices that look at more than the VNI. */
-const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX | DEVICE_FLAG_LINK_LOCAL;
+const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
 
 /** Lays out every mmsghdr for recvmmsg, once. */
 export function prepare(worker: usize): void {
@@ -187,7 +182,7 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   let position = load<i32>(state, DECAP_POSITION_OFFSET);
   if ((load<u32>(header, MMSGHDR_FLAGS_OFFSET) & MSG_TRUNC) !== 0) {
     counter.one(worker, 0, DROP_TRUNCATED);
-  } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(buffer, length)) {
+  } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(listener, buffer, length)) {
     if (!coalesce.hasRoom(worker)) return false;
     datagram(worker, listener, receipt, outer, buffer, length, max(bundle, 0));
   } else {
@@ -223,15 +218,25 @@ function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i3
  * A kernel peer on a virtual link sends a super-frame as one datagram. For UDP inside, the socket then
  * reports the inner segment size as if it were a bundle's: but the inner packet says that it is one.
  */
-function isSuperFrame(datagram: usize, length: i32): boolean {
-  const frame = datagram + VXLAN_HEADER_BYTES;
+function isSuperFrame(listener: u32, datagram: usize, length: i32): boolean {
+  const inner = datagram + VXLAN_HEADER_BYTES;
   const bytes = length - VXLAN_HEADER_BYTES;
-  if (bytes < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) return false;
-  const l3 = ethernet.networkOffset(frame, bytes);
-  if (l3 + IPV4_HEADER_BYTES > bytes) return false;
-  const type = ethernet.etherTypeBefore(frame, l3);
-  if (type === ETHERTYPE_IPV4) return ip4.totalLength(frame + l3) === bytes - l3;
-  return type === ETHERTYPE_IPV6 && ip6.payloadLength(frame + l3) === bytes - l3 - IPV6_HEADER_BYTES;
+  const receive = load<u32>(LISTENERS_BASE + listener * LISTENER_BYTES, LISTENER_RECEIVE_OFFSET);
+  if ((receive & RECEIVE_GPE) !== 0) {
+    const protocol = vxlan.word(datagram) & 0xff;
+    if (protocol === GPE_PROTOCOL_IPV4) return isWhole(ETHERTYPE_IPV4, inner, bytes);
+    return protocol === GPE_PROTOCOL_IPV6 && isWhole(ETHERTYPE_IPV6, inner, bytes);
+  }
+  if (bytes < ETHERNET_HEADER_BYTES) return false;
+  const l3 = ethernet.networkOffset(inner, bytes);
+  return isWhole(ethernet.etherTypeBefore(inner, l3), inner + l3, bytes - l3);
+}
+
+/** Does an IP packet say that it is as long as this? */
+function isWhole(type: u32, ip: usize, bytes: i32): boolean {
+  if (bytes < IPV4_HEADER_BYTES) return false;
+  if (type === ETHERTYPE_IPV4) return ip4.totalLength(ip) === bytes;
+  return type === ETHERTYPE_IPV6 && ip6.payloadLength(ip) === bytes - IPV6_HEADER_BYTES;
 }
 
 /** One datagram; there is room for its write. */
@@ -250,28 +255,22 @@ function datagram(
   if (verdict === DECAP_PACKETS) {
     domain = vni.lookup(listener, vxlan.vni(at));
     device = fdb.deviceOf(domain);
+    if (device !== 0 && !vni.hears(device, scopeOf(sender))) device = domain = 0;
     verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, domain, sender, outer, at, length);
   }
-  counter.one(worker, device, verdict);
-  if (verdict === DECAP_PACKETS) {
-    const isPacket = isGpe(device);
-    const bytes = length - VXLAN_HEADER_BYTES;
-    const counted = isPacket ? bytes : bytes - ETHERNET_HEADER_BYTES;
-    counter.add(worker, device, DECAP_BYTES_COUNTED, counted);
-    if (domain >= (DEVICE_COUNT as u32)) {
-      counter.ofDomain(worker, domain, DOMAIN_DECAP_PACKETS, 1);
-      counter.ofDomain(worker, domain, DOMAIN_DECAP_BYTES, counted);
-    }
-    if (isPacket) coalesce.addPacket(worker, device, at + VXLAN_HEADER_BYTES, bytes);
-    else coalesce.add(worker, device, domain, at + VXLAN_HEADER_BYTES, bytes, gsoSize);
-  } else if (domain >= (DEVICE_COUNT as u32)) {
-    counter.ofDomain(worker, domain, isError(verdict) ? DOMAIN_DECAP_ERRORS : DOMAIN_DECAP_DROPS, 1);
+  if (verdict !== DECAP_PACKETS) {
+    counter.lost(worker, device, domain, verdict);
+    return;
   }
-}
-
-/** What the kernel counts as errors of a VNI; all else that is dropped are drops. */
-function isError(verdict: i32): boolean {
-  return verdict === DROP_RESERVED_BITS || verdict === DROP_ECN || verdict === DROP_SHORT_INNER_IP_RECEIVED;
+  const inner = at + VXLAN_HEADER_BYTES;
+  const bytes = length - VXLAN_HEADER_BYTES;
+  if (isGpe(device)) {
+    counter.received(worker, device, domain, bytes);
+    coalesce.addPacket(worker, device, inner, bytes, gsoSize);
+  } else {
+    counter.received(worker, device, domain, bytes - ETHERNET_HEADER_BYTES);
+    coalesce.add(worker, device, domain, inner, bytes, gsoSize);
+  }
 }
 
 function isGpe(device: u32): boolean {
@@ -303,7 +302,7 @@ function accept(
   if ((flags & DEVICE_FLAG_GPE) !== 0) return acceptPacket(record, at, bytes, outer);
   if (bytes < ETHERNET_HEADER_BYTES) return DROP_SHORT_INNER_FRAME;
   if ((flags & EXTENSIONS) !== 0) {
-    const verdict = readExtensions(worker, device, flags, record, sender, at, bytes);
+    const verdict = readExtensions(worker, device, flags, at, bytes);
     if (verdict !== 0) return verdict;
   }
   if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) return DROP_LOCAL_MAC;
@@ -318,28 +317,12 @@ function accept(
 }
 
 /** Returns 0 or the verdict to drop the datagram with. */
-function readExtensions(
-  worker: usize,
-  device: u32,
-  flags: u32,
-  record: usize,
-  sender: usize,
-  at: usize,
-  bytes: i32,
-): i32 {
-  if ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && scopeOf(sender) !== load<u32>(record, DEVICE_LINK_OFFSET))
-    return DROP_UNKNOWN_VNI;
+function readExtensions(worker: usize, device: u32, flags: u32, at: usize, bytes: i32): i32 {
   const word = vxlan.word(at);
   if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
     if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
   }
-  if ((flags & DEVICE_FLAG_GBP) !== 0) {
-    // What comes without a policy counts as 0.
-    const isMarked = (word & VXLAN_FLAG_GBP) !== 0;
-    const id = isMarked ? word & 0xffff : 0;
-    if (isMarked) policy.seen(worker, device, id);
-    if ((flags & DEVICE_FLAG_POLICIES) !== 0 && policy.refused(device, id)) return DROP_POLICY;
-  }
+  if ((flags & DEVICE_FLAG_GBP) !== 0 && !policy.admits(worker, device, word)) return DROP_POLICY;
   return 0;
 }
 

@@ -38,6 +38,7 @@ import {
   DEVICES_BASE,
   DROP_BAD_OFFLOAD,
   DROP_MDB_NO_REMOTE,
+  DROP_NO_NEXTHOP,
   DROP_NO_TARGET,
   DROP_SHORT_FRAME,
   DROP_SHORT_INNER_IP,
@@ -138,13 +139,13 @@ function resolve(worker: usize, descriptor: usize): i32 {
   const device = <u32>load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET);
   const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
   if ((flags & DEVICE_FLAG_GPE) !== 0 && !coverPacket(descriptor))
-    return drop(worker, device, DROP_UNKNOWN_PROTOCOL);
+    return drop(worker, device, device, DROP_UNKNOWN_PROTOCOL);
   if (load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET) < ETHERNET_HEADER_BYTES)
-    return drop(worker, device, DROP_SHORT_FRAME);
+    return drop(worker, device, device, DROP_SHORT_FRAME);
   let domain = device;
   if ((flags & (DEVICE_FLAG_EXTERNAL | DEVICE_FLAG_GPE)) === DEVICE_FLAG_EXTERNAL) {
     domain = admit(device, descriptor);
-    if (domain === 0) return drop(worker, device, DROP_UNMAPPED_VLAN);
+    if (domain === 0) return drop(worker, device, device, DROP_UNMAPPED_VLAN);
   }
   const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
   const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
@@ -156,12 +157,13 @@ function resolve(worker: usize, descriptor: usize): i32 {
     if ((flags & DEVICE_FLAG_PROXY) !== 0) {
       if (!inject.hasRoom(worker)) return COME_BACK;
       const bytes = proxy.reduce(worker, device, domain, frame, length, inject.reply(worker));
-      if (bytes > 0) inject.sendReply(worker, device, bytes);
+      if (bytes > 0) inject.sendReply(worker, device, domain, bytes);
       if (bytes !== 0) return DONE;
     }
     if ((flags & DEVICE_FLAG_MDB) !== 0) {
       count = mdb.collect(domain, frame, length, worker + FANOUT_OFFSET, FANOUT_MAX);
-      if (count === mdb.MDB_DROP) return drop(worker, device, DROP_MDB_NO_REMOTE);
+      // The kernel counts these nowhere; nor does a VNI.
+      if (count === mdb.MDB_DROP) return drop(worker, device, device, DROP_MDB_NO_REMOTE);
     }
   }
   if (count === mdb.MDB_NOTHING) count = look(worker, device, domain, flags, frame, length);
@@ -169,8 +171,8 @@ function resolve(worker: usize, descriptor: usize): i32 {
   return ready(worker, device, domain, flags, header, length, count);
 }
 
-function drop(worker: usize, device: u32, verdict: i32): i32 {
-  counter.one(worker, device, verdict);
+function drop(worker: usize, device: u32, domain: u32, verdict: i32): i32 {
+  counter.dropped(worker, device, domain, verdict);
   return DONE;
 }
 
@@ -235,7 +237,12 @@ function look(worker: usize, device: u32, domain: u32, flags: u32, frame: usize,
     }
   }
   let count = 0;
-  if (entry >= 0) count = fdb.collect(entry, domain, ethernet.destination(frame), fanout, FANOUT_MAX);
+  if (entry >= 0) {
+    count = fdb.collect(entry, domain, ethernet.destination(frame), fanout, FANOUT_MAX);
+    // A group without members is no reason to flood.
+    if (count === 0 && fdb.isNexthop(entry) && fdb.find(domain, frame) === entry)
+      return drop(worker, device, domain, DROP_NO_NEXTHOP);
+  }
   if (count === 0) {
     entry = fdb.findZero(domain);
     if (entry >= 0) {
@@ -248,11 +255,12 @@ function look(worker: usize, device: u32, domain: u32, flags: u32, frame: usize,
       counter.one(worker, device, L2_MISSES);
       event.l2Miss(worker, domain, frame);
     }
-    return drop(worker, device, DROP_NO_TARGET);
+    return drop(worker, device, domain, DROP_NO_TARGET);
   }
   if ((fdb.flagsOf(entry) & NTF_NEXTHOP) === 0) return count;
   const hash = flow.hash(frame, length, load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET));
   const chosen = nexthop.choose(fanout, count, hash);
+  if (chosen < 0) return drop(worker, device, domain, DROP_NO_NEXTHOP);
   if (chosen !== 0) memory.copy(fanout, fanout + chosen * REMOTE_BYTES, REMOTE_BYTES);
   return 1;
 }
@@ -271,12 +279,12 @@ function ready(
   const l3 = ethernet.networkOffset(frame, length);
   if (!isWhole(frame, length, l3)) {
     // The kernel finds this out for each copy.
-    counter.add(worker, device, DROP_SHORT_INNER_IP, count);
+    counter.dropped(worker, device, domain, DROP_SHORT_INNER_IP, count);
     return DONE;
   }
-  header.compose(worker, device, domain, flags, virtioHeader, frame);
+  header.compose(worker, device, domain, flags, virtioHeader, length);
   if (!header.leavesChecksum(worker) && !completeChecksum(worker, device, virtioHeader, frame, length))
-    return drop(worker, device, DROP_BAD_OFFLOAD);
+    return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   return count;
 }
 

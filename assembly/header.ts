@@ -13,6 +13,7 @@ import {
   GPE_PROTOCOL_IPV4,
   GPE_PROTOCOL_IPV6,
   VIRTIO_GSO_NONE,
+  VIRTIO_HEADER_BYTES,
   VXLAN_FLAG_RCO,
   VXLAN_FLAG_VNI,
   VXLAN_GPE_PROTOCOL,
@@ -28,19 +29,19 @@ import * as virtio from './wire/virtio';
 /** Flags that make a header more than the I flag. */
 const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_GPE | DEVICE_FLAG_REMCSUM_TX;
 
-/** Composes the header for a frame; `virtioHeader` lies in front of it. */
+/** Composes the header for the frame of `length` bytes behind its virtio header. */
 export function compose(
   worker: usize,
   device: u32,
   domain: u32,
   flags: u32,
   virtioHeader: usize,
-  frame: usize,
+  length: i32,
 ): void {
   const state = worker + ENCAP_STATE_OFFSET;
   store<u32>(state, VXLAN_FLAG_VNI, ENCAP_WORD_OFFSET);
   store<u32>(state, 0, ENCAP_TAIL_OFFSET);
-  if ((flags & EXTENSIONS) !== 0) extend(state, device, domain, flags, virtioHeader, frame);
+  if ((flags & EXTENSIONS) !== 0) extend(state, device, domain, flags, virtioHeader, length);
 }
 
 /** Is the inner checksum left to the far end? Then it stays as the stack left it. */
@@ -48,14 +49,15 @@ export function leavesChecksum(worker: usize): boolean {
   return (load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET) & VXLAN_FLAG_RCO) !== 0;
 }
 
-function extend(state: usize, device: u32, domain: u32, flags: u32, virtioHeader: usize, frame: usize): void {
+function extend(state: usize, device: u32, domain: u32, flags: u32, virtioHeader: usize, length: i32): void {
+  const frame = virtioHeader + VIRTIO_HEADER_BYTES;
   let word: u32 = VXLAN_FLAG_VNI;
   if ((flags & DEVICE_FLAG_GBP) !== 0) word |= policy.sent(device, domain, frame + 6);
   if ((flags & DEVICE_FLAG_GPE) !== 0) {
     const ipv6 = ethernet.etherType(frame) === ETHERTYPE_IPV6;
     word |= VXLAN_GPE_PROTOCOL | (ipv6 ? GPE_PROTOCOL_IPV6 : GPE_PROTOCOL_IPV4);
   }
-  if ((flags & DEVICE_FLAG_REMCSUM_TX) !== 0 && isRemote(virtioHeader)) {
+  if ((flags & DEVICE_FLAG_REMCSUM_TX) !== 0 && isRemote(virtioHeader, length)) {
     const isUdp = virtio.checksumField(virtioHeader) === udp.CHECKSUM_OFFSET;
     word |= VXLAN_FLAG_RCO;
     const start = <u32>virtio.checksumStart(virtioHeader) >>> 1;
@@ -65,13 +67,14 @@ function extend(state: usize, device: u32, domain: u32, flags: u32, virtioHeader
 }
 
 /** A TCP or UDP checksum that the stack left open, at a place that the header can name. */
-function isRemote(virtioHeader: usize): boolean {
+function isRemote(virtioHeader: usize, length: i32): boolean {
   if (!virtio.needsChecksum(virtioHeader) || virtio.gsoType(virtioHeader) !== VIRTIO_GSO_NONE) return false;
   const start = virtio.checksumStart(virtioHeader);
   const field = virtio.checksumField(virtioHeader);
   return (
     (start & 1) === 0 &&
     start >>> 1 <= VXLAN_RCO_START &&
+    start + field + 2 <= length &&
     (field === tcp.CHECKSUM_OFFSET || field === udp.CHECKSUM_OFFSET)
   );
 }

@@ -668,7 +668,12 @@ export const PATH_FLAGS_OFFSET = 28;
 export const PATH_LOCAL = 1;
 /** u32: ifindex that the route leads out of, 0 = none */
 export const PATH_OUT_OFFSET = 32;
-/** u32 milliseconds of WORKER_CLOCK: known until then; and HEADER_PATHS_GENERATION when it was found */
+/**
+ * How long a path is known. Routes and addresses that change are heard of; a path MTU that ICMP lowers is not:
+ * it is asked for again.
+ */
+export const PATH_KNOWN_MILLISECONDS = 500;
+/** u32 milliseconds: WORKER_CLOCK when it was found, and PATH_KNOWN_MILLISECONDS; and HEADER_PATHS_GENERATION when it was found */
 export const PATH_EXPIRES_OFFSET = 36;
 export const PATH_GENERATION_OFFSET = 40;
 

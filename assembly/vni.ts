@@ -10,6 +10,9 @@
  */
 import {
   DEVICE_BYTES,
+  DEVICE_FLAG_LINK_LOCAL,
+  DEVICE_FLAGS_OFFSET,
+  DEVICE_LINK_OFFSET,
   DEVICE_UNTAGGED_OFFSET,
   DEVICE_VLANS_OFFSET,
   DEVICES_BASE,
@@ -37,6 +40,16 @@ export function lookup(listener: u32, vni: u32): u32 {
     slot = (slot + 1) & (VNI_SLOT_COUNT - 1);
   }
   return 0;
+}
+
+/**
+ * Whether a device hears what came in at an interface, 0 = not known: one with link-local underlay addresses
+ * hears its own link only.
+ */
+export function hears(device: u32, ifindex: u32): bool {
+  const record = DEVICES_BASE + device * DEVICE_BYTES;
+  if ((load<u32>(record, DEVICE_FLAGS_OFFSET) & DEVICE_FLAG_LINK_LOCAL) === 0) return true;
+  return load<u32>(record, DEVICE_LINK_OFFSET) === ifindex;
 }
 
 /**
