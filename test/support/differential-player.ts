@@ -20,6 +20,8 @@ export interface Frames {
 export interface View extends Frames {
   /** One line for each remote. */
   fdb: string[];
+  /** What the monitors said in the round. */
+  events: string[];
   /** By how much the counters have grown in the round. */
   counts: Record<string, number>;
 }
@@ -47,6 +49,7 @@ export class Player {
   #counted: Record<string, number> = {};
   #latest: Record<string, number> = {};
   #last: Uint8Array = new Uint8Array(0);
+  #events: string[] = [];
   #wire!: Tap;
   #overlay: Tap[] = [];
 
@@ -102,13 +105,15 @@ export class Player {
       if (more !== 0) grown[kind] = more;
     }
     this.#latest = now;
-    return { ...seen, fdb, counts: grown };
+    this.#events.push(...this.twin.events());
+    return { ...seen, fdb, counts: grown, events: [...this.#events] };
   }
 
   /** The next round's frames and counters are counted from here. */
   endRound(): void {
     for (const tap of [this.#wire, ...this.#overlay]) tap.take();
     this.#counted = this.#latest;
+    this.#events = [];
   }
 }
 
@@ -118,6 +123,7 @@ export function isLate(right: View, seen: View): boolean {
     total(seen.wire) !== total(right.wire) ||
     seen.overlay.some((frames, i) => total(frames) !== total(right.overlay[i]!)) ||
     sorted(seen.counts) !== sorted(right.counts) ||
+    seen.events.length !== right.events.length ||
     seen.fdb.join() !== right.fdb.join()
   );
 }

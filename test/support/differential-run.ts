@@ -109,7 +109,9 @@ async function playRound(
     if (fdb !== null) report('FDB', fdb);
     const [counted, other] = [sorted(wanted.counts), sorted(given.counts)];
     if (counted !== other) report('counters', `kernel ${counted}\nvxlane ${other}`);
-    rowOf(outcome, set.branch).states += 2;
+    const events = differingLines(wanted.events, given.events);
+    if (events !== null) report('events', events);
+    rowOf(outcome, set.branch).states += 3;
   }
   return total(wanted.wire) + wanted.overlay.reduce((sum, frames) => sum + total(frames), 0);
 }
