@@ -15,6 +15,9 @@ const SECOND_LOOK_MS = 300;
 /** What is said to the kernel, and heard by a VTEP that follows its tables. */
 const FOLLOWED = /^(neigh|nexthop|route|addr|sysctl) /;
 const FOLLOW_MS = 150;
+/** Monitors write to a pipe: what they say is there a little later. */
+const EVENTS_MS = 15;
+const REMOVAL_LOOKS = 20;
 
 export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<Outcome> {
   const outcome: Outcome = { tally: new Map(), divergences: [] };
@@ -32,14 +35,38 @@ export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<
       if (lines.some((line) => FOLLOWED.test(line))) await sleep(FOLLOW_MS);
     }
     await playRounds(set, [new Player(kernel, devices), new Player(vxlane, devices)], outcome);
+    await compareRemoval(set, kernel, vxlane, outcome);
     return outcome;
   } finally {
     for (const twin of [kernel, vxlane]) {
-      for (const device of devices) await twin.command(`link del ${device}`);
-      for (const line of teardown) await twin.command(line);
+      for (const line of [...devices.map((device) => `link del ${device}`), ...teardown])
+        await twin.command(line);
     }
+    await sleep(EVENTS_MS);
+    for (const twin of [kernel, vxlane]) twin.events();
     vxlane.assertAlive();
   }
+}
+
+/** The devices go, and their tables with them. */
+async function compareRemoval(set: OptionSet, kernel: Twin, vxlane: Twin, outcome: Outcome): Promise<void> {
+  const { devices = [DEVICE] } = set;
+  const heard: [string[], string[]] = [[], []];
+  for (const [i, twin] of [kernel, vxlane].entries())
+    for (const device of devices) {
+      const { code, err } = await twin.command(`link del ${device}`);
+      if (code !== 0) throw new Error(`${set.name}: link del ${device}: ${err}`);
+      heard[i]!.push(...twin.events());
+    }
+  for (let looks = 0; looks < REMOVAL_LOOKS; looks++) {
+    await sleep(EVENTS_MS);
+    for (const [i, twin] of [kernel, vxlane].entries()) heard[i]!.push(...twin.events());
+    if (heard[0].length === heard[1].length) break;
+  }
+  rowOf(outcome, set.branch).states++;
+  const text = set.wireOnly ? null : differingLines(heard[0], heard[1]);
+  if (text === null) return;
+  outcome.divergences.push({ set: set.name, round: 'removal', branch: set.branch, subject: 'events', text });
 }
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));

@@ -223,8 +223,29 @@ export async function makeTwin(bed: Bed, kind: Kind): Promise<Twin> {
     'link set listener up',
     'link set listener6 up',
   );
-  return kind === 'kernel' ? kernelTwin(host, far) : vxlaneTwin(bed, host, far);
+  const twin = kind === 'kernel' ? kernelTwin(host, far) : await vxlaneTwin(bed, host, far);
+  await untilHeard(twin);
+  return twin;
 }
+
+/** Makes devices until the monitors speak of them: none of what they say later is missed. */
+async function untilHeard(twin: Twin): Promise<void> {
+  const deadline = performance.now() + READY_MS;
+  do {
+    if (performance.now() > deadline) throw new Error(`the monitors of ${twin.kind} say nothing`);
+    await twin.command(`link add ${DEVICE} type vxlan id 1 remote ${REMOTES[0]} l2miss dstport ${PORT}`);
+    await twin.command(`link set ${DEVICE} up`);
+    await twin.command(`fdb flush dev ${DEVICE}`);
+    const frame = new Uint8Array(60).fill(2);
+    await twin.host.agent.call('inject', DEVICE, [frame], {});
+    await new Promise((done) => setTimeout(done, 50));
+    await twin.command(`link del ${DEVICE}`);
+    await new Promise((done) => setTimeout(done, 50));
+  } while (!hearsAll(twin.events()));
+}
+
+const hearsAll = (lines: readonly string[]) =>
+  lines.some((line) => line.startsWith('miss')) && lines.some((line) => line.startsWith('Deleted'));
 
 /** A capture that stays open while cases come and go. */
 export class Tap {
