@@ -10,7 +10,9 @@ export interface Case {
   /** The row of the summary that it counts in; the set's unless given. */
   branch?: string;
   /** Where it goes in: an interface of the host (the device, unless given), or the far end's wire. */
-  at?: string;
+  at?: string | Readonly<Record<Kind, string>>;
+  /** Mark of the kernel's socket buffer: the group policy, which vxlane is told in words. */
+  mark?: number;
   /** The VTEP chooses the remote by the flow: outer destinations may differ. */
   choice?: boolean;
   frames(number: number, twin: Played): Uint8Array[];
@@ -28,6 +30,8 @@ export interface Round {
   name: string;
   /** Lines of `ip` or `bridge` words for both twins; they must be carried out or refused by both. */
   before?: readonly string[];
+  /** Lines for vxlane alone, where the kernel has no words for it. */
+  vxlaneBefore?: readonly string[];
   cases: readonly Case[];
   /** Milliseconds to wait when all is sent, for what a timer does. */
   waitMs?: number;
@@ -47,7 +51,7 @@ export interface OptionSet {
   /** Range that the source ports of outer packets must lie in; the host's ephemeral ports unless given. */
   sourcePorts?: readonly [number, number];
   /** The devices that are watched; vx0 alone unless given. */
-  devices?: readonly string[];
+  devices?: readonly string[] | Readonly<Record<Kind, readonly string[]>>;
   /** Only the wire is compared: what is above it differs on purpose. */
   wireOnly?: boolean;
   /** Nothing is expected to pass: a set where the kernel passes nothing compares nothing. */

@@ -5,7 +5,7 @@ import { byCase, comparableCounts, onWire, type Seen, sorted, total } from './di
 import { caseOf } from './differential-frames.ts';
 import { DEVICE, Tap, type Twin } from './differential-twins.ts';
 import { tunnelPacket } from './traffic-packets.ts';
-import { UNDERLAY } from './traffic-vtep.ts';
+import { type Kind, UNDERLAY } from './traffic-vtep.ts';
 
 const WITHIN_MS = 1500;
 const PACE_US = 20;
@@ -28,7 +28,8 @@ export interface View extends Frames {
 
 /** Cases that go out together by one end, with their numbers. */
 export interface Burst {
-  end: string;
+  end: Readonly<Record<Kind, string>>;
+  mark: number;
   cases: [number, Case][];
 }
 
@@ -36,9 +37,12 @@ export interface Burst {
 export function burstsOf(cases: readonly Case[]): Burst[] {
   const bursts: Burst[] = [];
   for (const [i, entry] of cases.entries()) {
-    const end = entry.at ?? DEVICE;
-    if (bursts.at(-1)?.end !== end) bursts.push({ end, cases: [] });
-    bursts.at(-1)!.cases.push([i + 1, entry]);
+    const { at = DEVICE, mark = 0 } = entry;
+    const end = typeof at === 'string' ? { kernel: at, vxlane: at } : at;
+    const last = bursts.at(-1);
+    const same = last?.end.kernel === end.kernel && last.end.vxlane === end.vxlane && last.mark === mark;
+    if (same) last.cases.push([i + 1, entry]);
+    else bursts.push({ end, mark, cases: [[i + 1, entry]] });
   }
   return bursts;
 }
@@ -67,11 +71,12 @@ export class Player {
     for (const tap of [this.#wire, ...this.#overlay]) await tap.close();
   }
 
-  async send({ end, cases }: Burst): Promise<void> {
+  async send({ end, mark, cases }: Burst): Promise<void> {
     const { host, far, kind } = this.twin;
     const frames = cases.flatMap(([number, entry]) => entry.frames(number, { kind, last: this.#last }));
-    if (end === WIRE) await far.agent.call('inject', UNDERLAY, frames, { paceUs: PACE_US });
-    else await host.agent.call('inject', end, frames, { paceUs: PACE_US });
+    const pace = { paceUs: PACE_US, mark: kind === 'kernel' ? mark : 0 };
+    if (end[kind] === WIRE) await far.agent.call('inject', UNDERLAY, frames, pace);
+    else await host.agent.call('inject', end[kind], frames, pace);
   }
 
   /** Waits until as much has come as in `other`. */

@@ -21,7 +21,7 @@ const REMOVAL_LOOKS = 20;
 
 export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<Outcome> {
   const outcome: Outcome = { tally: new Map(), divergences: [] };
-  const { setup, devices = [DEVICE], teardown = [] } = set;
+  const { setup, teardown = [] } = set;
   try {
     for (const twin of [kernel, vxlane]) {
       const lines = 'kernel' in setup ? setup[twin.kind] : setup;
@@ -34,12 +34,16 @@ export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<
       }
       if (lines.some((line) => FOLLOWED.test(line))) await sleep(FOLLOW_MS);
     }
-    await playRounds(set, [new Player(kernel, devices), new Player(vxlane, devices)], outcome);
+    await playRounds(
+      set,
+      [new Player(kernel, devicesOf(set, kernel)), new Player(vxlane, devicesOf(set, vxlane))],
+      outcome,
+    );
     await compareRemoval(set, kernel, vxlane, outcome);
     return outcome;
   } finally {
     for (const twin of [kernel, vxlane]) {
-      for (const line of [...devices.map((device) => `link del ${device}`), ...teardown])
+      for (const line of [...devicesOf(set, twin).map((device) => `link del ${device}`), ...teardown])
         await twin.command(line);
     }
     await sleep(EVENTS_MS);
@@ -48,12 +52,15 @@ export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<
   }
 }
 
+function devicesOf({ devices = [DEVICE] }: OptionSet, { kind }: Twin): readonly string[] {
+  return 'kernel' in devices ? devices[kind] : devices;
+}
+
 /** The devices go, and their tables with them. */
 async function compareRemoval(set: OptionSet, kernel: Twin, vxlane: Twin, outcome: Outcome): Promise<void> {
-  const { devices = [DEVICE] } = set;
   const heard: [string[], string[]] = [[], []];
   for (const [i, twin] of [kernel, vxlane].entries())
-    for (const device of devices) {
+    for (const device of devicesOf(set, twin)) {
       const { code, err } = await twin.command(`link del ${device}`);
       if (code !== 0) throw new Error(`${set.name}: link del ${device}: ${err}`);
       heard[i]!.push(...twin.events());
@@ -100,6 +107,10 @@ async function playRound(
     if ((right.code === 0) === (seen.code === 0)) continue;
     const said = `kernel ${right.code} ${right.err.trim()}; vxlane ${seen.code} ${seen.err.trim()}`;
     report('command', `${line}: ${said}`);
+  }
+  for (const line of round.vxlaneBefore ?? []) {
+    const { code, err } = await vxlane.twin.command(line);
+    if (code !== 0) report('command', `${line}: ${err.trim()}`);
   }
   if (round.before?.some((line) => FOLLOWED.test(line))) await sleep(FOLLOW_MS);
 

@@ -70,7 +70,7 @@ const PLAIN_LINK = /^link (add|set|del) (br|port)\d/;
 
 /** What a VTEP is asked for itself; all the rest is the interface's and the kernel's in both twins. */
 const isOfVtep = (line: string) =>
-  /^(fdb|vni|mdb|link)\b/.test(line) && !PLAIN_LINK.test(line) && !/ master /.test(line);
+  /^(fdb|vni|mdb|vlan|policy|link)\b/.test(line) && !PLAIN_LINK.test(line) && !/ master /.test(line);
 
 /** `sysctl KEY=VALUE` with the namespace's own /proc. */
 function setKey(namespace: Namespace, line: string): Said {
