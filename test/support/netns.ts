@@ -149,6 +149,14 @@ export class Bed {
     return path;
   }
 
+  /** Aborts when the bed is taken down. */
+  signal(): AbortSignal {
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    this.#steps.push({ undo: async () => abort(), force: abort });
+    return controller.signal;
+  }
+
   async close(): Promise<void> {
     let failure: unknown;
     for (const step of this.#steps.reverse()) {
