@@ -148,8 +148,9 @@ export const HEADER_FDB_LOCK_OFFSET = 64;
 export const HEADER_FDB_MAC_OFFSET = 72;
 /** u32: raised when routes or addresses of the underlay change: what workers know of paths is old then. */
 export const HEADER_PATHS_GENERATION_OFFSET = 128;
-/** u32s: odd while the table is being changed. */
+/** u32: counts changes of the MDB; its lowest bit says which of the two tables is in use. */
 export const HEADER_MDB_VERSION_OFFSET = 132;
+/** u32: odd while the table is being changed. */
 export const HEADER_NEIGHBOUR_VERSION_OFFSET = 136;
 /** u32: 1 = the surroundings resolve paths (encap stops and asks); 0 = nobody does, every remote is remote. */
 export const HEADER_PATHS_OFFSET = 140;
@@ -323,11 +324,13 @@ export const REFUSED_TABLE_BYTES = 8192;
 export const REFUSED_BASE = POLICIES_BASE + POLICIES_BYTES;
 export const REFUSED_BYTES = REFUSED_TABLE_COUNT * REFUSED_TABLE_BYTES;
 
-// MDB: open addressing over slots. What packets need only: the host keeps the rest.
+// MDB: two tables, open addressing over slots. One is in use while the other one is written.
+// What packets need only: the host keeps the rest.
 export const MDB_SLOT_COUNT = 8192;
 export const MDB_SLOT_BYTES = 48;
 export const MDB_BASE = REFUSED_BASE + REFUSED_BYTES;
-export const MDB_BYTES = MDB_SLOT_COUNT * MDB_SLOT_BYTES;
+export const MDB_TABLE_BYTES = MDB_SLOT_COUNT * MDB_SLOT_BYTES;
+export const MDB_BYTES = 2 * MDB_TABLE_BYTES;
 /** Most entries, so that look-ups stay short and find an empty slot to end at. */
 export const MDB_CAPACITY = 6144;
 /** A look-up begins at slot hash >>> shift of a 64-bit hash. */
@@ -389,6 +392,8 @@ export const SOURCE_PORT_MAX_OFFSET = 10;
 export const SOURCE_USERS_OFFSET = 12;
 /** 16 bytes: the local address, all zero = the route's choice */
 export const SOURCE_LOCAL_OFFSET = 16;
+/** u32: ifindex that a link-local address belongs to, 0 for any other address */
+export const SOURCE_SCOPE_OFFSET = 32;
 /** i32 per port: the descriptor, -1 = opened at first use. */
 export const SOURCE_SOCKETS_OFFSET = 64;
 

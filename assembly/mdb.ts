@@ -7,10 +7,11 @@
  * by the addresses in the IP header alone. What is found first decides: an entry without a remote for
  * the frame is a drop, and nothing found leaves the frame to the FDB.
  *
- * Open addressing over slots, one step at a time, without holes: the host (src/dataplane/mdb-table.ts) is
- * the only writer, and moves slots when it removes one. So a look-up counts only if the table's version was
- * even and the same before and after it. The remotes stand in the FDB under MDB_DOMAIN, by a number that is
- * never used twice; whoever finds it gone looks the frame up anew.
+ * Open addressing over slots, one step at a time, without holes. There are two tables: the host
+ * (src/dataplane/mdb-table.ts) writes the one that is not in use, and then raises the version, whose lowest
+ * bit says which one is. So nobody waits, and a look-up counts if the version is the same after it. The
+ * remotes stand in the FDB under MDB_DOMAIN, by a number that is never used twice; whoever finds it gone
+ * looks the frame up anew.
  */
 import * as fdb from './fdb';
 import {
@@ -36,6 +37,7 @@ import {
   MDB_SLOT_BYTES,
   MDB_SLOT_COUNT,
   MDB_SOURCE_OFFSET,
+  MDB_TABLE_BYTES,
 } from './layout';
 import * as ethernet from './wire/ethernet';
 import * as ip4 from './wire/ipv4';
@@ -47,9 +49,8 @@ export const MDB_NOTHING = -1;
 export const MDB_DROP = -2;
 
 const BROADCAST: u64 = 0xffffffffffff;
-/** Looks at a table that is being changed, some milliseconds; and look-ups whose remotes had gone. */
-const VERSION_SPINS = 4194304;
-const LOOKUPS = 64;
+/** Look-ups that a change came across, or whose remotes had gone by then: more in a row don't happen. */
+const LOOKUPS = 1024;
 /** Odd multipliers of 64 bits, in halves: JavaScript's tools would round the whole. */
 const MIX_DOMAIN: u64 = (0x9e3779b9 << 32) | 0x7f4a7c15;
 const MIX_GROUP_LOW: u64 = (0x6659fd93 << 32) | 0xd6e8feb9;
@@ -83,46 +84,62 @@ export function collect(domain: u32, frame: usize, length: i32, into: usize, max
 /** @returns the FDB entry in the high half and its MAC in the low one; or MDB_NOTHING or MDB_DROP */
 function look(domain: u32, ip: usize, isIpv4: bool): i64 {
   const at = HEADER_BASE + HEADER_MDB_VERSION_OFFSET;
-  for (let spin = 0; spin < VERSION_SPINS; spin++) {
+  for (let attempt = 0; attempt < LOOKUPS; attempt++) {
     const version = atomic.load<u32>(at);
-    if ((version & 1) !== 0) continue;
-    const slot = isIpv4 ? lookIpv4(domain, ip) : lookIpv6(domain, ip);
+    const table: usize = MDB_BASE + (version & 1) * MDB_TABLE_BYTES;
+    const slot = isIpv4 ? lookIpv4(table, domain, ip) : lookIpv6(table, domain, ip);
     const entry = slot === 0 ? 0 : atomic.load<u32>(slot, MDB_ENTRY_OFFSET);
     const mac = slot === 0 ? 0 : atomic.load<u32>(slot, MDB_MAC_OFFSET);
     if (atomic.load<u32>(at) !== version) continue;
     if (slot === 0) return MDB_NOTHING;
     return entry === MDB_NO_REMOTE ? MDB_DROP : ((entry as i64) << 32) | (mac as i64);
   }
-  // Its writer has been off its core all the time. Better lost than sent where an entry forbids it.
+  // Better lost than sent where an entry forbids it.
   return MDB_DROP;
 }
 
-function lookIpv4(domain: u32, ip: usize): usize {
+function lookIpv4(table: usize, domain: u32, ip: usize): usize {
   const group: u64 = ip4.destination(ip);
-  const slot = lookGroup(domain, AF_INET, group, 0, ip4.source(ip), 0);
+  const slot = lookGroup(table, domain, AF_INET, group, 0, ip4.source(ip), 0);
   if (slot !== 0 || ip4.isLocalMulticast(group as u32)) return slot;
-  return find(domain, AF_INET, 0, 0, 0, 0);
+  return find(table, domain, AF_INET, 0, 0, 0, 0);
 }
 
-function lookIpv6(domain: u32, ip: usize): usize {
+function lookIpv6(table: usize, domain: u32, ip: usize): usize {
   const low = ip6.destinationLow(ip);
   const high = ip6.destinationHigh(ip);
-  const slot = lookGroup(domain, AF_INET6, low, high, ip6.sourceLow(ip), ip6.sourceHigh(ip));
+  const slot = lookGroup(table, domain, AF_INET6, low, high, ip6.sourceLow(ip), ip6.sourceHigh(ip));
   if (slot !== 0 || ip6.isLinkLocal(low)) return slot;
-  return find(domain, AF_INET6, 0, 0, 0, 0);
+  return find(table, domain, AF_INET6, 0, 0, 0, 0);
 }
 
 /** (source, group), else (any, group). */
-function lookGroup(domain: u32, family: u32, low: u64, high: u64, sourceLow: u64, sourceHigh: u64): usize {
-  const slot = find(domain, family, low, high, sourceLow, sourceHigh);
-  return slot !== 0 ? slot : find(domain, family, low, high, 0, 0);
+function lookGroup(
+  table: usize,
+  domain: u32,
+  family: u32,
+  low: u64,
+  high: u64,
+  sourceLow: u64,
+  sourceHigh: u64,
+): usize {
+  const slot = find(table, domain, family, low, high, sourceLow, sourceHigh);
+  return slot !== 0 ? slot : find(table, domain, family, low, high, 0, 0);
 }
 
 /** @returns the address of the slot, 0 = none. Ends at an empty slot, of which there is always one. */
-function find(domain: u32, family: u32, low: u64, high: u64, sourceLow: u64, sourceHigh: u64): usize {
+function find(
+  table: usize,
+  domain: u32,
+  family: u32,
+  low: u64,
+  high: u64,
+  sourceLow: u64,
+  sourceHigh: u64,
+): usize {
   let at = homeOf(domain, low, high, sourceLow, sourceHigh);
   for (let step = 0; step < MDB_SLOT_COUNT; step++) {
-    const slot: usize = MDB_BASE + at * MDB_SLOT_BYTES;
+    const slot: usize = table + at * MDB_SLOT_BYTES;
     const owner = atomic.load<u32>(slot, MDB_DOMAIN_OFFSET);
     if (owner === 0) return 0;
     if (

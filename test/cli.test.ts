@@ -93,8 +93,8 @@ test('a device from add to del, as a process', async () => {
   );
   for (const line of [
     '-j -s fdb show dev vx0 dynamic',
-    'fdb show dev vx0 dyn -j -s',
-    `-json --socket ${socket} f s dev vx0 dyn -s`,
+    'fdb show dev vx0 dynamic nope -j -s',
+    `-json --socket ${socket} f s dev vx0 state reach -s`,
   ])
     assert.equal(
       (await vxlane(line)).out,
@@ -110,9 +110,9 @@ test('exit codes, each with one line', async () => {
   const cases: [line: string, code: number, err: string, env?: Record<string, string>][] = [
     ['nope', 1, 'vxlane: object "nope" is unknown, try "vxlane --help"\n'],
     [
-      'fdb show nope',
+      'fdb show state nope',
       255,
-      'vxlane: unknown word "nope": "vxlane fdb show [dev NAME] [state STATE] [dynamic]" is what there is\n',
+      'vxlane: argument "nope" is wrong: invalid state: permanent, static, stale, reachable or all is expected\n',
     ],
     ['link show nope', 1, 'vxlane: Device "nope" does not exist: "vxlane link show" lists those that do\n'],
     ['fdb show dev nope', 255, 'vxlane: Cannot find device "nope"\n'],
@@ -153,7 +153,12 @@ test('the exit code tells whose refusal it is, as with ip and bridge, and there 
     ],
     [255, 'link add vx1 type vxlan id', 'link set vx0 nope', 'link del', 'link set', '-f x link'],
     [255, 'fdb nope', 'fdb flu dev vx0', 'fdb add', 'fdb add 02:00:00:00:00:07 dev vx0 dst 192.0.2.7'],
-    [255, 'fdb add 02:00:00:00:00:08 dev nope dst 192.0.2.7', 'fdb show dev nope'],
+    [
+      255,
+      'fdb add 02:00:00:00:00:08 dev nope dst 192.0.2.7',
+      'fdb show dev nope',
+      'fdb get 02:00:00:00:00:08 dev nope',
+    ],
     // The kernel's driver, here the daemon; and what neither does.
     [2, 'link add vx0 type vxlan id 42 dstport 0', 'link add vx1 type vxlan id 41 dstport 0'],
     [2, 'link set vx0 type vxlan dstport 5', 'link set vx0 master br0', '-n blue link show'],

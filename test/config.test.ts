@@ -57,6 +57,8 @@ test('the example', async () => {
           learning: false,
         },
         up: true,
+        vnis: [],
+        mdb: [],
         fdb: [
           { op: 'add', dev: 'flannel.1', mac: '36:3c:de:36:68:58', dst: '10.169.72.98' },
           { op: 'add', dev: 'flannel.1', mac: '8a:51:0f:5c:02:7d', dst: '10.169.72.99' },
@@ -64,6 +66,110 @@ test('the example', async () => {
       },
     ],
   });
+});
+
+test('the example of every key', async () => {
+  const { devices } = await loadConfig(fileURLToPath(new URL('../examples/devices.yaml', import.meta.url)));
+  const [vx0, vx1] = devices;
+  assert.deepEqual(vx0?.device, {
+    ...DEFAULTS,
+    name: 'vx0',
+    id: 42,
+    local: '192.0.2.1',
+    remote: '192.0.2.2',
+    dev: 'eth0',
+    bind: false,
+    listen: [4789],
+    gbp: true,
+    policy: 7,
+  });
+  const all = { op: 'append', dev: 'vx0', mac: '00:00:00:00:00:00', dst: '192.0.2.3' };
+  const far = { op: 'add', dev: 'vx0', mac: '02:00:00:00:00:07', dst: '192.0.2.7' };
+  assert.deepEqual(vx0?.fdb, [
+    all,
+    { ...far, port: 4789, vni: 43, via: 'eth0', state: 'static', router: true },
+    { op: 'add', dev: 'vx0', mac: '02:00:00:00:00:08', nhid: 10 },
+  ]);
+  const group = { op: 'add', dev: 'vx0', dst: '192.0.2.3' };
+  assert.deepEqual(vx0?.mdb, [
+    { ...group, grp: '239.1.1.1' },
+    {
+      ...group,
+      grp: '239.1.1.2',
+      filter_mode: 'include',
+      source_list: ['10.0.0.7'],
+      dst_port: 4789,
+      vni: 43,
+    },
+  ]);
+  const vnis = { op: 'add', dev: 'vx1' };
+  assert.deepEqual(vx1, {
+    device: {
+      ...DEFAULTS,
+      name: 'vx1',
+      id: 0,
+      external: true,
+      vnifilter: true,
+      learning: false,
+      dstport: 4789,
+      local: '192.0.2.1',
+      dev: 'eth0',
+    },
+    up: false,
+    vnis: [
+      { ...vnis, vni: [[100, 100]], vlan: [10, 10], pvid: true, untagged: true, remote: '192.0.2.2' },
+      { ...vnis, vni: [[200, 209]], vlan: [20, 29] },
+      {
+        ...vnis,
+        vni: [
+          [300, 300],
+          [302, 302],
+        ],
+        group: '239.1.1.1',
+      },
+    ],
+    fdb: [{ ...far, dev: 'vx1', src_vni: 200 }],
+    mdb: [],
+  });
+});
+
+test('what is wrong with VNIs, groups and states', async () => {
+  const external = (...lines: string[]) =>
+    `devices:\n  - name: vx0\n    external: true\n    vnis:\n${lines.map((l) => `      - ${l}\n`).join('')}`;
+  for (const [key, why, ...list] of [
+    ['vni', 'vni start nor end found in vni entry. Give VNIs as in 100,200-205', '{ vni: x }'],
+    ['vlan', 'Invalid VLAN ID "4096": VLANs are 1 to 4094', '{ vni: 1, vlan: 4096 }'],
+    ['vni', 'one of these VNIs is there twice', '{ vni: 1-9 }', '{ vni: "5" }'],
+    ['vlan', 'one of these VLANs is there twice', '{ vni: 1-9, vlan: 3 }', '{ vni: 10, vlan: 11 }'],
+    ['vlan', '9 VNIs need as many VLANs', '{ vni: 1-9, vlan: 3-4 }'],
+    ['vlan', 'the last of these VLANs would be above 4094', '{ vni: 1-9, vlan: 4090 }'],
+    ['vlan', 'missing: "pvid" and "untagged" are said of a VLAN', '{ vni: 1, pvid: true }'],
+    ['pvid', 'untagged frames are of one VLAN', '{ vni: 1-2, vlan: 3, pvid: true }'],
+    ['group', 'Local interface required for multicast remote group.', '{ vni: 1, group: 239.1.1.1 }'],
+    ['group', 'both group and remote cannot be specified', '{ vni: 1, remote: 192.0.2.1, group: 239.1.1.1 }'],
+  ] as [string, string, ...string[]][]) {
+    const last = list.length - 1;
+    // The place of the value, or of the entry that lacks it.
+    const found = list[last]!.indexOf(`${key}: `);
+    const column = 9 + (found < 0 ? 0 : found + key.length + 2);
+    await refuses(
+      external(...list),
+      `config f.yaml:${5 + last}:${column}: devices[0].vnis[${last}].${key}: ${why}`,
+    );
+  }
+  await refuses(
+    'devices:\n  - { name: vx0, id: 1, vnis: [{ vni: 5 }] }\n',
+    'config f.yaml:2:31: devices[0].vnis: only an external device has many VNIs: say "external: true"',
+  );
+  await refuses(
+    'devices:\n  - { name: vx0, id: 1, mdb: [{ dst: 192.0.2.1 }] }\n',
+    'config f.yaml:2:31: devices[0].mdb[0].grp: missing',
+  );
+  const { devices } = await readConfig(
+    'devices: [{ name: vx0, id: 1, fdb: [{ mac: 2:0:0:0:0:1, dst: 192.0.2.7, state: temp }] }]',
+    'f.yaml',
+  );
+  assert.equal(devices[0]?.fdb[0]?.state, 'static');
 });
 
 test('a config is frozen to its depths', async () => {
@@ -111,7 +217,9 @@ devices:
       udp6zerocsumrx: true,
     },
     up: false,
+    vnis: [],
     fdb: [],
+    mdb: [],
   });
   assert.equal(devices[1]!.device.ttl, 'inherit');
   assert.deepEqual(devices[1]!.fdb, [

@@ -14,7 +14,10 @@ import { decapSets } from './support/differential-decap.ts';
 import { SEED } from './support/differential-dice.ts';
 import { encapSets } from './support/differential-encap.ts';
 import { entrySets } from './support/differential-entries.ts';
+import { groupSets } from './support/differential-groups.ts';
 import { KNOWN } from './support/differential-known.ts';
+import { neighbourSets } from './support/differential-neighbours.ts';
+import { pathSets } from './support/differential-paths.ts';
 import { Report } from './support/differential-report.ts';
 import { play } from './support/differential-run.ts';
 import { settingSets } from './support/differential-settings.ts';
@@ -24,9 +27,15 @@ import { suite } from './support/traffic-gate.ts';
 const CASES_MIN = 2000;
 const SHOWN = 5;
 const only = process.env.VXLANE_TEST_SETS;
-const sets = [...encapSets(), ...entrySets(), ...decapSets(), ...settingSets()].filter(
-  ({ name, branch }) => only === undefined || name.includes(only) || branch.includes(only),
-);
+const sets = [
+  ...encapSets(),
+  ...entrySets(),
+  ...decapSets(),
+  ...settingSets(),
+  ...neighbourSets(),
+  ...pathSets(),
+  ...groupSets(),
+].filter(({ name, branch }) => only === undefined || name.includes(only) || branch.includes(only));
 
 /** The set with a round for each case. */
 function singly(set: OptionSet): OptionSet {

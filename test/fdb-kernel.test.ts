@@ -12,9 +12,9 @@ import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { fdbObjects, fdbText } from '../src/cli/fdb-format.ts';
 import { VtepError } from '../src/errors.ts';
-import type { FdbEntry } from '../src/types.ts';
+import type { FdbEntry, FdbRequest } from '../src/types.ts';
 import { loadEngine } from './support/engine.ts';
-import { type Get, type Operation, operation, wordsOf } from './support/fdb-commands.ts';
+import { flushFilter, type Get, type Operation, operation, wordsOf } from './support/fdb-commands.ts';
 import { FdbFixture } from './support/fdb-fixture.ts';
 import { FdbKernel, NEXTHOPS, type Outcome } from './support/fdb-kernel.ts';
 import { Bed, missingForKernelVxlan, missingForNamespaces } from './support/netns.ts';
@@ -22,6 +22,7 @@ import { Bed, missingForKernelVxlan, missingForNamespaces } from './support/netn
 const SEQUENCES = 600;
 const LENGTH = 30;
 const BATCH = 50;
+const FLUSHES = 200;
 const SEED = 20;
 
 const missing = missingForNamespaces() ?? missingForKernelVxlan();
@@ -39,7 +40,7 @@ describe('fdb beside the kernel', { skip: missing ?? false }, () => {
   after(() => bed.close());
 
   /** JSON as it is printed: keys in their order. */
-  const print = (entries: FdbEntry[], oneDevice: boolean) =>
+  const print = (entries: FdbEntry[], oneDevice: boolean): object[] =>
     JSON.parse(JSON.stringify(fdbObjects(entries, { oneDevice, ages: false })));
 
   function ours(asked: Operation): Outcome {
@@ -71,7 +72,10 @@ describe('fdb beside the kernel', { skip: missing ?? false }, () => {
     try {
       const known = fixture.fdb.get(dev, mac, src_vni);
       const isGroup = (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1 || mac === '00:00:00:00:00:00';
-      return isGroup || (known.nhid !== undefined && nhid !== undefined && ![10, 11].includes(nhid));
+      return (
+        isGroup ||
+        (known.nhid !== undefined && nhid !== undefined && !(dev === 'vx6' ? [20] : [10, 11]).includes(nhid))
+      );
     } catch {
       return false;
     }
@@ -143,5 +147,44 @@ describe('fdb beside the kernel', { skip: missing ?? false }, () => {
     ]) {
       assert.ok(met.has(sentence), `${sentence} has not been met: ${[...met].join(' | ')}`);
     }
+  });
+
+  test(`${FLUSHES} tables flushed by every filter there is`, { timeout: 120_000 }, async () => {
+    fixture.fdb.setNexthops(NEXTHOPS);
+    const tables = fc.sample(fc.array(operation, { minLength: 30, maxLength: 30 }), {
+      numRuns: FLUSHES,
+      seed: SEED,
+    });
+    const filters = fc.sample(flushFilter, { numRuns: FLUSHES, seed: SEED });
+    let flushed = 0;
+    for (const [at, filter] of filters.entries()) {
+      const commands: string[] = [];
+      for (const asked of tables[at]!.filter(({ op }) => op === 'add' || op === 'append')) {
+        // All on the device that is to be flushed.
+        const { src_vni, ...rest } = asked as FdbRequest;
+        const external = filter.dev === 'ex0' && src_vni !== undefined ? { src_vni } : {};
+        const here = { ...rest, ...external, dev: filter.dev };
+        commands.push(wordsOf(here));
+        ours(here);
+      }
+      kernel.run(commands, () => false);
+      const before = print(fixture.fdb.show(filter.dev), true);
+      const done = await kernel.flush(filter);
+      const { refused } = ours({ ...filter, op: 'flush' });
+      assert.equal(refused === undefined, done, `${JSON.stringify(filter)} ${refused}`);
+      const show = ['vx0', 'vx1', 'vx6', 'ex0'].map((dev) => `fdb show dev ${dev}`);
+      const left = kernel.run(show, () => true);
+      for (const [index, dev] of ['vx0', 'vx1', 'vx6', 'ex0'].entries()) {
+        const own = print(fixture.fdb.show(dev), true);
+        assert.deepEqual(own, left[index]!.printed, `${JSON.stringify(filter)} of ${JSON.stringify(before)}`);
+        if (dev === filter.dev && own.length > 0 && own.length < before.length) flushed++;
+        fixture.fdb.flush({ dev });
+      }
+      kernel.run(
+        ['vx0', 'vx1', 'vx6', 'ex0'].map((dev) => `fdb flush dev ${dev}`),
+        () => false,
+      );
+    }
+    assert.ok(flushed > FLUSHES / 8, `only ${flushed} filters chose some and left some`);
   });
 });

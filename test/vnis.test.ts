@@ -171,6 +171,18 @@ describe('vni add and del', () => {
     assert.equal(at.vnis.domainOf(VX1, 10), 0);
   });
 
+  test('whoever keeps domains hears when they come and go', () => {
+    at.rebound.length = 0;
+    at.vni('add', 'vx1', '10-12');
+    assert.deepEqual(at.rebound, [VX1]);
+    at.vni('add', 'vx1', '10', { remote: '192.0.2.2' });
+    assert.deepEqual(at.rebound, [VX1]);
+    at.vni('del', 'vx1', '11');
+    assert.deepEqual(at.rebound, [VX1, VX1]);
+    at.vnis.domainOf(VX1, 20, true);
+    assert.equal(at.rebound.length, 3);
+  });
+
   test('FDB entries may come before the VNI', () => {
     const domain = at.vnis.domainOf(VX1, 777, true);
     at.addEntry('vx1', 777, MAC);

@@ -3,8 +3,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { normalise } from '../src/cli/argv.ts';
 import { parseAdd, parseName, parseRun, parseSet } from '../src/cli/device-words.ts';
-import { parseChange, parseFlush, parseGet } from '../src/cli/fdb-words.ts';
-import { parseShow } from '../src/cli/fdb-filter.ts';
 import { VtepError, type VtepErrorCode } from '../src/errors.ts';
 
 const split = (line: string) => line.split(' ').filter((word) => word !== '');
@@ -314,8 +312,6 @@ test('what can not be right is refused in one line that names the word', () => {
   );
 });
 
-const ALL_VNIS = 'add one device for each VNI';
-
 test('what the kernel knows and this VTEP does not do is refused by name, with a remedy', () => {
   refuses(
     () => add('mcroute'),
@@ -328,104 +324,6 @@ test('what the kernel knows and this VTEP does not do is refused by name, with a
       'UNSUPPORTED',
       `"${word.split(' ')[0]}" is not supported: the device is an interface of this host, set it with "ip link set dev NAME ..."`,
     );
-});
-
-const MAC = '02:00:00:00:00:07';
-const FDB: [words: string, request: Record<string, unknown>][] = [
-  [`${MAC} dev vx0 dst 192.0.2.7`, { dst: '192.0.2.7' }],
-  [`to ${MAC} dev vx0 dst 192.0.2.7 self permanent`, { dst: '192.0.2.7', state: 'permanent' }],
-  [`dev vx0 2:0:0:0:0:7 dst 2001:DB8::7 local`, { dst: '2001:db8::7', state: 'permanent' }],
-  [
-    `${MAC} dev vx0 dst 0.0.0.0 port 0x10 vni 43 via eth0`,
-    { dst: '0.0.0.0', port: 16, vni: 43, via: 'eth0' },
-  ],
-  [`${MAC} dev vx0 dst 192.0.2.7 temp router`, { dst: '192.0.2.7', state: 'static', router: true }],
-  [`${MAC} dev vx0 dst 192.0.2.7 stat`, { dst: '192.0.2.7', state: 'static' }],
-  [`${MAC} dev vx0 dst 192.0.2.7 dyn vlan 5 use`, { dst: '192.0.2.7', state: 'dynamic', use: true }],
-  [
-    `${MAC} dev vx0 dst 192.0.2.7 extern_learn sticky`,
-    { dst: '192.0.2.7', extern_learn: true, sticky: true },
-  ],
-];
-
-test('the words of fdb add, append, replace and del', () => {
-  for (const [words, request] of FDB)
-    assert.deepEqual(
-      parseChange('add', split(words)),
-      { op: 'add', mac: MAC, dev: 'vx0', ...request },
-      words,
-    );
-  assert.deepEqual(parseChange('del', split(`${MAC} dev vx0`)), { op: 'del', mac: MAC, dev: 'vx0' });
-});
-
-test('the words of fdb show, get and flush', () => {
-  assert.deepEqual(parseShow([]), {});
-  assert.deepEqual(parseShow(split('dev vx0 state reachable')), { dev: 'vx0', state: '' });
-  assert.deepEqual(parseShow(split('brport vx0 dynamic self')), {
-    dev: 'vx0',
-    dynamic: true,
-  });
-  assert.deepEqual(parseGet(split(`${MAC} dev vx0 self`)), { mac: MAC, dev: 'vx0' });
-  assert.deepEqual(parseFlush(split('dev vx0 nopermanent dst 192.0.2.7 port 5 vni 6 router self')), {
-    dev: 'vx0',
-    permanent: false,
-    dst: '192.0.2.7',
-    port: 5,
-    vni: 6,
-    router: true,
-  });
-});
-
-test('what fdb refuses', () => {
-  const change = (words: string) => () => parseChange('add', split(words));
-  const remedy = 'write it as aa:bb:cc:dd:ee:ff';
-  refuses(
-    change('zz dev vx0 dst 192.0.2.7'),
-    'USAGE',
-    `argument "zz" is wrong: invalid mac address: ${remedy}`,
-  );
-  refuses(
-    change('dst 192.0.2.7'),
-    'USAGE',
-    'device and address are required, as in "fdb add 02:00:00:00:00:01 dev NAME dst ADDR"',
-  );
-  refuses(
-    change(`${MAC} dev vx0`),
-    'USAGE',
-    `"dst" is missing: name the far VTEP, as in "fdb add ${MAC} dev vx0 dst ADDR"`,
-  );
-  refuses(
-    change(`${MAC} dev vx0 dst 192.0.2.x`),
-    'USAGE',
-    'argument "192.0.2.x" is wrong: invalid dst address: the IP address of the far VTEP is expected',
-  );
-  refuses(
-    change(`${MAC} dev vx0 dst 192.0.2.7 port 99999`),
-    'USAGE',
-    `argument "99999" is wrong: invalid port: ${UDP_PORT}`,
-  );
-  refuses(
-    change(`${MAC} dev vx0 dst 192.0.2.7 vni 16777216`),
-    'USAGE',
-    'argument "16777216" is wrong: invalid VNI: a VNI is a number from 0 to 16777215',
-  );
-  refuses(
-    change(`${MAC} dev vx0 nhid 5`),
-    'UNSUPPORTED',
-    '"nhid" is not supported: give one remote with "dst"',
-  );
-  refuses(change(`${MAC} dev vx0 src_vni 5`), 'UNSUPPORTED', `"src_vni" is not supported: ${ALL_VNIS}`);
-  refuses(
-    change(`${MAC} dev vx0 dst 192.0.2.7 master`),
-    'UNSUPPORTED',
-    '"master" is not supported: entries of the bridge are set with "bridge fdb"',
-  );
-  refuses(
-    () => parseShow(['nope']),
-    'USAGE',
-    'unknown word "nope": "vxlane fdb show [dev NAME] [state STATE] [dynamic]" is what there is',
-  );
-  refuses(() => parseFlush(['permanent']), 'USAGE', 'device is required, as in "fdb flush dev NAME"');
 });
 
 test('objects and flags may be cut short, values never are', () => {

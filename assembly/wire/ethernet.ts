@@ -5,7 +5,7 @@
 import { ETHERNET_HEADER_BYTES, ETHERTYPE_QINQ, ETHERTYPE_VLAN, VLAN_TAG_BYTES } from '../layout';
 
 const MAC_MASK: u64 = 0xffffffffffff;
-const TAGS_MAX = 8;
+const TAGS_MAX = 7;
 
 /** frame: at least 8 readable bytes */
 export function destination(frame: usize): u64 {
@@ -32,13 +32,20 @@ export function etherTypeBefore(frame: usize, l3: i32): u32 {
   return bswap<u16>(load<u16>(frame + l3 - 2));
 }
 
-/** Offset of the network header behind all tags. A tag that the frame ends within is none. */
+/**
+ * Offset of the network header behind all tags. As the kernel: behind a tag that the frame ends within, or behind more
+ * than seven, nothing is looked for, and what follows the addresses is not IP.
+ */
 export function networkOffset(frame: usize, length: i32): i32 {
   let offset = ETHERNET_HEADER_BYTES;
-  for (let tags = 0; tags < TAGS_MAX && offset + VLAN_TAG_BYTES <= length; ++tags) {
-    const type = etherTypeBefore(frame, offset);
-    if (type !== ETHERTYPE_VLAN && type !== ETHERTYPE_QINQ) break;
+  if (length < offset) return offset;
+  for (let tags = 0; isTag(etherTypeBefore(frame, offset)); ++tags) {
+    if (tags === TAGS_MAX || offset + VLAN_TAG_BYTES > length) return ETHERNET_HEADER_BYTES;
     offset += VLAN_TAG_BYTES;
   }
   return offset;
+}
+
+function isTag(type: u32): boolean {
+  return type === ETHERTYPE_VLAN || type === ETHERTYPE_QINQ;
 }

@@ -5,8 +5,16 @@
 import { OBJECTS } from './objects.ts';
 import { firstMatch } from './words.ts';
 
-/** The first one that begins with what was typed is meant. */
-const NAMES = [...OBJECTS.map(({ name }) => name), 'status', 'daemon', 'run', 'demo', 'wrap', 'help'];
+/** What may be typed, and what is meant: the first one that begins with it. */
+const NAMES: ReadonlyMap<string, string> = new Map([
+  ...OBJECTS.flatMap(({ name, aliases = [] }) => [name, ...aliases].map((typed) => [typed, name] as const)),
+  ...['status', 'daemon', 'run', 'demo', 'wrap', 'help'].map((name) => [name, name] as const),
+]);
+
+/** The object that a word stands for, in full. */
+export function objectNamed(word: string): string | undefined {
+  return NAMES.get(firstMatch(word, [...NAMES.keys()]) ?? '');
+}
 
 /** In the order in which `ip` tries them: -b is batch, -br brief, -f family, -fo force. */
 const FLAGS = [
@@ -29,13 +37,16 @@ export function normalise(argv: readonly string[]): string[] {
   if (end >= 0) return [...normalise(argv.slice(0, end)), ...argv.slice(end)];
   const words: string[] = [];
   let object: number | undefined;
+  let isForeign = false;
   for (const word of argv) {
+    // What stands behind belongs to another command.
+    isForeign ||= word === '--';
     const isValue = WITH_VALUE.includes(words.at(-1) ?? '');
     if (object === undefined && !isValue && (IGNORED.includes(word) || word.startsWith('-color='))) continue;
     if (object === undefined && !isValue && !word.startsWith('-')) {
       object = words.length;
-      words.push(firstMatch(word, NAMES) ?? word);
-    } else words.push(isValue ? word : flag(word));
+      words.push(objectNamed(word) ?? word);
+    } else words.push(isValue || isForeign ? word : flag(word));
   }
   // A batch is told by its flag alone; commander wants a command.
   const batch = words.indexOf('--batch');

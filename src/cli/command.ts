@@ -25,13 +25,17 @@ export interface Outside {
   env: Readonly<Record<string, string | undefined>>;
   /** Absent: the real one. */
   createVtep?: CreateVtep;
-  /** Ends `daemon` and `run`; absent: SIGINT and SIGTERM do. */
+  /** Ends `daemon`, `run` and `monitor`; absent: SIGINT and SIGTERM do. */
   stop?: AbortSignal;
+  /** Instead of standard input. */
+  input?: NodeJS.ReadableStream;
 }
 
 /** An object of the command line. */
 export interface Spoken {
   name: string;
+  /** Longer words for the same. */
+  aliases?: readonly string[];
   verbs: string;
   what: string;
   /** Words and examples behind the list of options. */

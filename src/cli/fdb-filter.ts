@@ -60,7 +60,7 @@ export function parseShow(words: readonly string[]): ShowFilter {
     const take = () => {
       const value = words[++at];
       if (value === undefined)
-        throw invalid(`command line is not complete: "${words[at - 1]}" needs a value`);
+        throw invalid(`Command line is not complete: "${words[at - 1]}" needs a value`);
       return value;
     };
     switch (words[at]) {

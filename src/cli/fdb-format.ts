@@ -22,8 +22,7 @@ export function fdbText(entries: readonly FdbEntry[], { oneDevice, ages }: FdbFo
         ...named('port', entry.port),
         ...named('vni', entry.vni),
         ...named('src_vni', entry.src_vni),
-        ...named('via', entry.viaIf),
-        ...named('via ifindex', entry.viaIfIndex),
+        ...named('via', viaOf(entry)),
         ...named('nhid', entry.nhid),
         ...(ages ? ['used', `${entry.used}/${entry.updated}`] : []),
         ...entry.flags,
@@ -31,6 +30,11 @@ export function fdbText(entries: readonly FdbEntry[], { oneDevice, ages }: FdbFo
       ].join(' '),
     )
     .join('');
+}
+
+/** As iproute2 names an interface that has gone; "via ifindex" it says of another namespace's only. */
+function viaOf({ viaIf, viaIfIndex }: FdbEntry): string | undefined {
+  return viaIf ?? (viaIfIndex === undefined ? undefined : `if${viaIfIndex}`);
 }
 
 /** A state without a name is a number, which text and JSON show differently. */
@@ -47,8 +51,7 @@ export function fdbObjects(entries: readonly FdbEntry[], { oneDevice, ages }: Fd
     port: entry.port,
     vni: entry.vni,
     src_vni: entry.src_vni,
-    viaIf: entry.viaIf,
-    viaIfIndex: entry.viaIfIndex,
+    viaIf: viaOf(entry),
     nhid: entry.nhid,
     used: ages ? entry.used : undefined,
     updated: ages ? entry.updated : undefined,

@@ -3,15 +3,25 @@ import { readlinkSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { VtepError } from '../errors.ts';
 import type { FdbEntry } from '../types.ts';
-import { type Command, refusedWith } from './command.ts';
+import type { Command } from './command.ts';
 import { parseShow, select } from './fdb-filter.ts';
 import { type FdbForm, fdbObjects, fdbText } from './fdb-format.ts';
 import { parseChange, parseFlush, parseGet } from './fdb-words.ts';
 import { toJson } from './json.ts';
 import { firstMatch, unknownVerb } from './words.ts';
 
-/** Whatever `bridge fdb get` is refused for. */
+/** `bridge fdb get` tells an entry that is not there from a device that is not there. */
+const NOTHING_FOUND = 'Fdb entry not found.';
 const NOTHING_FOUND_EXIT = 254;
+
+async function nothingFound<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof VtepError) || !error.message.includes(NOTHING_FOUND)) throw error;
+    throw new VtepError(error.code, error.message, NOTHING_FOUND_EXIT);
+  }
+}
 
 /** In the order in which `bridge fdb` tries them. */
 const VERBS = ['add', 'append', 'replace', 'delete', 'get', 'show', 'lst', 'list'];
@@ -35,7 +45,7 @@ export async function fdb({ words: [word, ...words], client, flags, outside }: C
       return;
     case 'get': {
       const { dev, mac, vni } = parseGet(words);
-      return print([await refusedWith(NOTHING_FOUND_EXIT, client.fdbGet(dev, mac, vni))], false);
+      return print([await nothingFound(client.fdbGet(dev, mac, vni))], false);
     }
     case undefined:
       throw unknownVerb('fdb', word);

@@ -10,24 +10,42 @@ Examples:
   vxlane -j fdb show dev flannel.1
   vxlane status
 
-Exit codes: 0 done, 1 usage, 2 refused, 3 no daemon.`;
+  vxlane -batch commands.txt
+
+Exit codes: 0 done, 3 no daemon; else those of ip and bridge:
+  link and others   1 not understood, 2 refused, 255 an argument is wrong
+  fdb, mdb, vni     255, and 254 when "get" finds nothing`;
 
 const OPTIONS = `
   id VNI               virtual network identifier, 0 to 16777215 (also "vni")
   remote ADDR          where frames for unknown MACs go
+  group ADDR           the same by multicast; needs "dev"
   local ADDR           source address; default: the route's choice
-  dev IF               underlay interface: sets the MTU, and the way to "remote"
-  dstport PORT         UDP port to send to and listen on, 8472
+  dev IF               underlay interface: sets the MTU, and the way to "remote" and "group"
+  dstport PORT         UDP port to send to and listen on, 8472 (4790 with gpe)
   srcport MIN MAX      source ports, MAX not included; 0 0: the host's local port range
-  [no]learning         learn MACs from what is received
-  ageing S|none        seconds until a learned MAC is forgotten, 300
-  maxaddress N|unlimited
   ttl N|auto|inherit   outer TTL; auto: the host's default
   tos N|inherit        outer TOS, hexadecimal or a name such as AF11
   df unset|set|inherit
+  flowlabel N|inherit  IPv6 flow label, 0 to 0xfffff
+  [no]learning         learn MACs from what is received
+  ageing S|none        seconds until a learned MAC is forgotten, 300
+  maxaddress N|unlimited
+  [no]proxy            answer ARP and neighbour solicitations from "neigh"
+  [no]rsc              route short circuit, to neighbours behind a router's MAC
+  [no]l2miss           tell "monitor" of unknown MACs, [no]l3miss: of unknown neighbours
   [no]udpcsum          outer UDP checksum over IPv4
   [no]udp6zerocsumtx   send without UDP checksum over IPv6
-  [no]udp6zerocsumrx   accept that`;
+  [no]udp6zerocsumrx   accept that
+  [no]remcsumtx        leave the inner checksum to the far end, [no]remcsumrx: accept that
+  [no]localbypass      a remote on this host gets its frames directly
+  [no]external         many VNIs on one device, told apart by VLAN; instead of "id"
+  [no]vnifilter        receive listed VNIs only; needs "external"
+  gbp                  group policy; policy ID: the id of what is sent
+  gpe                  no Ethernet header: packets of a TUN
+  reserved_bits BITS   header bits, of 64, that make a packet be dropped
+  bind                 receive on "local" only
+  listen PORT[,PORT]   receive on these UDP ports too`;
 
 export const LINK = `
 Verbs:
@@ -38,7 +56,8 @@ Verbs:
 
 OPTIONS of type vxlan:${OPTIONS}
 
-"set" changes remote, local, learning, ageing, ttl, tos and df.
+"set" changes remote, group, local, dev, learning, ageing, ttl, tos, df, flowlabel, localbypass and policy.
+Options may be cut short as in iproute2; localbypass, reserved_bits, vnifilter and the last three may not.
 
 Examples:
   vxlane link add vx0 type vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dstport 4789
@@ -50,14 +69,17 @@ Examples:
 
 export const FDB = `
 Verbs:
-  add|append|replace MAC dev NAME dst ADDR [port P] [vni V] [via IF]
-                     [permanent|static|dynamic] [router] [extern_learn] [sticky] [use]
-  del MAC dev NAME [dst ADDR] [port P] [vni V] [via IF]
-  show [dev NAME] [state permanent|static|stale|reachable] [dynamic]
-  get MAC dev NAME
-  flush dev NAME [dst ADDR] [port P] [vni V]
+  add|append|replace MAC dev NAME { dst ADDR [port P] [vni V] [via IF] | nhid GROUP } [src_vni V]
+                     [self [master]] [permanent|static|dynamic] [router] [extern_learn] [sticky] [use]
+  del MAC dev NAME [dst ADDR] [port P] [vni V] [via IF] [src_vni V]
+  show [dev NAME | br BRIDGE] [state permanent|static|stale|reachable|all] [dynamic]
+  get MAC dev NAME [vni V]
+  flush dev NAME [dst ADDR] [port P] [vni V] [src_vni V] [nhid GROUP]
                      [[no]permanent] [[no]static] [[no]dynamic] [[no]extern_learn] [[no]router]
+                     [nosticky] [[no]offloaded]
 
+nhid names a group of the kernel's ("ip nexthop add id N group ... fdb"): each flow goes to one of its members.
+src_vni, and vni of "get", choose the table of an external device.
 MAC 00:00:00:00:00:00 is where frames for unknown MACs go; "append" gives it one more remote.
 
 Examples:
@@ -89,6 +111,88 @@ Examples:
   vxlane -d mdb show dev vx0
   vxlane mdb get dev vx0 grp 239.1.1.2 src 10.0.0.7
   vxlane mdb flush dev vx0 dst 192.0.2.4`;
+
+export const VNI = `
+Verbs:
+  add vni VNIS [remote ADDR | group ADDR] dev NAME
+  del vni VNIS dev NAME
+  show [dev NAME]
+
+The device must have been added with "external vnifilter". VNIS is a list such as 100,200-205. "remote" or
+"group" is where frames for unknown MACs of these VNIs go; without it they go where the device's own go. "add"
+of a VNI that is there changes it. Frames of a VNI have the VLAN on the interface that "vxlane vlan" gives it.
+
+Examples:
+  vxlane link add vx0 type vxlan external vnifilter dstport 4789 local 192.0.2.1 dev eth0
+  vxlane vni add vni 100,200-205 dev vx0
+  vxlane vni add vni 300 remote 192.0.2.3 dev vx0
+  vxlane vni add vni 301 group 239.1.1.1 dev vx0
+  vxlane -s vni show dev vx0
+  vxlane vni del vni 200-205 dev vx0`;
+
+export const VLAN = `
+Verbs:
+  add dev NAME vid VLAN[-VLAN] tunnel_info id VNI[-VNI] [pvid] [untagged]
+  del dev NAME vid VLAN[-VLAN]
+  show [dev NAME] [vid VLAN]          (also "tunnelshow")
+
+The device must have been added with "external". One VLAN is one VNI. "pvid": frames that come untagged from the
+interface are of this VLAN; "untagged": its frames are untagged when they go there. Without "vnifilter" the VNIs
+that VLANs are mapped to are the ones that are received. Flags are shown with -d.
+
+Examples:
+  vxlane link add vx0 type vxlan external dstport 4789 local 192.0.2.1
+  vxlane vlan add dev vx0 vid 10 tunnel_info id 10010 pvid untagged
+  vxlane vlan add dev vx0 vid 100-199 tunnel_info id 10100-10199
+  vxlane fdb append 00:00:00:00:00:00 dev vx0 src_vni 10010 dst 192.0.2.2
+  vxlane -d vlan show dev vx0
+  vxlane vlan del dev vx0 vid 100-199`;
+
+export const POLICY = `
+Verbs:
+  add dev NAME id N [vni VNI | mac MAC] [dontlearn] [applied]
+  del dev NAME [vni VNI | mac MAC]
+  refuse dev NAME id N[-N][,...]
+  allow dev NAME id N[-N][,...]
+  show [dev NAME]
+
+The device must have been added with "gbp". What is sent has the id of the inner source MAC, else of the VNI (of
+an external device), else of the device; id 0 is a plain header. "dontlearn" and "applied" set those bits of the
+header. What comes with a refused id is dropped; what comes without an id counts as 0. "show" also lists the ids
+that have arrived, with the number of packets.
+
+Examples:
+  vxlane link add vx0 type vxlan id 42 gbp remote 192.0.2.2 dstport 4789
+  vxlane policy add dev vx0 id 5
+  vxlane policy add dev vx0 id 6 mac 02:00:00:00:00:01 applied
+  vxlane policy refuse dev vx0 id 0-65535
+  vxlane policy allow dev vx0 id 5,6
+  vxlane policy show dev vx0`;
+
+export const MONITOR = `
+Ends with Ctrl-C. Without a word: everything; "all": everything, each line with what it is about.
+"neigh" are MACs and addresses that nobody knows (l2miss, l3miss). With -j: one JSON object a line.
+
+Examples:
+  vxlane monitor
+  vxlane monitor fdb dev vx0
+  vxlane -j monitor fdb neigh`;
+
+export const NEIGH = `
+Handed to the real "ip neigh": the kernel's table of a device's neighbours is what proxy and rsc look at.
+
+Examples:
+  vxlane neigh add 10.0.0.7 lladdr 02:00:00:00:00:07 dev vx0 nud permanent
+  vxlane -j neigh show dev vx0`;
+
+export const NEXTHOP = `
+Handed to the real "ip nexthop"; "fdb add ... nhid ID" refers to such a group.
+
+Examples:
+  vxlane nexthop add id 1 via 192.0.2.1 fdb
+  vxlane nexthop add id 2 via 192.0.2.2 fdb
+  vxlane nexthop add id 10 group 1/2 fdb
+  vxlane fdb add 02:00:00:00:00:07 dev vx0 nhid 10`;
 
 export const STATUS = `
 Rates are taken over one second.

@@ -6,8 +6,8 @@ import type { Exits, Spoken } from './command.ts';
 import * as help from './help.ts';
 
 /** `ip` tells its own refusals (1) from the kernel's (2); `bridge` does not. */
-const IP: Exits = { usage: 1, refused: 2 };
-const BRIDGE: Exits = { usage: 255, refused: 255 };
+export const IP: Exits = { usage: 1, refused: 2 };
+export const BRIDGE: Exits = { usage: 255, refused: 255 };
 
 export const OBJECTS: readonly Spoken[] = [
   {
@@ -33,5 +33,54 @@ export const OBJECTS: readonly Spoken[] = [
     help: help.MDB,
     exits: BRIDGE,
     run: async (command) => (await import('./mdb.ts')).mdb(command),
+  },
+  {
+    name: 'vlan',
+    verbs: 'add|del|show ...',
+    what: 'VLANs of an external device and their VNIs: bridge vlan ... tunnel_info',
+    help: help.VLAN,
+    exits: BRIDGE,
+    run: async (command) => (await import('./vlan.ts')).vlan(command),
+  },
+  {
+    name: 'vni',
+    verbs: 'add|del|show ...',
+    what: 'VNIs of a device with vnifilter: the words of bridge vni',
+    help: help.VNI,
+    exits: BRIDGE,
+    run: async (command) => (await import('./vni.ts')).vni(command),
+  },
+  {
+    name: 'policy',
+    verbs: 'add|del|refuse|allow|show ...',
+    what: 'group policy ids of a device with gbp',
+    help: help.POLICY,
+    exits: BRIDGE,
+    run: async (command) => (await import('./policy.ts')).policy(command),
+  },
+  {
+    name: 'monitor',
+    verbs: '[link|fdb|vni|mdb|neigh|all] [dev NAME]',
+    what: 'what changes, as it changes: the words of bridge monitor',
+    help: help.MONITOR,
+    exits: BRIDGE,
+    run: async (command) => (await import('./monitor.ts')).monitor(command),
+  },
+  {
+    name: 'neigh',
+    aliases: ['neighbour', 'neighbor'],
+    verbs: 'add|replace|del|show|flush|get ...',
+    what: 'neighbours behind a device (proxy, rsc): ip neigh itself',
+    help: help.NEIGH,
+    exits: IP,
+    run: async (command) => (await import('./real-ip.ts')).realIp('neigh', command),
+  },
+  {
+    name: 'nexthop',
+    verbs: 'add|replace|del|show|flush|get ...',
+    what: 'nexthop groups for fdb entries (nhid): ip nexthop itself',
+    help: help.NEXTHOP,
+    exits: IP,
+    run: async (command) => (await import('./real-ip.ts')).realIp('nexthop', command),
   },
 ];

@@ -12,13 +12,14 @@
  *
  * An object's line in objects.ts holds its codes; an error that differs brings its own (VtepError's `exit`).
  */
+import { existsSync } from 'node:fs';
 import { Command as Commander, CommanderError, Option } from 'commander';
 import { createClient, NoDaemonError, Refusal, SOCKET_DEFAULT } from '../daemon/client.ts';
-import { clientSocket, daemonSocket } from '../daemon/socket-path.ts';
+import { clientSocket, daemonSocket, socketOfNamespace } from '../daemon/socket-path.ts';
 import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
-import { normalise } from './argv.ts';
-import type { Command, Exits, Flags, Outside } from './command.ts';
+import { normalise, objectNamed } from './argv.ts';
+import type { Command, Exits, Flags, Outside, Spoken } from './command.ts';
 import * as help from './help.ts';
 import { OBJECTS } from './objects.ts';
 
@@ -106,18 +107,35 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .addHelpText('after', help.TOP);
   const options = () => program.opts<Options>();
 
-  for (const { name, what, verbs, help: text, exits, run } of OBJECTS) {
-    const object = program.command(name).description(what).usage(`[options] ${verbs}`).argument('[words...]');
-    object.addHelpText('after', text).action(async (words: string[]) => {
-      if (words.at(-1) === 'help') return object.outputHelp();
-      try {
-        const code = await run(inputOf(words, options(), outside));
-        if (typeof code === 'number') exitWith(code);
-      } catch (error) {
-        exitWith(report(error, exits, outside));
-      }
-    });
+  for (const spoken of OBJECTS) {
+    const object = program.command(spoken.name).description(spoken.what).argument('[words...]');
+    object
+      .usage(`[options] ${spoken.verbs}`)
+      .addHelpText('after', spoken.help)
+      .action(async (words: string[]) => {
+        if (words.at(-1) === 'help') return object.outputHelp();
+        exitWith(await speak(spoken, inputOf(words, options(), outside)));
+      });
   }
+
+  program
+    .command('batch', { hidden: true })
+    .description('commands from a file: -batch FILE')
+    .action(async () => {
+      const { batch: file, force = false, ...others } = options();
+      if (file === undefined)
+        throw new VtepError('USAGE', 'a file of commands is missing, as in "-batch FILE"');
+      const { runBatch } = await import('./batch.ts');
+      const input = inputOf([], others, outside);
+      const run = async ([word, ...words]: string[]) => {
+        const object = OBJECTS.find(({ name }) => name === objectNamed(word!));
+        if (object !== undefined) return speak(object, { ...input, words });
+        outside.err(`vxlane: object "${word}" is unknown, try "vxlane --help"\n`);
+        return OWN.usage;
+      };
+      const stdin = outside.input === undefined ? {} : { input: outside.input };
+      exitWith(await runBatch({ file, force, run, err: outside.err, ...stdin }));
+    });
 
   program
     .command('status')
@@ -178,6 +196,15 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
   return program;
 }
 
+async function speak({ exits, run }: Spoken, command: Command): Promise<number> {
+  try {
+    const code = await run(command);
+    return typeof code === 'number' ? code : 0;
+  } catch (error) {
+    return report(error, exits, command.outside);
+  }
+}
+
 function positive(text: string): number {
   const seconds = Number(text);
   if (seconds > 0 && Number.isFinite(seconds)) return seconds;
@@ -193,15 +220,17 @@ function remedy(text: string): string {
 
 function inputOf(words: string[], options: Options, outside: Outside): Command {
   const { socket, netns } = options;
-  if (netns !== undefined)
+  if (netns !== undefined && socket === undefined && !existsSync(socketOfNamespace(netns)))
     throw new VtepError(
       'UNSUPPORTED',
-      `-netns ${netns}: a daemon serves the namespace it runs in: start one there ("ip netns exec ${netns} vxlane daemon --socket PATH") and name its socket`,
+      `-netns ${netns}: no daemon serves that namespace: "ip netns exec ${netns} vxlane daemon" starts one`,
     );
   return {
     words,
     flags: flagsOf(options),
-    client: createClient(socket ?? clientSocket(outside.env)),
+    client: createClient(
+      socket ?? (netns === undefined ? clientSocket(outside.env) : socketOfNamespace(netns)),
+    ),
     outside,
   };
 }

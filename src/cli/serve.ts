@@ -6,6 +6,7 @@ import type { Config } from '../daemon/config.ts';
 import { type Logger, startDaemon } from '../daemon/daemon.ts';
 import { VtepError } from '../errors.ts';
 import type { Outside } from './command.ts';
+import { stopSignal } from './stop.ts';
 
 const RUN_DIRECTORY = '/run/vxlane';
 /** Who stops a daemon does not wait; what is not freed by then goes with the process. */
@@ -78,28 +79,6 @@ async function serve(
   } finally {
     stop.forget();
   }
-}
-
-function stopSignal(given: AbortSignal | undefined): { promise: Promise<void>; forget(): void } {
-  let resolve: () => void = () => {};
-  const promise = new Promise<void>((fulfil) => {
-    resolve = fulfil;
-  });
-  const stop = () => resolve();
-  if (given) {
-    if (given.aborted) stop();
-    given.addEventListener('abort', stop);
-    return { promise, forget: () => given.removeEventListener('abort', stop) };
-  }
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  return {
-    promise,
-    forget() {
-      process.off('SIGINT', stop);
-      process.off('SIGTERM', stop);
-    },
-  };
 }
 
 async function inTime(closing: Promise<void>): Promise<void> {

@@ -3,9 +3,7 @@
  * are not ours go to the real tool together, behind empty ones so that it counts the lines as they are counted here.
  */
 import { readFileSync } from 'node:fs';
-import { VtepError } from '../errors.ts';
 import type { Wrapped } from './wrap-context.ts';
-import { failureOf } from './wrap-errors.ts';
 
 const STDIN = 0;
 
@@ -14,13 +12,14 @@ export async function runBatch(
   file: string,
   run: (words: readonly string[]) => Promise<number | undefined>,
 ): Promise<number> {
-  const { real, outside, flags, options, tool } = context;
+  const { real, outside, flags, options } = context;
   let text: string;
   try {
     text = readFileSync(file === '-' ? STDIN : file, 'utf8');
   } catch (error) {
-    const reason = `Cannot open file "${file}" for reading: ${(error as Error).message}`;
-    outside.err(`${failureOf(tool, new VtepError('USAGE', reason)).message}\n`);
+    const known =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'No such file or directory' : undefined;
+    outside.err(`Cannot open file "${file}" for reading: ${known ?? (error as Error).message}\n`);
     return 1;
   }
   const lines = text.split('\n');

@@ -2,8 +2,9 @@
  * A refusal in the manner of the tool that the wrapper stands for: its exit code, and the kernel's words where it puts
  * them. A script that looks for "RTNETLINK answers: File exists" finds it.
  */
-import { NoDaemonError } from '../daemon/client.ts';
+import { NoDaemonError, Refusal } from '../daemon/client.ts';
 import { VtepError } from '../errors.ts';
+import { BRIDGE, IP, OBJECTS } from './objects.ts';
 import type { Tool } from './wrap-flags.ts';
 
 /** Texts of errno that the kernel's driver answers without a sentence of its own. */
@@ -23,35 +24,25 @@ const ERRNO = [
   'Device or resource busy',
 ];
 
-const IP_REFUSED = 2;
-const IP_USAGE = 1;
-/** exit(-1), which is how both tools end on an argument they can't read. */
-const INVALID_ARGUMENT = 255;
-const BRIDGE_REFUSED = 255;
-const BRIDGE_NOT_FOUND = 254;
+/** As a shell sees exit(-1), which is how the tools end on what should not happen. */
+const INTERNAL_EXIT = 255;
 
 export interface Failure {
   code: number;
   message: string;
 }
 
-/** `asked`: a look-up, whose miss `bridge` tells by an exit code of its own. */
-export function failureOf(tool: Tool, error: unknown, asked = false): Failure {
+/** @param object of the tool, as typed out: "link", "fdb" */
+export function failureOf(tool: Tool, object: string, error: unknown): Failure {
+  const { exits = tool === 'ip' ? IP : BRIDGE } = OBJECTS.find(({ name }) => name === object) ?? {};
   if (error instanceof NoDaemonError)
-    return { code: tool === 'ip' ? IP_REFUSED : BRIDGE_REFUSED, message: `Error: vxlane: ${error.message}` };
+    return { code: exits.refused, message: `Error: vxlane: ${error.message}` };
   if (!(error instanceof VtepError)) {
     const reason = error instanceof Error ? error.message : String(error);
-    return { code: INVALID_ARGUMENT, message: `vxlane: internal error: ${reason}` };
+    return { code: INTERNAL_EXIT, message: `vxlane: internal error: ${reason}` };
   }
-  return { code: exitCode(tool, error, asked), message: sentence(error) };
-}
-
-function exitCode(tool: Tool, error: VtepError, asked: boolean): number {
-  if (tool === 'bridge') return asked && error.code === 'NOT_FOUND' ? BRIDGE_NOT_FOUND : BRIDGE_REFUSED;
-  if (error.code !== 'USAGE') return IP_REFUSED;
-  return /argument "|is duplicate|not complete|Cannot find device|not enough information/.test(error.message)
-    ? INVALID_ARGUMENT
-    : IP_USAGE;
+  const own = error.code === 'USAGE' && !(error instanceof Refusal);
+  return { code: error.exit ?? (own ? exits.usage : exits.refused), message: sentence(error) };
 }
 
 function sentence({ code, message }: VtepError): string {

@@ -52,35 +52,37 @@ function bridgeWords(words: readonly string[]): string[] {
 
 async function show(context: Wrapped, words: readonly string[]): Promise<number | undefined> {
   const { real, flags, options, outside, client } = context;
-  const device = valueBehind(words, 'dev') ?? valueBehind(words, 'brport');
-  if (device !== undefined && !context.isOurs(device)) return undefined;
+  const filter = parseShow(words);
+  if (filter.dev !== undefined && !context.isOurs(filter.dev)) return undefined;
   const plain = options.filter((option) => !/^-(o|j|p|c)/.test(option));
-  const { code, out, err } = real.capture([...plain, '-j', 'fdb', 'show', ...words]);
+  const { code, out, err } = real.capture([...plain, ...(flags.json ? ['-j'] : []), 'fdb', 'show', ...words]);
   if (code !== 0) {
     outside.out(out);
     outside.err(err);
     return code;
   }
-  const ports = portsOf(context, valueBehind(words, 'br'));
-  const entries = (await client.fdb(device)).filter(
-    ({ ifname }) => ports === undefined || ports.includes(ifname),
-  );
-  const oneDevice = device !== undefined;
-  const form = { oneDevice, ages: flags.statistics > 0 };
-  const chosen = select(entries, parseShow(words));
+  const entries = select(await client.fdb(filter.dev), filter, portsOf(context, filter.br));
+  const form = { oneDevice: filter.dev !== undefined, ages: flags.statistics > 0 };
+  const deviceOf = (entry: { ifname?: string }) => entry.ifname ?? filter.dev;
   if (flags.json) {
     const kernel = (JSON.parse(out || '[]') as KernelEntry[]).filter(
-      (entry) => !isTapOwn(context, entry, device),
+      (entry) =>
+        entry.master !== undefined || !(entry.flags?.includes('self') && context.isOurs(deviceOf(entry))),
     );
-    outside.out(toJson([...kernel, ...fdbObjects(chosen, form)], flags.pretty));
+    const ours = fdbObjects(entries, form) as KernelEntry[];
+    outside.out(toJson(merged(kernel, ours, deviceOf), flags.pretty));
     return 0;
   }
-  const text = real.capture([...plain, 'fdb', 'show', ...words]).out;
-  const kernel = text
-    .split('\n')
-    .filter((line) => line !== '' && !isTapLine(context, line, device))
-    .map((line) => `${line}\n`);
-  outside.out(kernel.join('') + fdbText(chosen, form));
+  const lineDevice = (line: string) => valueBehind(line.split(' '), 'dev') ?? filter.dev;
+  const kernel = linesOf(out).filter((line) => {
+    const fields = line.split(' ');
+    return fields.includes('master') || !fields.includes('self') || !context.isOurs(lineDevice(line));
+  });
+  outside.out(
+    merged(kernel, linesOf(fdbText(entries, form)), lineDevice)
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
   return 0;
 }
 
@@ -90,21 +92,32 @@ interface KernelEntry {
   master?: string;
 }
 
-function isTapOwn(context: Wrapped, { ifname, flags, master }: KernelEntry, device?: string): boolean {
-  const name = ifname ?? device;
-  return context.isOurs(name) && master === undefined && (flags ?? []).includes('self');
+function linesOf(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
 }
 
-function isTapLine(context: Wrapped, line: string, device?: string): boolean {
-  const words = line.split(' ');
-  const name = valueBehind(words, 'dev') ?? device;
-  return context.isOurs(name) && !words.includes('master') && words.includes('self');
+/** Each device's own entries behind those that the bridge has of it, as the kernel lists them. */
+function merged<T>(
+  kernel: readonly T[],
+  ours: readonly T[],
+  deviceOf: (entry: T) => string | undefined,
+): T[] {
+  const last = new Map(kernel.map((entry, at) => [deviceOf(entry), at]));
+  const known = kernel.flatMap((entry, at) => {
+    const device = deviceOf(entry);
+    return last.get(device) === at ? [entry, ...ours.filter((one) => deviceOf(one) === device)] : [entry];
+  });
+  return [...known, ...ours.filter((one) => !last.has(deviceOf(one)))];
 }
 
 /** Names of the bridge's ports; undefined: no bridge was named. */
 function portsOf({ real, options }: Wrapped, bridge: string | undefined): string[] | undefined {
   if (bridge === undefined) return undefined;
-  const { out } = real.capture([...options.filter((option) => !/^-(o|p|c|s|d)/.test(option)), '-j', 'link']);
+  const { out } = real.capture([
+    ...options.filter((option) => !/^-(o|j|p|c|s|d)/.test(option)),
+    '-j',
+    'link',
+  ]);
   return (JSON.parse(out || '[]') as { ifname: string; master?: string }[])
     .filter(({ master }) => master === bridge)
     .map(({ ifname }) => ifname);

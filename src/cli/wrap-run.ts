@@ -41,11 +41,18 @@ async function runOne(context: Wrapped, words: readonly string[]): Promise<numbe
         return await (await import('./wrap-link.ts')).wrapAddress(context, rest);
       case 'bridge fdb':
         return await (await import('./wrap-fdb.ts')).wrapFdb(context, rest);
+      case 'bridge mdb':
+      case 'bridge vni':
+        return await (await import('./wrap-object.ts')).wrapObject(context, object as 'mdb' | 'vni', rest);
+      case 'bridge vlan':
+        return await (await import('./wrap-vlan.ts')).wrapVlan(context, rest);
+      case 'bridge link':
+        return await (await import('./wrap-vlan.ts')).wrapPort(context, rest);
       default:
         return undefined;
     }
   } catch (error) {
-    const { code, message } = failureOf(context.tool, error, /^(get|show)$/.test(rest[0] ?? ''));
+    const { code, message } = failureOf(context.tool, object ?? '', error);
     context.outside.err(`${message}\n`);
     return code;
   }

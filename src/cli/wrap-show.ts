@@ -18,7 +18,7 @@ export function showAddresses(context: Wrapped, words: readonly string[]): Promi
 async function show(context: Wrapped, object: string, words: readonly string[]): Promise<number | undefined> {
   const { real, flags, options, outside, client } = context;
   const verb = words.includes('help') ? undefined : 'show';
-  const kind = words.findIndex((word) => word === 'type');
+  const kind = words.indexOf('type');
   const wanted = kind >= 0 ? words[kind + 1] : undefined;
   const byKind = wanted === 'vxlan';
   if (verb === undefined || (!byKind && flags.details + flags.statistics === 0)) return undefined;

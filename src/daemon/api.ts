@@ -8,9 +8,12 @@
  *   GET    /v1/fdb[?dev=NAME]      every entry             POST  /v1/fdb          add, append, replace, del
  *   GET    /v1/fdb/NAME/MAC[?vni=N] one entry              POST  /v1/fdb/flush    remove what matches
  *   GET    /v1/mdb[?dev=NAME]      every entry             POST  /v1/mdb          add, replace, del
+ *   GET    /v1/vni[?dev=NAME]      VNIs and their VLANs    POST  /v1/vni          add, del
+ *   GET    /v1/policy[?dev=NAME]   group policies          POST  /v1/policy       add, del, refuse, allow
  *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
  *          [?src=ADDR&src_vni=VNI]
  *   GET    /v1/status              one sample              GET   /v1/events       a sample each second
+ *                                                          GET   /v1/monitor      each change as it happens
  *
  * A refusal is {"error": {"code", "message"}} with 400, 404, 409, 413 (too large) or 500. Changes are made one
  * after the other, in the order in which they arrive.
@@ -21,8 +24,10 @@ import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
 import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
+import { createMonitor, type Monitor } from './monitor.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
 import { fdbVni, mac } from './values.ts';
+import { parsePolicy, parseVni } from './vni-schema.ts';
 
 const BODY_BYTES_MAX = 1 << 20;
 
@@ -65,6 +70,10 @@ const ROUTES: readonly Route[] = [
     /^\/v1\/mdb\/([^/]+)\/([^/]+)$/,
     ({ vtep, parts, query }) => vtep.mdbGet(parts[0]!, parts[1]!, ...parseMdbQuery(query)),
   ],
+  ['GET', /^\/v1\/vni$/, ({ vtep, query }) => vtep.vniShow(query.get('dev') ?? undefined)],
+  ['POST', /^\/v1\/vni$/, ({ vtep, body }) => vtep.vni(parseVni(body))],
+  ['GET', /^\/v1\/policy$/, ({ vtep, query }) => vtep.policyShow(query.get('dev') ?? undefined)],
+  ['POST', /^\/v1\/policy$/, ({ vtep, body }) => vtep.policy(parsePolicy(body))],
   ['GET', /^\/v1\/status$/, ({ vtep }) => vtep.status()],
 ];
 
@@ -105,6 +114,7 @@ export function createApi(
   changed: () => void = () => {},
 ): Api {
   let events: ReturnType<typeof createEvents> | undefined;
+  let monitor: Monitor | undefined;
   let lastChange: Promise<unknown> = Promise.resolve();
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -114,6 +124,11 @@ export function createApi(
     if (request.method === 'GET' && url.pathname === '/v1/events') {
       events ??= createEvents(() => vtep.status());
       events.attach(response);
+      return;
+    }
+    if (request.method === 'GET' && url.pathname === '/v1/monitor') {
+      monitor ??= createMonitor(vtep);
+      monitor.attach(response);
       return;
     }
     for (const [method, path, run] of ROUTES) {
@@ -143,6 +158,7 @@ export function createApi(
     },
     async close() {
       events?.close();
+      monitor?.close();
       await lastChange;
     },
   };

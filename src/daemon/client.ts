@@ -13,8 +13,13 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PolicyInfo,
+  PolicyRequest,
+  VniInfo,
+  VniRequest,
   VtepStatus,
 } from '../types.ts';
+import type { MonitorEvent } from './monitor.ts';
 
 export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
 
@@ -58,12 +63,24 @@ export interface Client {
   mdbGet(dev: string, grp: string, src?: string, src_vni?: number): Promise<MdbEntry[]>;
   mdbChange(request: MdbRequest): Promise<void>;
   mdbFlush(filter: MdbFlush): Promise<{ removed: number }>;
+  /** Listed and mapped ones. */
+  vnis(dev?: string): Promise<VniInfo[]>;
+  vniChange(request: VniRequest): Promise<void>;
+  policies(dev?: string): Promise<PolicyInfo[]>;
+  policyChange(request: PolicyRequest): Promise<void>;
   status(): Promise<VtepStatus>;
+  /**
+   * Hears of each change until the signal says stop, and then resolves.
+   * @param ready called once nothing is missed any more
+   * @throws NoDaemonError when the daemon ends first
+   */
+  follow(listener: (event: MonitorEvent) => void, stop: AbortSignal, ready?: () => void): Promise<void>;
 }
 
 export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_MS): Client {
   const call = <T>(method: string, path: string, body?: object) =>
     exchange(socket, method, path, body, timeoutMs) as Promise<T>;
+  const of = (dev?: string) => (dev === undefined ? '' : `?dev=${encodeURIComponent(dev)}`);
   const named = (name: string) => `/v1/links/${encodeURIComponent(name)}`;
   return {
     links: () => call('GET', '/v1/links'),
@@ -88,7 +105,12 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     },
     mdbChange: (change) => call('POST', '/v1/mdb', change),
     mdbFlush: (filter) => call('POST', '/v1/mdb/flush', filter),
+    vnis: (dev) => call('GET', `/v1/vni${of(dev)}`),
+    vniChange: (change) => call('POST', '/v1/vni', change),
+    policies: (dev) => call('GET', `/v1/policy${of(dev)}`),
+    policyChange: (change) => call('POST', '/v1/policy', change),
     status: () => call('GET', '/v1/status'),
+    follow: (listener, stop, ready = () => {}) => follow(socket, listener, stop, ready),
   };
 }
 
@@ -125,6 +147,40 @@ function exchange(
     );
     call.on('error', (error: NodeJS.ErrnoException) => reject(unreachable(error, socketPath)));
     call.end(text);
+  });
+}
+
+function follow(
+  socketPath: string,
+  listener: (event: MonitorEvent) => void,
+  stop: AbortSignal,
+  ready: () => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath, path: '/v1/monitor', agent: false });
+    stop.addEventListener('abort', () => {
+      resolve();
+      call.destroy();
+    });
+    call.on('response', (response) => {
+      if (response.statusCode !== 200) reject(stranger(socketPath));
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        const records = (text + chunk).split('\n\n');
+        text = records.pop() ?? '';
+        for (const record of records) {
+          const data = /^data: (.*)$/m.exec(record)?.[1];
+          if (data === undefined) ready();
+          else listener(JSON.parse(data) as MonitorEvent);
+        }
+      });
+      response.on('error', () => reject(new NoDaemonError(socketPath)));
+      response.on('end', () => reject(new NoDaemonError(socketPath)));
+    });
+    call.on('error', (error: NodeJS.ErrnoException) => reject(unreachable(error, socketPath)));
+    if (stop.aborted) resolve();
+    else call.end();
   });
 }
 

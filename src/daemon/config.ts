@@ -13,12 +13,18 @@
  *       up: false                        # devices are up unless told otherwise
  *       fdb:                             # the words of `bridge fdb add`
  *         - { mac: 36:3c:de:36:68:58, dst: 10.169.72.98 }
+ *       mdb:                             # the words of `bridge mdb add`
+ *         - { grp: 239.1.1.1, dst: 10.169.72.98 }
+ *       vnis:                            # of an external device: `bridge vni add`, and the VLANs they are on
+ *         - { vni: 100-109, vlan: 10 }
  */
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
-import type { DeviceConfig, FdbRequest } from '../types.ts';
+import type { DeviceConfig, FdbRequest, MdbRequest, VniRequest } from '../types.ts';
+import { objectionsToVnis, vniRequest, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
+import { mdbEntries } from './mdb-schema.ts';
 import {
   complaint,
   completeDevice,
@@ -36,7 +42,9 @@ import { isMany, queues } from './values.ts';
 export interface DeviceSetup {
   readonly device: Readonly<DeviceConfig>;
   readonly up: boolean;
+  readonly vnis: readonly Readonly<VniRequest>[];
   readonly fdb: readonly Readonly<FdbRequest>[];
+  readonly mdb: readonly Readonly<MdbRequest>[];
 }
 
 export interface Config {
@@ -62,6 +70,8 @@ const setupSchema = v.pipe(
     ...deviceEntries,
     up: v.exactOptional(v.boolean('true or false is expected'), true),
     fdb: v.exactOptional(v.array(strict(fdbEntries), 'a list of entries is expected'), []),
+    mdb: v.exactOptional(v.array(strict(mdbEntries), 'a list of entries is expected'), []),
+    vnis: v.exactOptional(v.array(vniSchema, 'a list of VNIs is expected'), []),
   }),
   contradictions(),
 );
@@ -117,8 +127,10 @@ function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; messa
         path: ['devices', index, 'id'],
         message: 'A VXLAN device with the specified VNI already exists, give one of them another dstport',
       };
-    for (const [entry, { dst }] of setup.fdb.entries())
-      if (dst === undefined)
+    for (const [place, message] of objectionsToVnis(device, setup.vnis))
+      yield { path: ['devices', index, 'vnis', ...place], message };
+    for (const [entry, { dst, nhid }] of setup.fdb.entries())
+      if (dst === undefined && !nhid)
         yield {
           path: ['devices', index, 'fdb', entry, 'dst'],
           message: 'missing: the address of the far VTEP',
@@ -127,16 +139,19 @@ function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; messa
 }
 
 /** A MAC that may have several remotes collects them; any other that is there twice is refused. */
-function setup({ up, fdb, ...given }: SetupInput): DeviceSetup {
+function setup({ up, fdb, mdb, vnis, ...given }: SetupInput): DeviceSetup {
   const device = completeDevice(given);
+  const dev = device.name;
   const requests = fdb.map((entry) =>
-    completeFdb({
-      op: isMany(entry.mac) ? ('append' as const) : ('add' as const),
-      dev: device.name,
-      ...entry,
-    }),
+    completeFdb({ op: isMany(entry.mac) ? ('append' as const) : ('add' as const), dev, ...entry }),
   );
-  return { device, up, fdb: requests as FdbRequest[] };
+  return {
+    device,
+    up,
+    vnis: vnis.map((entry) => vniRequest(dev, entry)),
+    fdb: requests as FdbRequest[],
+    mdb: mdb.map((entry) => ({ op: 'add', dev, ...entry }) as MdbRequest),
+  };
 }
 
 function freeze<T>(value: T): T {
@@ -149,7 +164,7 @@ function freeze<T>(value: T): T {
 
 /** Devices without a file, all up. */
 export function configOf(devices: readonly DeviceConfig[]): Config {
-  return freeze({ devices: devices.map((device) => ({ device, up: true, fdb: [] })) });
+  return freeze({ devices: devices.map((device) => ({ device, up: true, vnis: [], fdb: [], mdb: [] })) });
 }
 
 export async function loadConfig(file: string): Promise<Config> {

@@ -22,21 +22,26 @@ export const filterMode: values.Reader<'include' | 'exclude'> = (value) => {
   throw new VtepError('USAGE', `Invalid filter mode "${value}". It is include or exclude`);
 };
 
+/** Of an entry with one remote, in the configuration file as in a request. */
+export const mdbEntries = {
+  grp: word(text),
+  src: maybe(text),
+  filter_mode: maybe(filterMode),
+  source_list: v.exactOptional(v.array(word(text), 'a list of addresses is expected')),
+  proto: maybe(text),
+  dst: word(text),
+  dst_port: maybe(mdbPort),
+  vni: maybe(mdbVni),
+  src_vni: maybe(mdbVni),
+  via: maybe(values.deviceName),
+};
+
 const mdbSchema = v.pipe(
   v.unknown(),
   strict({
     op: v.picklist(['add', 'replace', 'del'], 'add, replace or del is expected'),
     dev: word(values.deviceName),
-    grp: word(text),
-    src: maybe(text),
-    filter_mode: maybe(filterMode),
-    source_list: v.exactOptional(v.array(word(text), 'a list of addresses is expected')),
-    proto: maybe(text),
-    dst: word(text),
-    dst_port: maybe(mdbPort),
-    vni: maybe(mdbVni),
-    src_vni: maybe(mdbVni),
-    via: maybe(values.deviceName),
+    ...mdbEntries,
   }),
 );
 

@@ -16,11 +16,23 @@ export {
   parseChange,
   parseDevice,
 } from './device-schema.ts';
-export { complaint, type Path, step, strict } from './shapes.ts';
+export { complaint, flag, maybe, type Path, parse, step, strict, word } from './shapes.ts';
 
-const state = v.picklist(
-  ['permanent', 'static', 'dynamic'],
-  'invalid state: permanent, static or dynamic is expected',
+/** bridge has two words for some. */
+const STATES = {
+  permanent: 'permanent',
+  local: 'permanent',
+  static: 'static',
+  temp: 'static',
+  dynamic: 'dynamic',
+} as const;
+
+const state = v.pipe(
+  v.picklist(
+    ['permanent', 'local', 'static', 'temp', 'dynamic'],
+    'invalid state: permanent, static or dynamic is expected',
+  ),
+  v.transform((said) => STATES[said]),
 );
 
 export const fdbEntries = {

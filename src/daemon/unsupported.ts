@@ -5,15 +5,9 @@
  */
 import { VtepError } from '../errors.ts';
 
-const ALL_VNIS = 'add one device for each VNI';
-
 const REMEDIES: Readonly<Record<string, string>> = {
   mcroute:
     'the host\'s multicast routing can\'t be reached from a socket: leave it out, groups go out through "dev"',
-  nhid: 'give one remote with "dst"',
-  src_vni: ALL_VNIS,
-  master: 'entries of the bridge are set with "bridge fdb"',
-  br: 'entries of the bridge are shown with "bridge fdb"',
 };
 
 const DEFAULTS: ReadonlySet<string> = new Set(['nomcroute']);

@@ -91,6 +91,7 @@ export class Dataplane {
         workers: blocks,
         setDefault: (device, domain, before, after) => setDefault(this.fdb, device, domain, before, after),
         forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
+        rebind: (device) => this.mdb.rebind(device),
       },
       this.vni,
     );

@@ -8,6 +8,7 @@ import {
   DEVICE_FLAG_L3MISS,
   DEVICE_FLAG_LINK_LOCAL,
   DEVICE_FLAG_LOCALBYPASS,
+  DEVICE_FLAG_NOARP,
   DEVICE_FLAG_PROXY,
   DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAG_REMCSUM_TX,
@@ -43,6 +44,8 @@ export interface DeviceFeatures {
   linkLocal?: boolean;
   /** Its TAP is a port of a bridge. */
   bridged?: boolean;
+  /** The interface does no ARP. */
+  noarp?: boolean;
 }
 
 const FLAGS: readonly (readonly [keyof DeviceFeatures, number])[] = [
@@ -58,6 +61,7 @@ const FLAGS: readonly (readonly [keyof DeviceFeatures, number])[] = [
   ['remcsumrx', DEVICE_FLAG_REMCSUM_RX],
   ['linkLocal', DEVICE_FLAG_LINK_LOCAL],
   ['bridged', DEVICE_FLAG_BRIDGED],
+  ['noarp', DEVICE_FLAG_NOARP],
 ];
 
 const RECEIVE: readonly (readonly [keyof DeviceFeatures, number])[] = [

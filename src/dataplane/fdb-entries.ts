@@ -1,43 +1,21 @@
 /**
- * Changes to the FDB, entry by entry, in the kernel's terms (what `vxlan_fdb_update` and its
- * siblings do). Workers read and learn at any time, so all of this expects the lock, which
- * `locked` takes; `each` takes it anew for every entry, so that a worker waits for one entry and
- * never for a dump.
+ * Reading, removing and ageing the FDB's entries; what requests make of them is in fdb-put.ts. Workers read and
+ * learn at any time, so all of this expects the lock, which `locked` takes; `each` takes it anew for every entry,
+ * so that a worker waits for one entry and never for a dump.
  */
 import {
-  DEVICE_FDB_COUNT_OFFSET,
-  DEVICE_FDB_LIMIT_OFFSET,
-  FANOUT_MAX,
-  FDB_CAPACITY,
   FDB_CREATED_OFFSET,
   FDB_FLAGS_OFFSET,
-  FDB_REMOTES_OFFSET,
   FDB_STATE_OFFSET,
   FDB_UPDATED_OFFSET,
   FDB_USED_OFFSET,
   HEADER_BASE,
-  HEADER_FDB_COUNT_OFFSET,
   HEADER_FDB_MAC_OFFSET,
-  NTF_ADDED_BY_USER,
-  NTF_EXT_LEARNED,
-  NTF_NEXTHOP,
   NUD_STALE,
 } from '../../assembly/layout.ts';
-import { VtepError } from '../errors.ts';
 import { readDomain } from './domains.ts';
-import {
-  deviceRecord,
-  entryRecord,
-  firstRemote,
-  type Remote,
-  readKey,
-  readRemotes,
-  sameRemote,
-  writeRemote,
-} from './fdb-record.ts';
-import type { FdbDevice, Wanted } from './fdb-request.ts';
-import { isAny, isGroup, type Mac } from './fdb-text.ts';
-import { type Nexthops, sameGroup } from './nexthops.ts';
+import { entryRecord, type Remote, readKey, readRemotes, sameRemote } from './fdb-record.ts';
+import { isAny, type Mac } from './fdb-text.ts';
 
 /** What the table needs of the engine (assembly/fdb.ts). */
 export interface FdbExports {
@@ -81,14 +59,12 @@ export interface Change {
 export class FdbEntries {
   readonly #view: DataView;
   readonly #exports: FdbExports;
-  readonly #nexthops: Nexthops;
   /** Entry -> nexthop group. Workers neither make such entries nor take any away, so the host alone keeps this. */
-  readonly #nhids = new Map<number, number>();
+  readonly nhids = new Map<number, number>();
 
-  constructor(view: DataView, exports: FdbExports, nexthops: Nexthops) {
+  constructor(view: DataView, exports: FdbExports) {
     this.#view = view;
     this.#exports = exports;
-    this.#nexthops = nexthops;
   }
 
   locked<Result>(run: () => Result): Result {
@@ -129,22 +105,8 @@ export class FdbEntries {
       updated: view.getUint32(record + FDB_UPDATED_OFFSET, true),
       created: view.getUint32(record + FDB_CREATED_OFFSET, true),
       remotes: readRemotes(view, entry),
-      nhid: this.#nhids.get(entry) ?? 0,
+      nhid: this.nhids.get(entry) ?? 0,
     };
-  }
-
-  /**
-   * @returns what is to be told; undefined when nothing has changed
-   * @throws VtepError EXISTS, UNSUPPORTED, NO_SPACE, or what the group is refused with; then nothing has changed
-   */
-  put(device: FdbDevice, domain: number, wanted: Wanted, now: number): Change | undefined {
-    const entry = this.find(domain, wanted.mac);
-    if (entry < 0) return this.#create(device, domain, wanted, now);
-    if (wanted.op !== 'add') return this.#update(device, entry, wanted, now);
-    throw new VtepError(
-      'EXISTS',
-      `${wanted.what}: File exists; use "replace", or "append" for one remote more`,
-    );
   }
 
   /**
@@ -156,7 +118,7 @@ export class FdbEntries {
     if (entry < 0) return undefined;
     if (!remote || isAny(remote.address)) return this.removeRemotes(entry);
     // Members of a group are not the entry's to remove.
-    return this.#nhids.has(entry) ? [] : this.removeRemotes(entry, (known) => sameRemote(known, remote));
+    return this.nhids.has(entry) ? [] : this.removeRemotes(entry, (known) => sameRemote(known, remote));
   }
 
   /** @param goes absent: all. @returns what went; the entry goes with the last one */
@@ -176,7 +138,7 @@ export class FdbEntries {
   }
 
   erase(entry: number): void {
-    this.#nhids.delete(entry);
+    this.nhids.delete(entry);
     this.#exports.fdbErase(entry);
   }
 
@@ -200,145 +162,10 @@ export class FdbEntries {
     };
   }
 
-  /** Gives every entry with a nexthop group the members that the group has now; without a group it goes, untold. */
-  followNexthops(): void {
-    for (const [entry, nhid] of this.#nhids) {
-      this.locked(() => {
-        const remotes = this.#nexthops.remotesOf(nhid);
-        if (remotes === undefined) this.erase(entry);
-        else if (!sameGroup(readRemotes(this.#view, entry), remotes)) this.#rewrite(entry, remotes);
-      });
-    }
-  }
-
-  #create(device: FdbDevice, domain: number, wanted: Wanted, now: number): Change {
-    const view = this.#view;
-    const { what, op, mac, nhid, state, flags } = wanted;
-    if (op === 'replace' && isGroup(mac)) {
-      throw new VtepError(
-        'UNSUPPORTED',
-        `${what}: Operation not supported; use "append" for a multicast MAC`,
-      );
-    }
-    const entry = this.#exports.fdbInsert(domain, mac.low, mac.high, now);
-    if (entry < 0) {
-      throw new VtepError('NO_SPACE', `${what}: No space left on device; ${this.#whyFull(device)}`);
-    }
-    // A reservation that is not published counts for nothing, should the group be refused.
-    const remotes = nhid ? this.#nexthops.requested(what, nhid, device.family) : [wanted.remote!];
-    view.setUint16(entryRecord(entry) + FDB_STATE_OFFSET, state, true);
-    view.setUint16(entryRecord(entry) + FDB_FLAGS_OFFSET, flags | (nhid ? NTF_NEXTHOP : 0), true);
-    if (!this.#fill(entry, remotes)) {
-      this.#clear(entry);
-      throw noRemote(what);
-    }
-    if (nhid) this.#nhids.set(entry, nhid);
-    this.#exports.fdbPublish(entry);
-    return this.#told(entry);
-  }
-
-  #whyFull(device: FdbDevice): string {
-    const view = this.#view;
-    const record = deviceRecord(device.index);
-    const limit = view.getUint32(record + DEVICE_FDB_LIMIT_OFFSET, true);
-    if (limit !== 0 && view.getUint32(record + DEVICE_FDB_COUNT_OFFSET, true) >= limit) {
-      return `${device.name} has maxaddress ${limit}; remove entries first`;
-    }
-    const entries = view.getUint32(HEADER_BASE + HEADER_FDB_COUNT_OFFSET, true);
-    return `all devices together have ${entries} of ${FDB_CAPACITY} entries; remove some first`;
-  }
-
-  #update(device: FdbDevice, entry: number, wanted: Wanted, now: number): Change | undefined {
-    const view = this.#view;
-    const { what, op, remote, nhid } = wanted;
-    const record = entryRecord(entry);
-    const before = this.read(entry);
-    const group = isGroup(wanted.mac);
-    checkUpdate(wanted, before, group);
-    // What was learned elsewhere does not take over what a command made.
-    const keeps = (wanted.flags & NTF_EXT_LEARNED) !== 0 && (before.flags & NTF_ADDED_BY_USER) !== 0;
-    const state = keeps ? before.state : wanted.state;
-    const flags = keeps ? before.flags : wanted.flags | (before.flags & NTF_NEXTHOP);
-    const members =
-      nhid && nhid !== before.nhid ? this.#nexthops.requested(what, nhid, device.family) : undefined;
-    // An entry with a group keeps it whatever remote a request names.
-    const isNew = before.nhid === 0 && !before.remotes.some((known) => sameRemote(known, remote!));
-    // A unicast MAC has one remote: appending to it changes state and flags and nothing else.
-    const appends = op === 'append' && group && isNew;
-    const replaces = op === 'replace' && isNew;
-    if (appends && before.remotes.length >= FANOUT_MAX) throw noRemote(what);
-    const changes = state !== before.state || flags !== before.flags || appends || replaces || members;
-    if (changes) {
-      this.#exports.fdbBeginChange(entry);
-      const place = appends ? this.#exports.fdbAddRemote(entry) : firstRemote(entry);
-      if (place !== 0) {
-        if (appends || replaces) writeRemote(view, place, remote!);
-        view.setUint16(record + FDB_STATE_OFFSET, state, true);
-        view.setUint16(record + FDB_FLAGS_OFFSET, flags, true);
-      }
-      this.#exports.fdbEndChange(entry);
-      if (place === 0) throw noRemote(what);
-      if (members) {
-        this.#nhids.set(entry, nhid!);
-        this.#rewrite(entry, members);
-      }
-    }
-    if (changes || wanted.refresh) view.setUint32(record + FDB_UPDATED_OFFSET, now, true);
-    if (changes) return this.#told(entry, appends || replaces ? remote : undefined);
-    return undefined;
-  }
-
-  /** The change of an entry that exists. @param remote absent: the first one */
-  #told(entry: number, remote?: Remote): Change {
-    const after = this.read(entry);
-    return { deleted: false, entry: after, ...(after.nhid === 0 && { remote: remote ?? after.remotes[0]! }) };
-  }
-
-  /** The pool may not have room for all members: then flows go to those that have. */
-  #rewrite(entry: number, remotes: readonly Remote[]): void {
-    this.#exports.fdbBeginChange(entry);
-    this.#clear(entry);
-    this.#fill(entry, remotes);
-    this.#exports.fdbEndChange(entry);
-  }
-
-  #clear(entry: number): void {
-    const count = () => this.#view.getUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, true);
-    while (count() > 0) this.#exports.fdbRemoveRemote(entry, 0);
-  }
-
-  /** @returns whether there was room for all */
-  #fill(entry: number, remotes: readonly Remote[]): boolean {
-    return remotes.every((remote) => {
-      const place = this.#exports.fdbAddRemote(entry);
-      if (place !== 0) writeRemote(this.#view, place, remote);
-      return place !== 0;
-    });
-  }
-
   /** Whether the entry is there still. @param device 0 = any */
   #isOf(entry: number, device: number): boolean {
     const { domain } = readKey(this.#view, entry);
     const owner = domain === 0 ? 0 : readDomain(this.#view, domain).device;
     return owner !== 0 && (device === 0 || owner === device);
   }
-}
-
-/** @throws VtepError UNSUPPORTED: what the entry can't become */
-function checkUpdate({ what, op, nhid }: Wanted, before: Snapshot, group: boolean): void {
-  const refuse = (why: string) => {
-    throw new VtepError('UNSUPPORTED', `${what}: ${why}`);
-  };
-  if (nhid && before.nhid === 0)
-    refuse('Cannot replace an existing non nexthop fdb with a nexthop.; delete it first');
-  if (nhid && op === 'append') refuse('Cannot append to a nexthop fdb.; add the nexthop to its group');
-  if (op === 'replace' && group)
-    refuse('Cannot replace non-unicast fdb entries.; use "append" and "del" with "dst"');
-}
-
-function noRemote(what: string): VtepError {
-  return new VtepError(
-    'NO_SPACE',
-    `${what}: No space left on device; a MAC has at most ${FANOUT_MAX} remotes, remove some first`,
-  );
 }

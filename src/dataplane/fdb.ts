@@ -5,7 +5,8 @@
  *   fdb-text.ts      MACs, addresses, states and flags as words
  *   fdb-request.ts   a request -> numbers, or a refusal
  *   fdb-flush.ts     what a flush chooses
- *   fdb-entries.ts   what a request does to an entry, under the lock
+ *   fdb-put.ts       what a request makes of an entry, under the lock
+ *   fdb-entries.ts   reading, removing and ageing entries, under the lock
  *   fdb-record.ts    entries and remotes as bytes
  *   fdb-show.ts      an entry -> words
  *   nexthops.ts      nexthop groups, which entries may name instead of a remote
@@ -30,6 +31,7 @@ import type { FdbEntry, FdbFlush, FdbRequest, VtepEvent } from '../types.ts';
 import { readDomain } from './domains.ts';
 import { type Change, FdbEntries, type FdbExports, type Snapshot } from './fdb-entries.ts';
 import { readFlush } from './fdb-flush.ts';
+import { FdbPut } from './fdb-put.ts';
 import { deviceRecord, type Remote, sameRemote } from './fdb-record.ts';
 import {
   checkFamily,
@@ -82,10 +84,12 @@ export class Fdb {
   readonly #host: FdbHost;
   readonly #nexthops = new Nexthops();
   readonly #entries: FdbEntries;
+  readonly #put: FdbPut;
 
   constructor(host: FdbHost) {
     this.#host = host;
-    this.#entries = new FdbEntries(host.view, host.exports, this.#nexthops);
+    this.#entries = new FdbEntries(host.view, host.exports);
+    this.#put = new FdbPut(host.view, host.exports, this.#entries, this.#nexthops);
   }
 
   /**
@@ -103,7 +107,7 @@ export class Fdb {
       const domain = this.#domainOf(what, device, request.src_vni, true);
       if (wanted.nhid && !this.#nexthops.has(wanted.nhid) && this.#host.readNexthops)
         this.setNexthops(this.#host.readNexthops());
-      const change = this.#entries.locked(() => this.#entries.put(device, domain, wanted, this.#host.now()));
+      const change = this.#entries.locked(() => this.#put.put(device, domain, wanted, this.#host.now()));
       if (change) this.#tell([change]);
       return;
     }
@@ -183,7 +187,7 @@ export class Fdb {
   /** All nexthops that there are now. Entries follow: new members are theirs at once, and those whose group has gone go, untold. */
   setNexthops(nexthops: readonly NexthopInfo[]): void {
     this.#nexthops.set(nexthops);
-    this.#entries.followNexthops();
+    this.#put.followNexthops();
   }
 
   /**
@@ -215,7 +219,7 @@ export class Fdb {
     const entry = { what, mac: ZERO_MAC, state: NUD_REACHABLE | NUD_PERMANENT, flags: NTF_SELF };
     const changes = this.#entries.locked(() => {
       const appended = wanted && { ...entry, op: 'append' as const, remote: wanted, refresh: false };
-      const change = appended && this.#entries.put(owner, domain, appended, this.#host.now());
+      const change = appended && this.#put.put(owner, domain, appended, this.#host.now());
       const gone = (old && this.#entries.remove(domain, ZERO_MAC, old)) ?? [];
       return change ? [change, ...gone] : gone;
     });

@@ -1,7 +1,8 @@
 /**
  * Writes what assembly/mdb.ts reads: (domain, group, source) -> an FDB entry under MDB_DOMAIN, which has the
- * remotes. There is one writer. Readers look on without a lock: they take no notice of what they read
- * while the table's version is odd or when it has changed meanwhile.
+ * remotes. There is one writer, and there are two tables: a change is made in the one that is not in use,
+ * after the change before it, which that one has missed. Then the version is raised, and readers turn to it.
+ * Who was reading the other one still notices by the version.
  */
 import {
   FANOUT_MAX,
@@ -15,6 +16,7 @@ import {
   MDB_NO_REMOTE,
   MDB_SLOT_BYTES,
   MDB_SLOT_COUNT,
+  MDB_TABLE_BYTES,
   NTF_SELF,
   NUD_NOARP,
   NUD_PERMANENT,
@@ -33,7 +35,15 @@ export interface Placed {
   readonly mac: number;
 }
 
+/** What becomes of a slot; `placed` null: it goes, absent: what matches is dropped. */
+interface Step {
+  readonly domain: number;
+  readonly group: MdbGroup;
+  readonly placed: Placed | undefined | null;
+}
+
 const SLOT_WORDS = MDB_SLOT_BYTES / 8;
+const TABLE_WORDS = MDB_TABLE_BYTES / 8;
 /** The words of a slot that are the key: all but entry and MAC, which are the high and the low half of two others. */
 const LOW = 0xffffffffn;
 const HIGH = LOW << 32n;
@@ -42,16 +52,24 @@ const KEY_MASKS = [LOW, HIGH, LOW | HIGH, LOW | HIGH, LOW | HIGH, LOW | HIGH];
 export class MdbTable {
   readonly #view: DataView;
   readonly #exports: MdbExports;
-  readonly #slots: BigUint64Array;
+  readonly #tables: readonly BigUint64Array[];
+  /** The one that is being written. */
+  #slots: BigUint64Array;
   readonly #key: BigUint64Array;
   readonly #version: Int32Array;
   /** Never given out twice, so that who looks for a MAC finds these remotes or none. */
   #lastMac = 0;
+  /** Steps of the change being made, and of the one before. */
+  #steps: Step[] = [];
+  #lastSteps: Step[] = [];
 
   constructor(view: DataView, exports: MdbExports) {
     this.#view = view;
     this.#exports = exports;
-    this.#slots = new BigUint64Array(view.buffer, MDB_BASE, MDB_SLOT_COUNT * SLOT_WORDS);
+    this.#tables = [0, 1].map(
+      (table) => new BigUint64Array(view.buffer, MDB_BASE + table * MDB_TABLE_BYTES, TABLE_WORDS),
+    );
+    this.#slots = this.#tables[0]!;
     this.#key = new BigUint64Array(view.buffer, HEADER_BASE + HEADER_MDB_KEY_OFFSET, SLOT_WORDS);
     this.#version = new Int32Array(view.buffer, HEADER_BASE + HEADER_MDB_VERSION_OFFSET, 1);
   }
@@ -89,34 +107,42 @@ export class MdbTable {
     this.#locked(() => this.#exports.fdbErase(entry));
   }
 
-  /** Runs `change`, which calls `set` and `remove` and must not fail; readers see all of it or nothing. */
+  /** Runs `change`, which calls `set` and `remove`; readers see all of it or nothing. */
   atOnce(change: () => void): void {
-    const version = this.#version[0]!;
-    Atomics.store(this.#version, 0, version + 1);
-    // True at once. What follows an atomic store may pass it (arm64: stlr), what follows a load does not.
-    while (Atomics.load(this.#version, 0) !== ((version + 1) | 0)) {}
-    try {
-      change();
-    } finally {
-      Atomics.store(this.#version, 0, version + 2);
-    }
+    this.#steps = [];
+    change();
+    const version = this.#version[0]! + 1;
+    this.#slots = this.#tables[version & 1]!;
+    for (const step of [...this.#lastSteps, ...this.#steps]) this.#take(step);
+    this.#lastSteps = this.#steps;
+    Atomics.store(this.#version, 0, version);
   }
 
   /** Adds or changes a slot; there are fewer than MDB_CAPACITY others. `placed` absent: what matches is dropped. */
   set(domain: number, group: MdbGroup, placed: Placed | undefined): void {
-    const { slot } = this.#walk(domain, group);
+    this.#steps.push({ domain, group, placed });
+  }
+
+  remove(domain: number, group: MdbGroup): void {
+    this.#steps.push({ domain, group, placed: null });
+  }
+
+  #take({ domain, group, placed }: Step): void {
+    const { slot, found } = this.#walk(domain, group);
+    if (placed === null) {
+      if (found) this.#close(slot);
+      return;
+    }
     this.#key[0]! |= BigInt(placed?.entry ?? MDB_NO_REMOTE) << 32n;
     this.#key[1]! |= BigInt(placed?.mac ?? 0);
     this.#copy(this.#key, 0, slot * SLOT_WORDS);
   }
 
-  /** Closes the gap: what lies behind it moves up, unless that were before its home. */
-  remove(domain: number, group: MdbGroup): void {
-    const walk = this.#walk(domain, group);
-    if (!walk.found) return;
-    let gap = walk.slot;
+  /** Empties a slot. What lies behind it moves up, unless that were before its home. */
+  #close(slot: number): void {
+    let gap = slot;
     for (let at = next(gap); !this.#isEmpty(at); at = next(at)) {
-      const home = this.#exports.mdbHome(MDB_BASE + at * MDB_SLOT_BYTES);
+      const home = this.#exports.mdbHome(this.#slots.byteOffset + at * MDB_SLOT_BYTES);
       if (distance(home, at) < distance(gap, at)) continue;
       this.#copy(this.#slots, at * SLOT_WORDS, gap * SLOT_WORDS);
       gap = at;

@@ -134,15 +134,18 @@ export class Mdb {
    */
   rebind(device: number): void {
     const entries = this.#entriesOf(device);
-    this.#table.atOnce(() => {
-      for (const [key, entry] of entries) {
-        const domain = this.#host.domainOf(device, entry.vni);
-        if (domain === entry.domain) continue;
-        if (entry.domain !== 0) this.#table.remove(entry.domain, entry);
-        if (domain !== 0) this.#table.set(domain, entry, entry.placed);
-        entries.set(key, { ...entry, domain });
-      }
-    });
+    const moved = [...entries.values()]
+      .map((entry) => ({ entry, domain: this.#host.domainOf(device, entry.vni) }))
+      .filter(({ entry, domain }) => domain !== entry.domain);
+    if (moved.length > 0) {
+      this.#table.atOnce(() => {
+        for (const { entry, domain } of moved) {
+          if (entry.domain !== 0) this.#table.remove(entry.domain, entry);
+          if (domain !== 0) this.#table.set(domain, entry, entry.placed);
+        }
+      });
+    }
+    for (const { entry, domain } of moved) entries.set(keyOf(entry), { ...entry, domain });
     this.#setFlag(device, entries.size > 0);
   }
 

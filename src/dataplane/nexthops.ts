@@ -2,7 +2,7 @@
  * Nexthop groups, as `ip nexthop add id N group ... fdb` makes them: an FDB entry that names one sends each
  * flow to one of its members. The groups are the kernel's; whoever listens to it reports them here.
  */
-import { AF_INET, type AF_INET6, FANOUT_MAX, REMOTE_VNI_DEFAULT } from '../../assembly/layout.ts';
+import { AF_INET, AF_INET6, FANOUT_MAX, REMOTE_VNI_DEFAULT } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { type Remote, sameRemote } from './fdb-record.ts';
 import { parseAddress } from './fdb-text.ts';
@@ -25,6 +25,31 @@ export interface NexthopInfo {
   readonly fdb: boolean;
   /** In the group's order; absent: a single nexthop, which entries can't name. */
   readonly members?: readonly NexthopMember[];
+}
+
+/** Nexthops and groups, as rtnetlink tells of them one by one, put together. Members that have gone are left out. */
+export function joinNexthops(
+  nexthops: readonly (Pick<NexthopInfo, 'id' | 'fdb'> & {
+    family?: number | undefined;
+    gateway?: string | undefined;
+  })[],
+  groups: readonly (Pick<NexthopInfo, 'id' | 'fdb'> & {
+    members: readonly Pick<NexthopMember, 'id' | 'weight'>[];
+  })[],
+): NexthopInfo[] {
+  const single = new Map(nexthops.map((nexthop) => [nexthop.id, nexthop]));
+  return [
+    ...nexthops.map(({ id, fdb }) => ({ id, fdb })),
+    ...groups.map(({ id, fdb, members }) => ({
+      id,
+      fdb,
+      members: members.flatMap((member) => {
+        const { family, gateway } = single.get(member.id) ?? {};
+        if ((family !== AF_INET && family !== AF_INET6) || gateway === undefined) return [];
+        return [{ ...member, family, gateway }] as NexthopMember[];
+      }),
+    })),
+  ];
 }
 
 /** A remote's weight has one byte. */

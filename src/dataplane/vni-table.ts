@@ -35,6 +35,8 @@ export interface VnisHost {
   emit(event: VtepEvent): void;
   /** A VNI is neither listed nor mapped: what else is set for it goes too. */
   forgetVni(device: number, vni: number): void;
+  /** Domains of a device have come or gone, and none of them is another VNI's yet. */
+  rebind(device: number): void;
 }
 
 export interface VniEntry {
@@ -62,6 +64,8 @@ export interface VniState {
   pvid: VniEntry | undefined;
   /** How many VNIs have joined a group. */
   readonly groups: Map<string, number>;
+  /** Its domains are other ones than the host was told of. */
+  changed: boolean;
 }
 
 /** How to take back what has been done, in the order of the doing. */
@@ -126,6 +130,7 @@ export class VniTable {
       remote: undefined,
       pvid: undefined,
       groups: new Map(),
+      changed: false,
     };
     this.#states.set(device, state);
     return state;
@@ -143,6 +148,7 @@ export class VniTable {
     const entry = { vni, domain, listed: false, placed: false, untagged: false };
     const made: VniEntry = { ...entry, own: undefined, current: undefined, vlan: undefined };
     state.entries.set(vni, made);
+    state.changed = true;
     return made;
   }
 
@@ -157,22 +163,31 @@ export class VniTable {
     }
   }
 
-  /** Frees the domains of VNIs that are neither listed nor mapped and have no FDB entries any more. */
+  /** After changes: frees the domains of VNIs that are neither listed nor mapped and have no FDB entries any more. */
   reap(state: VniState): void {
+    const { view } = this.#host;
     const idle = [...state.entries.values()].filter((entry) => !isKnown(entry));
-    if (idle.length === 0) return;
-    const { view, exports } = this.#host;
-    const inUse = new Set<number>();
-    for (let at = exports.fdbNext(state.index, 0); at >= 0; at = exports.fdbNext(state.index, at + 1)) {
-      inUse.add(readKey(view, at).domain);
-    }
+    const inUse = idle.length === 0 ? new Set() : this.#domainsInUse(state.index);
     for (const { vni, domain } of idle) {
       setPolicy(view, domain, undefined);
       this.#host.forgetVni(state.index, vni);
       if (inUse.has(domain)) continue;
       releaseDomain(view, domain);
       state.entries.delete(vni);
+      state.changed = true;
     }
+    if (state.changed) this.#host.rebind(state.index);
+    state.changed = false;
+  }
+
+  /** Those that have FDB entries. */
+  #domainsInUse(device: number): Set<number> {
+    const { view, exports } = this.#host;
+    const found = new Set<number>();
+    for (let at = exports.fdbNext(device, 0); at >= 0; at = exports.fdbNext(device, at + 1)) {
+      found.add(readKey(view, at).domain);
+    }
+    return found;
   }
 
   /** The device's FDB has been flushed. */

@@ -66,7 +66,7 @@ export class Vnis {
     this.#whole(state, (undo) => {
       if (vlan) this.#vlans.apply(what, request, vlan, state, undo);
       else if (op === 'add') this.#add(what, request, device, state, events, undo);
-      else this.#delete(what, request, state, events, undo);
+      else this.#delete(what, request, device, state, events, undo);
     });
     for (const event of events) this.#host.emit(event);
   }
@@ -99,7 +99,12 @@ export class Vnis {
     if (vni === 0) return device;
     const known = this.#table.find(device)?.entries.get(vni);
     if (known || !make) return known?.domain ?? 0;
-    return this.#table.ensure(this.#table.stateOf(device), vni).domain;
+    const state = this.#table.stateOf(device);
+    const { domain } = this.#table.ensure(state, vni);
+    // Not `reap`: the entry that it is made for is yet to come.
+    this.#host.rebind(device);
+    state.changed = false;
+    return domain;
   }
 
   /** Whether a VNI is listed or mapped. */
@@ -207,7 +212,16 @@ export class Vnis {
     return !listed || entry.current || before ? entry : undefined;
   }
 
-  #delete(what: string, request: VniRequest, state: VniState, events: VtepEvent[], undo: Undo): void {
+  #delete(
+    what: string,
+    request: VniRequest,
+    device: VniDevice,
+    state: VniState,
+    events: VtepEvent[],
+    undo: Undo,
+  ): void {
+    // A destination makes no difference here, but has to be a possible one, as in the kernel.
+    readDestination(what, request, device);
     for (const vni of readVnis(what, request.vni)) {
       const entry = state.entries.get(vni);
       if (!entry?.listed) {

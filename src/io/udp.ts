@@ -26,7 +26,7 @@ const IP_MULTICAST_ALL = 49;
 const IP_MTU_DISCOVER = 10;
 const IP_RECVTOS = 13;
 const IP_PMTUDISC_DONT = 0;
-const IP_PMTUDISC_PROBE = 3;
+const IP_PMTUDISC_DO = 2;
 const SOL_IPV6 = 41;
 const IPV6_MULTICAST_LOOP = 19;
 const IPV6_JOIN_GROUP = 20;
@@ -51,6 +51,8 @@ export interface ListenerOptions {
   port: number;
   /** Receive what is sent to this address only; "" = to any address of the host. */
   local: string;
+  /** ifindex that a link-local `local` belongs to, else 0. */
+  scope: number;
   /** Accept zero UDP checksums over IPv6. */
   zeroChecksum: boolean;
   /** Take bundles of datagrams (UDP_GRO). */
@@ -62,6 +64,8 @@ export interface SourceOptions {
   family: Family;
   /** Address to send from; "" = the route's choice. */
   local: string;
+  /** ifindex that a link-local `local` belongs to, else 0. */
+  scope: number;
   port: number;
   /** Set the DF bit; over IPv6: never mind, it is never fragmented. */
   df: boolean;
@@ -90,7 +94,7 @@ export function openListener(options: ListenerOptions): number {
     }
     buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.bufferBytes);
     if (options.gro) trySet(fd, SOL_UDP, UDP_GRO, 1);
-    return bound(fd, family, options.local, port, what);
+    return bound(fd, options, what);
   } catch (error) {
     syscalls().close(fd);
     throw error;
@@ -139,8 +143,8 @@ export function openSource(options: SourceOptions): number {
   const fd = openSocket(family, what);
   try {
     if (family === AF_INET) {
-      // PROBE and not DO: the kernel's driver sends at the interface's MTU whatever ICMP has said.
-      set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT, what);
+      // What is larger than the path's MTU is refused with DF and cut without, as the kernel's driver has it.
+      set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT, what);
       // A host does not hear what it sends to its own groups.
       set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
       if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
@@ -155,7 +159,7 @@ export function openSource(options: SourceOptions): number {
     }
     buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.bufferBytes);
     refuseAll(fd);
-    return bound(fd, family, options.local, options.port, what);
+    return bound(fd, options, what);
   } catch (error) {
     syscalls().close(fd);
     throw error;
@@ -188,21 +192,25 @@ function openSocket(family: Family, what: string): number {
   return fd;
 }
 
+/** struct sockaddr_in, struct sockaddr_in6 */
+type Name = Pick<ListenerOptions, 'family' | 'local' | 'scope' | 'port'>;
+
 /** Binds the socket and returns it; it is closed when the port is taken, or the address missing. */
-function bound(fd: number, family: Family, local: string, port: number, what: string): number {
-  if (bindTo(fd, family, local, port)) return fd;
+function bound(fd: number, name: Name, what: string): number {
+  if (bindTo(fd, name)) return fd;
   const errno = syscalls().errno();
   if (errno !== EADDRINUSE && errno !== EADDRNOTAVAIL) throw systemError(what);
   syscalls().close(fd);
   return errno === EADDRINUSE ? PORT_TAKEN : ADDRESS_MISSING;
 }
 
-function bindTo(fd: number, family: Family, local: string, port: number): boolean {
+function bindTo(fd: number, { family, local, scope, port }: Name): boolean {
   const name = new Uint8Array(family === AF_INET ? 16 : 28);
   const view = new DataView(name.buffer);
   view.setUint16(0, family, true);
   view.setUint16(2, port, false);
   if (local !== '') name.set(ipaddr.parse(local).toByteArray(), family === AF_INET ? 4 : 8);
+  if (family === AF_INET6) view.setUint32(24, scope, true);
   return syscalls().bind(fd, name, name.length) === 0;
 }
 

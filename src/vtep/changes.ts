@@ -4,7 +4,7 @@ import { ipBatch } from '../netlink/ip.ts';
 import type { DeviceChange } from '../types.ts';
 import { type Core, rename, tellLink } from './core.ts';
 import { releaseSources, retainSources, setUpVnis } from './creation.ts';
-import { type CompleteConfig, type Device, recordOf, remoteOf, underlayIndex } from './device.ts';
+import { type CompleteConfig, type Device, recordOf, remoteOf, scopeOf, underlayIndex } from './device.ts';
 import { changed } from './rules.ts';
 
 /** @throws VtepError; then the device is as before */
@@ -18,8 +18,8 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
   const undo: (() => unknown)[] = [];
   let sources: Pick<Device, 'source' | 'sourceDf'> | undefined;
   try {
-    if (config.local !== before.local) {
-      sources = retainSources(core, config, device.family);
+    if (config.local !== before.local || scopeOf(next) !== scopeOf(device)) {
+      sources = retainSources(core, { ...next, family: device.family });
       const made = sources;
       undo.push(() => releaseSources(core, made));
     }
@@ -29,6 +29,8 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
     }
     undo.push(lifecycle.joinInstead(device, next));
     undo.push(moveDefault(core, device, next));
+    undo.push(() => setUpVnis(core, device));
+    setUpVnis(core, { index: device.index, ...next });
     await setInterface(device, change, config, raises);
   } catch (error) {
     for (const step of undo.reverse()) await takeBack(core, step);
@@ -39,7 +41,7 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
   Object.assign(device, { link, ...sources, config: { ...config, name: device.config.name } });
   if (change.name !== undefined) rename(core, device, change.name);
   plane.devices.write(device.index, recordOf(device));
-  setUpVnis(core, device);
+  if (change.policy !== undefined) plane.policies.setDevice(device.index, { id: change.policy });
   if (sources !== undefined) {
     await workers.quiesce();
     releaseSources(core, { source, sourceDf });

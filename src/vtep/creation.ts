@@ -15,6 +15,7 @@ import {
   randomMac,
   recordOf,
   remoteOf,
+  scopeOf,
   underlayIndex,
 } from './device.ts';
 import { checkNew, reservedBitsOf } from './rules.ts';
@@ -53,17 +54,18 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
     ]);
     const index = plane.devices.claim(name);
     undo.push(() => plane.devices.release(index));
-    const sources = retainSources(core, config, family);
+    const sources = retainSources(core, { config, family, link });
     undo.push(() => releaseSources(core, sources));
     const device: Device = {
       ...{ index, config, tap, family, link, ...sources },
       ...{ ifindex: tap.ifindex, place: core.home() },
-      ...{ up: false, listeners: [], bridged: false },
+      ...{ up: false, listeners: [], bridged: false, noarp: false },
     };
     clearCounters(plane.views, workers.count, index);
     plane.devices.write(index, recordOf(device));
     plane.fdb.setDefaultRemote(index, undefined, remoteOf(config), link);
     undo.push(() => plane.forgetDevice(index));
+    if (config.policy !== undefined) plane.policies.setDevice(index, { id: config.policy });
     setUpVnis(core, device);
     plane.devices.setQueues(index, tap.queues);
     plane.devices.setUp(index, false);
@@ -100,22 +102,22 @@ export function setUpVnis(
   core: Core,
   { index, config, link }: Pick<Device, 'index' | 'config' | 'link'>,
 ): void {
-  const { policies, vnis } = core.plane;
-  if (config.gbp) policies.setDevice(index, config.policy === undefined ? undefined : { id: config.policy });
   const address = remoteOf(config);
-  if (config.external) vnis.setRemote(index, address === undefined ? undefined : { address, ifindex: link });
+  if (config.external)
+    core.plane.vnis.setRemote(index, address === undefined ? undefined : { address, ifindex: link });
 }
 
 /** Source groups for datagrams without and with DF; over IPv6 they are one. */
 export function retainSources(
   core: Core,
-  config: DeviceConfig,
-  family: Device['family'],
+  device: Pick<Device, 'config' | 'family' | 'link'>,
 ): Pick<Device, 'source' | 'sourceDf'> {
   const { views } = core.plane;
+  const { config, family } = device;
   const group = {
     family,
     local: config.local ?? '',
+    scope: scopeOf(device),
     noChecksum: !hasChecksum(config, family),
     ports: config.srcport,
   };

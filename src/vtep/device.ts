@@ -21,6 +21,9 @@ const MTU_DEFAULT = 1500;
 const OVERHEAD_BYTES = { [AF_INET]: 36, [AF_INET6]: 56 };
 const ETHERNET_BYTES = 14;
 
+/** What stands in the record of a TUN, which has none. */
+export const NO_MAC = '00:00:00:00:00:00';
+
 /** Every default filled in; a TUN has no MAC. */
 export type CompleteConfig = DeviceConfig & { address: string; mtu: number };
 
@@ -43,6 +46,8 @@ export interface Device {
   listeners: Listener[];
   /** The TAP is a port of a bridge. */
   bridged: boolean;
+  /** Its interface does no ARP (IFF_NOARP): the proxy swallows requests. */
+  noarp: boolean;
 }
 
 /** IPv4 unless an address says otherwise. */
@@ -64,6 +69,11 @@ export function isLinkLocal(config: DeviceConfig): boolean {
   return (
     config.local !== undefined && ipaddr.parse(config.local).range() === 'linkLocal' && isIpv6(config.local)
   );
+}
+
+/** ifindex that the device's own address belongs to, when that is link-local; else 0. */
+export function scopeOf({ config, link }: Pick<Device, 'config' | 'link'>): number {
+  return isLinkLocal(config) ? link : 0;
 }
 
 /** The largest MTU that `dev` leaves; a TAP's without one. */
@@ -105,22 +115,25 @@ export function randomMac(): string {
 }
 
 /** What decides about sharing a port and about the header bits. */
-export function featuresOf(config: DeviceConfig, bridged = false): DeviceFeatures {
+export function featuresOf(config: DeviceConfig, { bridged = false, noarp = false } = {}): DeviceFeatures {
   const { proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe } = config;
   const { remcsumtx, remcsumrx, udp6zerocsumrx } = config;
   return {
     ...{ proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe },
-    ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged },
+    ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged, noarp },
   };
 }
 
 export function recordOf(
-  device: Pick<Device, 'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged'>,
+  device: Pick<
+    Device,
+    'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
+  >,
 ): DeviceRecord {
   const { config, family } = device;
   return {
     vni: config.id,
-    address: config.address || '00:00:00:00:00:00',
+    address: config.address || NO_MAC,
     mtu: config.mtu,
     family,
     port: config.dstport,
@@ -132,7 +145,7 @@ export function recordOf(
     df: config.df,
     source: device.source,
     sourceDf: device.sourceDf,
-    features: featuresOf(config, device.bridged),
+    features: featuresOf(config, device),
     flowlabel: config.flowlabel,
     ifindex: device.ifindex,
     link: device.link,

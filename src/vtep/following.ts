@@ -11,7 +11,7 @@ import { dumpLinks, getLink, type Link, readLink } from '../netlink/links.ts';
 import type { Message } from '../netlink/message.ts';
 import { type Core, rename, tellLink } from './core.ts';
 import { destroyDevice } from './creation.ts';
-import { type Device, recordOf } from './device.ts';
+import { type Device, NO_MAC, recordOf } from './device.ts';
 import { type Place, type PlaceListener, Places } from './places.ts';
 
 /** RTM_* of addresses, routes and rules, beside those of links (linux/rtnetlink.h). */
@@ -38,26 +38,38 @@ export class Following implements PlaceListener {
   }
 
   messages(place: Place, messages: Message[]): void {
+    this.#guard(() => this.#hear(place, messages));
+  }
+
+  /** Announcements were lost: everything is looked at. */
+  resync(place: Place): void {
+    this.#guard(() => this.#readAgain(place));
+  }
+
+  #hear(place: Place, messages: Message[]): void {
     const touched = new Set<number>();
     const gone = new Set<number>();
+    const names = new Map<number, string>();
     let underlay = false;
     for (const message of messages) {
       underlay ||= place.home && UNDERLAY_TYPES.has(message.type);
       const event = readLink(message);
       if (event === undefined) continue;
       if (event.removed && place.home) gone.add(event.ifindex);
+      if (!event.removed && place.home) names.set(event.link.ifindex, event.link.name);
       touched.add(event.removed ? event.ifindex : event.link.ifindex);
     }
     if (underlay) this.#pathsChanged();
     this.#core.tables.hear(messages, (ifindex) => this.#deviceAt(place, ifindex));
     for (const device of this.#devices()) {
+      // `dev` is an interface, not a name.
+      if (names.has(device.link)) device.config.dev = names.get(device.link)!;
       if (gone.has(device.link)) this.#lostUnderlay(device);
       else if (device.place === place && touched.has(device.ifindex)) this.settle(device);
     }
   }
 
-  /** Announcements were lost: everything is looked at. */
-  resync(place: Place): void {
+  #readAgain(place: Place): void {
     const { tables } = this.#core;
     tables.loadNeighbours(place.socket, (ifindex) => this.#deviceAt(place, ifindex));
     if (place.home) {
@@ -65,7 +77,9 @@ export class Following implements PlaceListener {
       this.#pathsChanged();
     }
     for (const device of this.#devices()) {
-      if (place.home && device.link !== 0 && nameOf(device.link) === undefined) this.#lostUnderlay(device);
+      const dev = device.link === 0 ? undefined : nameOf(device.link);
+      if (place.home && dev !== undefined) device.config.dev = dev;
+      if (place.home && device.link !== 0 && dev === undefined) this.#lostUnderlay(device);
       else if (device.place === place) this.settle(device);
     }
   }
@@ -97,10 +111,11 @@ export class Following implements PlaceListener {
     const { devices } = this.#core.plane;
     if (link.address !== config.address || link.mtu !== config.mtu) {
       Object.assign(config, { address: link.address, mtu: link.mtu });
-      if (link.address !== '') devices.setLink(device.index, link.address, link.mtu);
+      devices.setLink(device.index, link.address || NO_MAC, link.mtu);
     }
-    if (link.bridgePort === device.bridged) return;
-    device.bridged = link.bridgePort;
+    const { bridgePort: bridged, noarp } = link;
+    if (bridged === device.bridged && noarp === device.noarp) return;
+    Object.assign(device, { bridged, noarp });
     devices.write(device.index, recordOf(device));
   }
 
@@ -175,6 +190,15 @@ export class Following implements PlaceListener {
     inTurn(async () => {
       if (devices.get(device.config.name) === device) await work();
     }).catch((error: Error) => log('error', `link ${device.config.name}: ${error.message}`));
+  }
+
+  /** There is nobody to throw to: a kernel that can't be asked is told of, and the next news may do better. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#core.log('error', `following interfaces: ${(error as Error).message}`);
+    }
   }
 
   #pathsChanged(): void {

@@ -3,7 +3,7 @@
  * and nexthops (`ip nexthop add ... fdb`). Kept here as Maps, told to whoever writes them where packets look.
  */
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { parseAddress, parseMac } from '../dataplane/fdb-text.ts';
+import { parseAddress, parseMac, ZERO_MAC } from '../dataplane/fdb-text.ts';
 import type { Family } from '../io/family.ts';
 import type { Message } from '../netlink/message.ts';
 import { dumpNeighbours, type Neighbour, readNeighbour } from '../netlink/neighbours.ts';
@@ -28,15 +28,23 @@ export interface KernelTablesListener {
 /** States in which the kernel's proxy answers for a neighbour: NUD_CONNECTED (linux/neighbour.h). */
 const CONNECTED = 0x80 | 0x40 | 0x02;
 
-/** Writes the kernel's tables where packets look. */
-export function followTables(plane: Dataplane): KernelTablesListener {
+/** Writes the kernel's tables where packets look. `full` hears of what has no room there. */
+export function followTables(plane: Dataplane, full: (reason: string) => void): KernelTablesListener {
   return {
     onNeighbour(device, { address, lladdr, state }, removed) {
       const parsed = parseAddress(address);
       const mac = parseMac(lladdr);
       if (parsed === undefined) return;
-      if (removed || mac === undefined) plane.neighbours.remove(device, parsed);
-      else plane.neighbours.set(device, parsed, mac, (state & CONNECTED) !== 0);
+      if (removed) {
+        plane.neighbours.remove(device, parsed);
+        return;
+      }
+      try {
+        // One whose MAC is not known (incomplete, failed) is there all the same: it is no miss.
+        plane.neighbours.set(device, parsed, mac ?? ZERO_MAC, (state & CONNECTED) !== 0);
+      } catch (error) {
+        full((error as Error).message);
+      }
     },
     onNexthops: (nexthops) => plane.fdb.setNexthops(nexthops),
   };

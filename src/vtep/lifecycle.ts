@@ -7,7 +7,7 @@ import type { Dataplane } from '../dataplane/dataplane.ts';
 import { receiveBits } from '../dataplane/device-features.ts';
 import { VtepError } from '../errors.ts';
 import { hasFamily } from '../io/udp.ts';
-import { type Device, featuresOf, isLinkLocal } from './device.ts';
+import { type Device, featuresOf, isLinkLocal, scopeOf } from './device.ts';
 import type { Groups } from './groups.ts';
 import type { Listener, Listeners, Wanted } from './listeners.ts';
 import type { Workers } from './workers.ts';
@@ -129,10 +129,11 @@ export class Lifecycle {
 function wantedBy(device: Device): Wanted[] {
   const { config, family } = device;
   const local = config.bind ? (config.local ?? '') : '';
+  const scope = config.bind ? scopeOf(device) : 0;
   const receive = receiveBits(featuresOf(config));
   const families = config.external && !config.bind ? ([AF_INET, AF_INET6] as const) : [family];
   const ports = [...new Set([config.dstport, ...(config.listen ?? [])])];
   return families
     .filter((one) => one === family || hasFamily(one))
-    .flatMap((one) => ports.map((port) => ({ family: one, port, receive, local })));
+    .flatMap((one) => ports.map((port) => ({ family: one, port, receive, local, scope })));
 }

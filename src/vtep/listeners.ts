@@ -33,6 +33,8 @@ export interface Wanted {
   readonly receive: number;
   /** Only what is sent to this address; "" = to any of the host. */
   readonly local: string;
+  /** ifindex that a link-local `local` belongs to, else 0. */
+  readonly scope: number;
 }
 
 export interface Listener extends Wanted {
@@ -66,9 +68,9 @@ export class Listeners {
    * @throws VtepError IN_USE: says who holds the port and what to do
    */
   async retain(device: number, wanted: Wanted): Promise<Listener> {
-    const { family, port, receive, local } = wanted;
+    const { family, port, receive, local, scope } = wanted;
     const same = this.all().filter((listener) => listener.family === family && listener.port === port);
-    const shared = same.find((listener) => listener.local === local);
+    const shared = same.find((listener) => listener.local === local && listener.scope === scope);
     const other = same.find((listener) => listener.receive !== receive);
     if (other !== undefined) {
       throw inUse(
@@ -84,6 +86,7 @@ export class Listeners {
       family,
       port,
       local,
+      scope,
       zeroChecksum: (receive & RECEIVE_ZERO_CHECKSUM) !== 0,
       gro: this.#gro,
       bufferBytes: RECEIVE_BUFFER_BYTES,

@@ -18,6 +18,7 @@ import {
   SOURCE_PORT_MAX_OFFSET,
   SOURCE_PORT_MIN_OFFSET,
   SOURCE_PORTS_OFFSET,
+  SOURCE_SCOPE_OFFSET,
   SOURCE_SEGMENT_OFFSET,
   SOURCE_SOCKETS_OFFSET,
   SOURCE_USERS_OFFSET,
@@ -41,6 +42,8 @@ export interface SourceGroup {
   family: Family;
   /** "" = the route's choice. */
   local: string;
+  /** ifindex that a link-local address belongs to; absent: 0. */
+  scope?: number;
   df: boolean;
   noChecksum: boolean;
   /** Half-open; [0, 0] = the machine's range of ephemeral ports. */
@@ -50,6 +53,7 @@ export interface SourceGroup {
 /** Finds the group or makes it, and counts one more user. Returns its number. */
 export function retainSource(views: Views, wanted: SourceGroup): number {
   const { view, bytes } = views;
+  const { scope = 0 } = wanted;
   const [min, max] = wanted.ports[0] === wanted.ports[1] ? ephemeralPorts() : wanted.ports;
   const local = new Uint8Array(16);
   if (wanted.local !== '') local.set(ipaddr.parse(wanted.local).toByteArray());
@@ -63,6 +67,7 @@ export function retainSource(views: Views, wanted: SourceGroup): number {
       view.getUint8(at + SOURCE_FAMILY_OFFSET) === wanted.family &&
       view.getUint8(at + SOURCE_DF_OFFSET) === Number(wanted.df) &&
       view.getUint8(at + SOURCE_NO_CHECKSUM_OFFSET) === Number(wanted.noChecksum) &&
+      view.getUint32(at + SOURCE_SCOPE_OFFSET, true) === scope &&
       view.getUint16(at + SOURCE_PORT_MIN_OFFSET, true) === min &&
       view.getUint16(at + SOURCE_PORT_MAX_OFFSET, true) === max &&
       local.every((byte, i) => bytes[at + SOURCE_LOCAL_OFFSET + i] === byte)
@@ -86,6 +91,7 @@ export function retainSource(views: Views, wanted: SourceGroup): number {
   view.setUint16(at + SOURCE_PORT_MIN_OFFSET, min, true);
   view.setUint16(at + SOURCE_PORT_MAX_OFFSET, max, true);
   bytes.set(local, at + SOURCE_LOCAL_OFFSET);
+  view.setUint32(at + SOURCE_SCOPE_OFFSET, scope, true);
   for (let port = 0; port < SOURCE_PORT_COUNT; ++port) {
     view.setInt32(at + SOURCE_SOCKETS_OFFSET + port * 4, NOT_OPEN, true);
   }
@@ -164,6 +170,7 @@ function bindSlot(views: Views, group: number, slot: number): number {
     const fd = openSource({
       family,
       local,
+      scope: view.getUint32(base + SOURCE_SCOPE_OFFSET, true),
       port: min + offset,
       df: view.getUint8(base + SOURCE_DF_OFFSET) === 1,
       noChecksum: view.getUint8(base + SOURCE_NO_CHECKSUM_OFFSET) === 1,

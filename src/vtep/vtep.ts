@@ -94,7 +94,7 @@ class BatchedVtep implements Vtep {
     this.#core = {
       ...{ plane, workers, listeners, groups, offloads, queues },
       lifecycle: new Lifecycle({ plane, workers, listeners, groups, vnis: plane.vnis }),
-      tables: new KernelTables(followTables(plane)),
+      tables: new KernelTables(followTables(plane, (reason) => this.#core.log('error', reason))),
       devices: new Map(),
       home: () => this.#home!,
       log: options.logger ?? (() => {}),
@@ -138,9 +138,13 @@ class BatchedVtep implements Vtep {
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
       const device = this.#find(name);
-      await changeDevice(this.#core, device, change);
+      try {
+        await changeDevice(this.#core, device, change);
+      } finally {
+        // Also when it was taken back: what was heard in its midst is old.
+        this.#following.settle(device);
+      }
       if (change.ageing !== undefined) this.#nextAgeing = 0;
-      this.#following.settle(device);
       return this.#info(device);
     });
   }
@@ -161,8 +165,8 @@ class BatchedVtep implements Vtep {
     return this.#core.plane.fdb.show(dev);
   }
 
-  fdbGet(dev: string, mac: string): FdbEntry {
-    return this.#core.plane.fdb.get(dev, mac);
+  fdbGet(dev: string, mac: string, vni?: number): FdbEntry {
+    return this.#core.plane.fdb.get(dev, mac, vni);
   }
 
   fdbFlush(filter: FdbFlush): number {

@@ -41,6 +41,8 @@ export interface OptionSet {
   sourcePorts?: readonly [number, number];
   /** The devices that are watched; vx0 alone unless given. */
   devices?: readonly string[];
+  /** Misses are listened for, and compared. */
+  misses?: boolean;
   /** Only the wire is compared: what is above it differs on purpose. */
   wireOnly?: boolean;
   /** Nothing is expected to pass: a set where the kernel passes nothing compares nothing. */

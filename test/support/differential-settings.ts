@@ -38,7 +38,10 @@ function changes(v6: boolean): OptionSet {
     branch: 'options changed under way',
     setup: [...device({ v6 }), fdb('append', KNOWN_MAC, `dst ${b}`)],
     rounds: lines.map((line): Round => {
-      return { name: line, before: [`link set ${DEVICE} type vxlan ${line}`], cases: some(dice, 10) };
+      const before = [`link set ${DEVICE} type vxlan ${line}`];
+      // The kernel's IPv6 keeps a cached source address: that is a set of its own.
+      if (line.startsWith('local')) before.push(`${v6 ? '-6 ' : ''}route flush cache`);
+      return { name: line, before, cases: some(dice, 10) };
     }),
   };
 }
@@ -76,6 +79,21 @@ function places(v6: boolean): OptionSet[] {
     },
   ];
 }
+
+/** The kernel alone goes on with the source address of a route that it has cached. */
+const cachedSource: OptionSet = {
+  name: 'local changed while the route is cached, IPv6 underlay',
+  branch: 'options changed under way',
+  setup: device({ v6: true }),
+  rounds: [
+    { name: 'before', cases: [sent({ kind: 'other' })] },
+    {
+      name: 'changed',
+      before: [`link set ${DEVICE} type vxlan local ${SECOND_LOCAL6}`],
+      cases: [sent({ kind: 'other' })],
+    },
+  ],
+};
 
 const foreignLocal: OptionSet = {
   name: "a local address that is not the host's",
@@ -238,8 +256,8 @@ function flows(v6: boolean): OptionSet {
             ports.set(flow, port);
           }
           const distinct = new Set(ports.values()).size;
-          // Of some forty flows over 28,000 ports hardly any two meet.
-          return distinct < ports.size - 3 ? `${ports.size} flows share ${distinct} ports` : null;
+          // Few flows meet: vxlane has some sixty ports open, whatever the range.
+          return distinct < ports.size / 2 ? `${ports.size} flows share ${distinct} ports` : null;
         },
       },
     ],
@@ -292,6 +310,7 @@ export const settingSets = (): OptionSet[] => [
       reserved(v6, mask),
     ),
   ]),
+  cachedSource,
   foreignLocal,
   ...extensions(),
   bare,

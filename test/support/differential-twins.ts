@@ -97,7 +97,9 @@ function kernelTwin(host: Host, far: Host): Twin {
       const refusal = await host.agent.call('addVxlan', words(line).slice(2)).catch((error) => error);
       return { code: refusal ? 2 : 0, out: '', err: refusal ? String(refusal.message) : '' };
     },
-    fdb: async (device) => json('bridge', '-j', 'fdb', 'show', 'dev', device),
+    // What the bridge above a port knows is listed with it.
+    fdb: async (device) =>
+      json('bridge', '-j', 'fdb', 'show', 'dev', device).filter((row: FdbRow) => !('master' in row)),
     counts: async (device) => json('ip', '-s', '-s', '-j', 'link', 'show', 'dev', device)[0].stats64,
     assertAlive: () => undefined,
   };

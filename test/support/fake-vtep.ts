@@ -18,6 +18,7 @@ import type {
   VniInfo,
   VniRequest,
   Vtep,
+  VtepEvent,
   VtepStatus,
 } from '../../src/types.ts';
 
@@ -45,6 +46,7 @@ interface Device {
 
 export class FakeVtep implements Vtep {
   readonly calls: string[] = [];
+  readonly listeners = new Set<(event: VtepEvent) => void>();
   closed = 0;
   /** Names whose creation or change fails, to see what is left behind. */
   readonly failing = new Set<string>();
@@ -134,8 +136,14 @@ export class FakeVtep implements Vtep {
     return 0;
   }
 
-  subscribe(): () => void {
-    return () => {};
+  subscribe(listener: (event: VtepEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Tells all listeners, as if it had happened. */
+  emit(event: VtepEvent): void {
+    for (const listener of this.listeners) listener(event);
   }
 
   async deleteDevice(name: string): Promise<void> {

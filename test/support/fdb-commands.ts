@@ -15,8 +15,11 @@ const DST6 = ['2001:db8::1', '2001:db8::2', 'fe80::1', 'ff05::1', '::', '192.0.2
 
 const dev = fc.constantFrom('vx0', 'vx0', 'vx1', 'vx6', 'ex0');
 const mac = fc.constantFrom(...UNICAST, ...GROUPS);
-const rarely = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined, freq: 2 });
-const sometimes = fc.option(fc.constant(true), { nil: undefined, freq: 1 });
+/** One time in `n`. */
+const oneIn = <T>(n: number, of: fc.Arbitrary<T>) =>
+  fc.oneof({ arbitrary: fc.constant(undefined), weight: n - 1 }, { arbitrary: of, weight: 1 });
+const rarely = <T>(of: fc.Arbitrary<T>) => oneIn(5, of);
+const sometimes = fc.constant(true);
 
 const change = fc
   .record({
@@ -28,8 +31,8 @@ const change = fc
     port: rarely(fc.constantFrom(1, 4789, 8472, 4790)),
     vni: rarely(fc.constantFrom(0, 5, 6, 7, 77, 16777215)),
     via: rarely(fc.constantFrom('v1', 'v3')),
-    src_vni: fc.option(fc.constantFrom(0, 5, 77), { nil: undefined }),
-    nhid: fc.option(fc.constantFrom(1, 10, 11, 20, 30, 40, 99), { nil: undefined, freq: 4 }),
+    src_vni: oneIn(2, fc.constantFrom(0, 5, 77)),
+    nhid: oneIn(3, fc.constantFrom(1, 10, 10, 11, 11, 20, 30, 40, 99)),
     state: fc.constantFrom('permanent', 'static', 'dynamic', undefined),
     router: rarely(sometimes),
     extern_learn: rarely(sometimes),
@@ -48,7 +51,7 @@ const change = fc
 
 const get = fc.record({ op: fc.constant('get'), dev, mac, vni: rarely(fc.constantFrom(0, 5, 77)) });
 
-const filter = fc.option(fc.boolean(), { nil: undefined, freq: 3 });
+const filter = oneIn(4, fc.boolean());
 const flush = fc.record({
   op: fc.constant('flush'),
   dev,
@@ -67,6 +70,32 @@ export const operation: fc.Arbitrary<Operation> = fc
       Object.fromEntries(
         Object.entries(made).filter(([, value]) => value !== undefined),
       ) as unknown as Operation,
+  );
+
+const zeroOr = (...numbers: number[]) => rarely(fc.constantFrom(0, ...numbers));
+
+/** All that the kernel can flush by, also what is not yet a word of every `bridge`. */
+export const flushFilter: fc.Arbitrary<FdbFlush> = fc
+  .record({
+    dev,
+    dst: rarely(fc.constantFrom(...DST.slice(0, 5))),
+    port: zeroOr(1, 4789, 8472, 4790),
+    vni: zeroOr(5, 6, 7, 77),
+    src_vni: zeroOr(5, 7, 77),
+    nhid: zeroOr(10, 11, 99),
+    permanent: rarely(fc.boolean()),
+    static: rarely(fc.boolean()),
+    dynamic: rarely(fc.boolean()),
+    extern_learn: rarely(fc.boolean()),
+    router: rarely(fc.boolean()),
+    sticky: rarely(fc.constantFrom(false, false, true)),
+    offloaded: rarely(fc.constantFrom(false, false, true)),
+  })
+  .map(
+    (made) =>
+      Object.fromEntries(
+        Object.entries(made).filter(([, value]) => value !== undefined),
+      ) as unknown as FdbFlush,
   );
 
 /** As `bridge` takes them. Words of a flush that clear a bit stand before those that set one: the last one counts. */

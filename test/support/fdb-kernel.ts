@@ -5,8 +5,11 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { AF_INET, AF_INET6 } from '../../assembly/layout.ts';
 import type { NexthopInfo } from '../../src/dataplane/nexthops.ts';
+import type { FdbFlush } from '../../src/types.ts';
 import type { Bed, Namespace } from './netns.ts';
 
 const member = (id: number, gateway: string, weight = 1) => ({
@@ -27,6 +30,8 @@ export const NEXTHOPS: readonly NexthopInfo[] = [
   { id: 20, fdb: true, members: [member(4, '2001:db8::1')] },
   { id: 30, fdb: false, members: [member(40, '192.0.2.9')] },
 ];
+
+const AGENT = fileURLToPath(new URL('fdb-flush-agent.ts', import.meta.url));
 
 const SETUP = [
   'link add v1 type veth peer name v2',
@@ -58,6 +63,7 @@ export class FdbKernel {
   readonly namespace: Namespace;
   /** Lines of `bridge monitor fdb`, oldest first. */
   readonly events: string[] = [];
+  #agent: { input: Writable; answers: AsyncIterator<string> } | undefined;
 
   constructor(bed: Bed) {
     this.namespace = bed.namespace('fdb');
@@ -106,6 +112,26 @@ export class FdbKernel {
       if (why !== undefined) return { refused: why };
       return prints(command) ? { printed: JSON.parse(printed.shift() ?? 'null') } : {};
     });
+  }
+
+  /** Flushes as `bridge` of iproute2 6.1 can't. @returns whether the kernel has done it */
+  async flush(filter: FdbFlush): Promise<boolean> {
+    this.#agent ??= this.#startAgent();
+    const { input, answers } = this.#agent;
+    const [link] = this.namespace.ipJson('link', 'show', 'dev', filter.dev);
+    input.write(`${JSON.stringify({ ifindex: link.ifindex, filter })}\n`);
+    const { value } = await answers.next();
+    return Number(value) === 0;
+  }
+
+  #startAgent() {
+    const child = this.namespace.spawn(process.execPath, ['--import', 'tsx', AGENT], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    return {
+      input: child.stdin!,
+      answers: createInterface({ input: child.stdout! })[Symbol.asyncIterator](),
+    };
   }
 
   async #mark(): Promise<void> {

@@ -3,21 +3,16 @@
  * speed is measured against. Words are in memory order there, so they are little-endian here.
  */
 
-const TAGS_MAX = 8;
+import { networkOffset } from './naive-segment.ts';
+
 const EXTENSION_MAX = 6;
 
 /** @returns a u32 */
 export function flowHash(frame: Uint8Array, seed: number): number {
   const { length } = frame;
   if (length < 14) return finish(seed, 0);
-  let at = 14;
-  let type = be16(frame, 12);
-  for (let tags = 0; tags < TAGS_MAX && (type === 0x8100 || type === 0x88a8); tags++) {
-    // A tag that the frame ends within is none.
-    if (at + 4 > length) break;
-    at += 4;
-    type = be16(frame, at - 2);
-  }
+  const at = networkOffset(frame);
+  const type = be16(frame, at - 2);
   const tagged = at > 14;
   if (type === 0x0800 && length - at >= 20) return hashIpv4(frame, at, tagged, seed);
   if (type === 0x86dd && length - at >= 40) return hashIpv6(frame, at, tagged, seed);

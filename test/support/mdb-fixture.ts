@@ -17,8 +17,10 @@ import {
   REMOTE_BYTES,
   REMOTE_FAMILY_OFFSET,
   REMOTE_IFINDEX_OFFSET,
+  REMOTE_NEXT_OFFSET,
   REMOTE_PORT_OFFSET,
   REMOTE_VNI_OFFSET,
+  REMOTES_BASE,
 } from '../../assembly/layout.ts';
 import { writeDomain } from '../../src/dataplane/domains.ts';
 import { deviceRecord } from '../../src/dataplane/fdb-record.ts';
@@ -128,6 +130,11 @@ export class MdbFixture {
     return (
       (this.engine.view.getUint32(deviceRecord(device) + DEVICE_FLAGS_OFFSET, true) & DEVICE_FLAG_MDB) !== 0
     );
+  }
+
+  /** The link behind a remote of the FDB's pool. */
+  linkAfter(link: number): number {
+    return this.engine.view.getUint32(REMOTES_BASE + (link - 1) * REMOTE_BYTES + REMOTE_NEXT_OFFSET, true);
   }
 
   /** Entries of the FDB, which has the remotes. */

@@ -94,15 +94,13 @@ function shapeOf(frame: Uint8Array, virtio: VirtioHeader, type: number): Shape |
   return { ipv4, l3, l4, headers };
 }
 
-/** Behind at most eight tags; one that the frame ends within is none. */
+/** Behind at most seven tags; where there are more, or the frame ends within one, right behind the addresses. */
 export function networkOffset(frame: Uint8Array): number {
-  let offset = 14;
-  for (let tags = 0; tags < 8 && offset + 4 <= frame.length; tags++) {
+  for (let tags = 0, offset = 14; offset <= frame.length && tags <= 7; tags++, offset += 4) {
     const type = (frame[offset - 2]! << 8) | frame[offset - 1]!;
-    if (type !== 0x8100 && type !== 0x88a8) break;
-    offset += 4;
+    if (type !== 0x8100 && type !== 0x88a8) return offset;
   }
-  return offset;
+  return 14;
 }
 
 function fillChecksums(frame: Uint8Array, l3: number, l4: number, ipv4: boolean, protocol: number): void {

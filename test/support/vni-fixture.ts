@@ -66,6 +66,8 @@ export class VniFixture {
   readonly events: VtepEvent[] = [];
   /** "device address" that have been joined and not left. */
   readonly groups = new Set<string>();
+  /** Devices whose domains have changed, each time. */
+  readonly rebound: number[] = [];
   /** Called before a default destination moves or a group is joined: to throw. */
   trip: () => void = () => {};
 
@@ -98,6 +100,7 @@ export class VniFixture {
         },
         emit: (event) => this.events.push(event),
         forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
+        rebind: (device) => this.rebound.push(device),
       },
       this.table,
     );

@@ -1,0 +1,108 @@
+/**
+ * Sources as the kernel would send: no flow label but the address's, no loop for multicast, one socket a port; a
+ * local address that is not the host's is told apart from a range without a free port.
+ */
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { after, before, describe, it } from 'node:test';
+import { SOURCE_PORT_COUNT } from '../assembly/layout.ts';
+import { createMemory, type Views, viewsOf } from '../src/dataplane/memory.ts';
+import { AF_INET, AF_INET6 } from '../src/io/family.ts';
+import { syscalls } from '../src/io/syscalls.ts';
+import {
+  releaseSource,
+  retainSource,
+  SOURCE_UNREACHABLE,
+  type SourceGroup,
+  socketOf,
+} from '../src/vtep/sources.ts';
+import { Bed, missingForNamespaces, type Namespace } from './support/netns.ts';
+import { enter } from './support/own-namespace.ts';
+
+const SOL_IP = 0;
+const IP_MULTICAST_LOOP = 34;
+const SOL_IPV6 = 41;
+const IPV6_MULTICAST_LOOP = 19;
+const IPV6_FLOWINFO_SEND = 33;
+const IPV6_AUTOFLOWLABEL = 70;
+const missing = missingForNamespaces();
+
+function option(fd: number, level: number, name: number): number {
+  const value = new Uint8Array(4);
+  assert.equal(syscalls().getsockopt(fd, level, name, value, Uint8Array.of(4, 0, 0, 0)), 0);
+  return new DataView(value.buffer).getInt32(0, true);
+}
+
+describe('sources', missing === null ? {} : { skip: missing }, () => {
+  const bed = new Bed();
+  let here: Namespace;
+  let views: Views;
+  const group = (differences: Partial<SourceGroup> = {}): SourceGroup => ({
+    ...{ family: AF_INET, local: '', df: false, noChecksum: false, ports: [50000, 50010] },
+    ...differences,
+  });
+  const first = (number: number) => number * SOURCE_PORT_COUNT;
+
+  before(() => {
+    here = bed.namespace('sources');
+    enter(here);
+    here.ip('link add u0 type veth peer name u1', 'link set u0 up', 'link set u1 up');
+    views = viewsOf(createMemory(1));
+  });
+  after(() => bed.close());
+
+  it('over IPv4 do not loop what they send to groups', () => {
+    const number = retainSource(views, group());
+    const fd = socketOf(views, first(number));
+    assert.equal(option(fd, SOL_IP, IP_MULTICAST_LOOP), 0);
+    assert.equal(socketOf(views, first(number)), fd, 'opened once');
+    releaseSource(views, number);
+  });
+
+  it('over IPv6 send the label of the address and none of their own', () => {
+    const number = retainSource(views, group({ family: AF_INET6 }));
+    const fd = socketOf(views, first(number));
+    assert.deepEqual(
+      [IPV6_MULTICAST_LOOP, IPV6_FLOWINFO_SEND, IPV6_AUTOFLOWLABEL].map((name) => option(fd, SOL_IPV6, name)),
+      [0, 1, 0],
+    );
+    releaseSource(views, number);
+  });
+
+  it('a local address that is not the host’s is unreachable until it is', () => {
+    for (const [family, local] of [
+      [AF_INET, '192.0.2.7'],
+      [AF_INET6, '2001:db8::7'],
+    ] as const) {
+      const number = retainSource(views, group({ family, local }));
+      assert.equal(socketOf(views, first(number)), SOURCE_UNREACHABLE);
+      assert.equal(socketOf(views, first(number)), SOURCE_UNREACHABLE, 'asked again');
+      here.ip(`addr add ${local} dev u0${family === AF_INET6 ? ' nodad' : ''}`);
+      assert.ok(socketOf(views, first(number)) >= 0);
+      releaseSource(views, number);
+    }
+  });
+
+  it('a link-local address belongs to its interface', () => {
+    const u0 = here.ipJson('link', 'show', 'u0')[0].ifindex;
+    const u1 = here.ipJson('link', 'show', 'u1')[0].ifindex;
+    here.ip('addr add fe80::77/64 dev u0 nodad');
+    const links = [u0, u1].map((scope) =>
+      retainSource(views, group({ family: AF_INET6, local: 'fe80::77', scope })),
+    );
+    assert.notEqual(links[0], links[1]);
+    assert.ok(socketOf(views, first(links[0]!)) >= 0);
+    assert.equal(socketOf(views, first(links[1]!)), SOURCE_UNREACHABLE);
+    for (const number of links) releaseSource(views, number);
+  });
+
+  it('a range whose ports are all taken is another thing', async () => {
+    const holder = createSocket('udp4');
+    await new Promise<void>((done) => holder.bind(50000, () => done()));
+    const number = retainSource(views, group({ ports: [50000, 50001] }));
+    assert.equal(socketOf(views, first(number)), -1);
+    await new Promise<void>((done) => holder.close(() => done()));
+    assert.ok(socketOf(views, first(number)) >= 0);
+    releaseSource(views, number);
+  });
+});
