@@ -103,15 +103,19 @@ function devicesOf(path: HotPath, prng: Prng): Fuzzed[] {
   const neighbours = new Neighbours(path.engine.memory);
   let vni = 100;
   let next = 0;
+  let here = 0;
   const remotes = (copies: number) =>
-    Array.from({ length: copies }, () => ({
-      address: REMOTES[next++ % REMOTES.length]!,
-      // Of a device that there is, or not.
-      ...(prng() < 0.5 && { vni: 100 + below(prng, 40) }),
-    }));
+    Array.from({ length: copies }, () => {
+      const address = REMOTES[next++ % REMOTES.length]!;
+      // Its own VNI, one that nobody has, or perhaps another's.
+      const vni = [undefined, 0xffffff, 100 + below(prng, 40)][address === HERE ? here++ % 3 : 0];
+      return { address, ...(vni !== undefined && { vni }) };
+    });
   return [1, 1, COPIES, COPIES].flatMap((copies) => {
     const make = (kind: Kind, fields: NonNullable<Parameters<HotPath['device']>[0]>): Fuzzed => {
-      const device = path.device({ vni: vni++, learning: true, tos: 'inherit', ifindex: 50, ...fields });
+      // What is learned from a bypass has one remote.
+      const learning = copies === 1;
+      const device = path.device({ vni: vni++, learning, tos: 'inherit', ifindex: 50, ...fields });
       if (kind !== 'external') path.entry(device, DEFAULT, remotes(copies));
       return { kind, device, copies };
     };
@@ -166,6 +170,8 @@ function atHand(kind: Kind, frame: Uint8Array, virtio: VirtioHeader): [Uint8Arra
 function assertWire(kind: Kind, frame: Uint8Array, virtio: VirtioHeader, sent: Sent, most: number): void {
   if (sent.datagrams.length === 0) return;
   const [inHand, moved] = atHand(kind, frame, virtio);
+  // A checksum that begins in the MACs changes with them.
+  if (kind === 'proxy' && (virtio.flags & 1) !== 0 && virtio.checksumStart < 12) return;
   // The frame as it is, where the far end completes the checksum.
   const isLeft = (sent.datagrams[0]!.bytes[1]! & 0x20) !== 0;
   const wire = isLeft ? [inHand] : encapNaively(inHand, moved, true, most);
@@ -237,7 +243,7 @@ function fuzzEncap(path: HotPath, packets: number, prng: Prng): void {
       ...OF_FRAMES.filter((name) => name !== 'drop_no_target'),
       ...OF_COPIES,
       ...(['drop_bad_offload', 'encap_packets', 'super_frames_split', 'checksums_completed'] as const),
-      ...(['local_bypasses', 'too_big_replies', 'route_short_circuits', 'l3_misses', 'fdb_learned'] as const),
+      ...(['local_bypasses', 'too_big_replies', 'route_short_circuits', 'l3_misses'] as const),
     ]);
 }
 
