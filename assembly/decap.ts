@@ -280,6 +280,7 @@ function datagram(
   if (verdict !== 0) return counter.lost(worker, device, domain, verdict);
 
   counter.received(worker, device, domain, bytes - head);
+  if (isPacket) nameVersion(frame);
   const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
   coalesce.add(worker, found, frame, bytes, l3, gsoSize);
   return DECAP_PACKETS;
@@ -317,6 +318,12 @@ function readProtocol(at: usize, word: u32): i32 {
   const type = protocol === GPE_PROTOCOL_IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
   store<u16>(at, bswap<u16>(type as u16), VXLAN_HEADER_BYTES - 2);
   return 0;
+}
+
+/** A TUN takes a packet for what its version says, whatever the header called it. */
+function nameVersion(packet: usize): void {
+  const type = load<u8>(packet) >>> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+  store<u16>(packet - 2, bswap<u16>(type as u16));
 }
 
 /** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */

@@ -242,7 +242,7 @@ describe('layout', () => {
       ['RECEIPT_IOVEC', layout.IOVEC_BYTES],
     ]);
     const write = [
-      'DEVICE',
+      'PLACE',
       'IOVECS',
       'LENGTH',
       'FRAMES',
@@ -251,7 +251,6 @@ describe('layout', () => {
       'PAYLOAD',
       'SEGMENT',
       'NEXT_SEQUENCE',
-      'DOMAIN',
     ];
     assertRecord(layout.WRITE_BYTES, [
       ...[...write, 'IP_LENGTH', 'FLAGS'].map((name): [string, number] => [`WRITE_${name}`, 4]),
@@ -268,10 +267,13 @@ describe('layout', () => {
     assert.equal(layout.DESCRIPTOR_DOMAIN_OFFSET, layout.DESCRIPTOR_DEVICE_OFFSET + 2);
     const state = [
       ...['MESSAGES_USED', 'IOVECS_USED', 'HEADERS_USED', 'INJECTS_USED', 'FANOUT_NEXT', 'FANOUT_COUNT'],
-      ...['SHARED', 'DOMAIN', 'FRAME_FLAGS', 'PATH_WANTED', 'LABEL', 'WORD', 'TAIL'],
+      ...['SHARED', 'PATH_WANTED', 'LABEL', 'DOMAIN', 'WORD'],
     ];
     assertRecord(layout.ENCAP_STATE_BYTES, [
       ...state.map((name): [string, number] => [`ENCAP_${name}`, 4]),
+      ['ENCAP_TAIL', 1],
+      ['ENCAP_FRAME_FLAGS', 1],
+      ['ENCAP_L3', 2],
       ['ENCAP_PATH_REMOTE', layout.REMOTE_BYTES, 8],
       ['ENCAP_LOOPBACK', 32, 8],
     ]);
