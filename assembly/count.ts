@@ -3,10 +3,28 @@ import {
   COUNTER_BYTES,
   COUNTER_ROW_BYTES,
   COUNTERS_OFFSET,
+  DECAP_BYTES_COUNTED,
+  DECAP_PACKETS,
   DEVICE_COUNT,
   DOMAIN_COUNTER_ROW_BYTES,
   DOMAIN_COUNTERS_OFFSET,
+  DOMAIN_DECAP_BYTES,
+  DOMAIN_DECAP_DROPS,
+  DOMAIN_DECAP_ERRORS,
+  DOMAIN_DECAP_PACKETS,
+  DOMAIN_ENCAP_BYTES,
   DOMAIN_ENCAP_DROPS,
+  DOMAIN_ENCAP_ERRORS,
+  DOMAIN_ENCAP_PACKETS,
+  DROP_DEVICE_DOWN,
+  DROP_ECN,
+  DROP_POLICY,
+  DROP_RESERVED_BITS,
+  DROP_ROUTE_LOOP,
+  DROP_SHORT_INNER_IP_RECEIVED,
+  DROP_UNKNOWN_LOCAL_VNI,
+  ENCAP_BYTES_COUNTED,
+  ENCAP_PACKETS,
 } from './layout';
 
 export function add(worker: usize, device: u32, counter: i32, amount: u32): void {
@@ -24,8 +42,39 @@ export function ofDomain(worker: usize, domain: u32, counter: i32, amount: u32):
   store<u64>(at, load<u64>(at) + amount);
 }
 
-/** A frame to send that is dropped. */
-export function dropped(worker: usize, device: u32, domain: u32, verdict: i32): void {
+/** Frames to send that are dropped; those that have no way to go are errors of their VNI, as in the kernel. */
+export function dropped(worker: usize, device: u32, domain: u32, verdict: i32, frames: u32 = 1): void {
+  add(worker, device, verdict, frames);
+  if (domain < (DEVICE_COUNT as u32)) return;
+  const isError = verdict === DROP_ROUTE_LOOP || verdict === DROP_UNKNOWN_LOCAL_VNI;
+  ofDomain(worker, domain, isError ? DOMAIN_ENCAP_ERRORS : DOMAIN_ENCAP_DROPS, frames);
+}
+
+/** Datagrams of a device, and of its domain. */
+export function sent(worker: usize, device: u32, domain: u32, packets: u32, bytes: u32): void {
+  add(worker, device, ENCAP_PACKETS, packets);
+  add(worker, device, ENCAP_BYTES_COUNTED, bytes);
+  if (domain < (DEVICE_COUNT as u32)) return;
+  ofDomain(worker, domain, DOMAIN_ENCAP_PACKETS, packets);
+  ofDomain(worker, domain, DOMAIN_ENCAP_BYTES, bytes);
+}
+
+/** A received frame that is dropped: an error or a drop of its VNI, or neither, as the kernel counts. Returns `verdict`. */
+export function lost(worker: usize, device: u32, domain: u32, verdict: i32): i32 {
   one(worker, device, verdict);
-  if (domain >= (DEVICE_COUNT as u32)) ofDomain(worker, domain, DOMAIN_ENCAP_DROPS, 1);
+  if (domain < (DEVICE_COUNT as u32)) return verdict;
+  if (verdict === DROP_RESERVED_BITS || verdict === DROP_ECN || verdict === DROP_SHORT_INNER_IP_RECEIVED)
+    ofDomain(worker, domain, DOMAIN_DECAP_ERRORS, 1);
+  else if (verdict === DROP_DEVICE_DOWN || verdict === DROP_POLICY)
+    ofDomain(worker, domain, DOMAIN_DECAP_DROPS, 1);
+  return verdict;
+}
+
+/** A frame that a device receives. */
+export function received(worker: usize, device: u32, domain: u32, bytes: u32): void {
+  one(worker, device, DECAP_PACKETS);
+  add(worker, device, DECAP_BYTES_COUNTED, bytes);
+  if (domain < (DEVICE_COUNT as u32)) return;
+  ofDomain(worker, domain, DOMAIN_DECAP_PACKETS, 1);
+  ofDomain(worker, domain, DOMAIN_DECAP_BYTES, bytes);
 }

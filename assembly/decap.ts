@@ -18,34 +18,25 @@
 import * as coalesce from './coalesce';
 import * as counter from './count';
 import * as ecn from './ecn';
-import * as fdb from './fdb';
 import {
   AF_INET,
   CMSGHDR_BYTES,
-  DECAP_BYTES_COUNTED,
   DECAP_MESSAGE_OFFSET,
   DECAP_PACKETS,
   DECAP_POSITION_OFFSET,
   DECAP_STATE_OFFSET,
   DEVICE_BYTES,
-  DEVICE_COUNT,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAG_LINK_LOCAL,
-  DEVICE_FLAG_POLICIES,
   DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAGS_OFFSET,
-  DEVICE_LINK_OFFSET,
   DEVICE_MAC_OFFSET,
   DEVICE_RESERVED_OFFSET,
   DEVICE_STATE_OFFSET,
   DEVICE_UP,
   DEVICES_BASE,
-  DOMAIN_DECAP_BYTES,
-  DOMAIN_DECAP_DROPS,
-  DOMAIN_DECAP_ERRORS,
-  DOMAIN_DECAP_PACKETS,
   DROP_DEVICE_DOWN,
   DROP_ECN,
   DROP_GPE_HEADER,
@@ -63,12 +54,16 @@ import {
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
+  GPE_PROTOCOL_IPV4,
   GPE_PROTOCOL_IPV6,
   GPE_PROTOCOL_MPLS,
   IP_TOS,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
   IPV6_TCLASS,
+  LISTENER_BYTES,
+  LISTENER_RECEIVE_OFFSET,
+  LISTENERS_BASE,
   MMSGHDR_BYTES,
   MMSGHDR_CONTROL_LENGTH_OFFSET,
   MMSGHDR_CONTROL_OFFSET,
@@ -88,6 +83,7 @@ import {
   RECEIVE_BUFFER_BYTES,
   RECEIVE_BUFFERS_OFFSET,
   RECEIVE_COUNT,
+  RECEIVE_GPE,
   RECEIVE_STRIDE_BYTES,
   RECEIVES_OFFSET,
   SOCKADDR_IN6_BYTES,
@@ -95,7 +91,6 @@ import {
   SOL_IPV6,
   SOL_UDP,
   UDP_GRO,
-  VXLAN_FLAG_GBP,
   VXLAN_FLAG_RCO,
   VXLAN_GPE_OAM,
   VXLAN_GPE_PROTOCOL,
@@ -118,7 +113,7 @@ import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** Flags of devices that look at more than the VNI. */
-const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX | DEVICE_FLAG_LINK_LOCAL;
+const EXTENSIONS: u32 = DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
 
 /** Lays out every mmsghdr for recvmmsg, once. */
 export function prepare(worker: usize): void {
@@ -187,7 +182,7 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   let position = load<i32>(state, DECAP_POSITION_OFFSET);
   if ((load<u32>(header, MMSGHDR_FLAGS_OFFSET) & MSG_TRUNC) !== 0) {
     counter.one(worker, 0, DROP_TRUNCATED);
-  } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(buffer, length)) {
+  } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(listener, buffer, length)) {
     if (!coalesce.hasRoom(worker)) return false;
     datagram(worker, listener, receipt, outer, buffer, length, max(bundle, 0));
   } else {
@@ -223,18 +218,28 @@ function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i3
  * A kernel peer on a virtual link sends a super-frame as one datagram. For UDP inside, the socket then
  * reports the inner segment size as if it were a bundle's: but the inner packet says that it is one.
  */
-function isSuperFrame(datagram: usize, length: i32): boolean {
-  const frame = datagram + VXLAN_HEADER_BYTES;
+function isSuperFrame(listener: u32, datagram: usize, length: i32): boolean {
+  const inner = datagram + VXLAN_HEADER_BYTES;
   const bytes = length - VXLAN_HEADER_BYTES;
-  if (bytes < ETHERNET_HEADER_BYTES + IPV4_HEADER_BYTES) return false;
-  const l3 = ethernet.networkOffset(frame, bytes);
-  if (l3 + IPV4_HEADER_BYTES > bytes) return false;
-  const type = ethernet.etherTypeBefore(frame, l3);
-  if (type === ETHERTYPE_IPV4) return ip4.totalLength(frame + l3) === bytes - l3;
-  return type === ETHERTYPE_IPV6 && ip6.payloadLength(frame + l3) === bytes - l3 - IPV6_HEADER_BYTES;
+  const receive = load<u32>(LISTENERS_BASE + listener * LISTENER_BYTES, LISTENER_RECEIVE_OFFSET);
+  if ((receive & RECEIVE_GPE) !== 0) {
+    const protocol = vxlan.word(datagram) & 0xff;
+    if (protocol === GPE_PROTOCOL_IPV4) return isWhole(ETHERTYPE_IPV4, inner, bytes);
+    return protocol === GPE_PROTOCOL_IPV6 && isWhole(ETHERTYPE_IPV6, inner, bytes);
+  }
+  if (bytes < ETHERNET_HEADER_BYTES) return false;
+  const l3 = ethernet.networkOffset(inner, bytes);
+  return isWhole(ethernet.etherTypeBefore(inner, l3), inner + l3, bytes - l3);
 }
 
-/** One datagram; there is room for its write. */
+/** Does an IP packet say that it is as long as this? */
+function isWhole(type: u32, ip: usize, bytes: i32): boolean {
+  if (bytes < IPV4_HEADER_BYTES) return false;
+  if (type === ETHERTYPE_IPV4) return ip4.totalLength(ip) === bytes;
+  return type === ETHERTYPE_IPV6 && ip6.payloadLength(ip) === bytes - IPV6_HEADER_BYTES;
+}
+
+/** One datagram; there is room for its write. Returns its verdict. */
 function datagram(
   worker: usize,
   listener: u32,
@@ -243,103 +248,52 @@ function datagram(
   at: usize,
   length: i32,
   gsoSize: i32,
-): void {
-  let verdict = checkHeader(at, length);
-  let device: u32 = 0;
-  let domain: u32 = 0;
-  if (verdict === DECAP_PACKETS) {
-    domain = vni.lookup(listener, vxlan.vni(at));
-    device = fdb.deviceOf(domain);
-    verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, domain, sender, outer, at, length);
-  }
-  counter.one(worker, device, verdict);
-  if (verdict === DECAP_PACKETS) {
-    const isPacket = isGpe(device);
-    const bytes = length - VXLAN_HEADER_BYTES;
-    const counted = isPacket ? bytes : bytes - ETHERNET_HEADER_BYTES;
-    counter.add(worker, device, DECAP_BYTES_COUNTED, counted);
-    if (domain >= (DEVICE_COUNT as u32)) {
-      counter.ofDomain(worker, domain, DOMAIN_DECAP_PACKETS, 1);
-      counter.ofDomain(worker, domain, DOMAIN_DECAP_BYTES, counted);
-    }
-    if (isPacket) coalesce.addPacket(worker, device, at + VXLAN_HEADER_BYTES, bytes);
-    else coalesce.add(worker, device, domain, at + VXLAN_HEADER_BYTES, bytes, gsoSize);
-  } else if (domain >= (DEVICE_COUNT as u32)) {
-    counter.ofDomain(worker, domain, isError(verdict) ? DOMAIN_DECAP_ERRORS : DOMAIN_DECAP_DROPS, 1);
-  }
-}
-
-/** What the kernel counts as errors of a VNI; all else that is dropped are drops. */
-function isError(verdict: i32): boolean {
-  return verdict === DROP_RESERVED_BITS || verdict === DROP_ECN || verdict === DROP_SHORT_INNER_IP_RECEIVED;
-}
-
-function isGpe(device: u32): boolean {
-  const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
-  return (flags & DEVICE_FLAG_GPE) !== 0;
-}
-
-/** A verdict: DECAP_PACKETS, or the drop that ends the datagram here. */
-function checkHeader(at: usize, length: i32): i32 {
-  if (length < VXLAN_HEADER_BYTES) return DROP_SHORT_DATAGRAM;
-  return vxlan.hasVni(at) ? DECAP_PACKETS : DROP_NO_VNI_FLAG;
-}
-
-/** A verdict, as above, of the device that the VNI belongs to. */
-function accept(
-  worker: usize,
-  device: u32,
-  domain: u32,
-  sender: usize,
-  outer: u32,
-  at: usize,
-  length: i32,
 ): i32 {
+  if (length < VXLAN_HEADER_BYTES) return counter.lost(worker, 0, 0, DROP_SHORT_DATAGRAM);
+  if (!vxlan.hasVni(at)) return counter.lost(worker, 0, 0, DROP_NO_VNI_FLAG);
+  const found = vni.find(listener, vxlan.vni(at));
+  const domain = vni.domainOf(found);
+  const device = vni.deviceOf(found);
   const record = DEVICES_BASE + device * DEVICE_BYTES;
   const flags = load<u32>(record, DEVICE_FLAGS_OFFSET);
-  if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0) return DROP_RESERVED_BITS;
+  if (device === 0 || ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, scopeOf(sender))))
+    return counter.lost(worker, 0, 0, DROP_UNKNOWN_VNI);
+  if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0)
+    return counter.lost(worker, device, domain, DROP_RESERVED_BITS);
+
   const frame = at + VXLAN_HEADER_BYTES;
   const bytes = length - VXLAN_HEADER_BYTES;
-  if ((flags & DEVICE_FLAG_GPE) !== 0) return acceptPacket(record, at, bytes, outer);
-  if (bytes < ETHERNET_HEADER_BYTES) return DROP_SHORT_INNER_FRAME;
-  if ((flags & EXTENSIONS) !== 0) {
-    const verdict = readExtensions(worker, device, flags, record, sender, at, bytes);
-    if (verdict !== 0) return verdict;
+  const isPacket = (flags & DEVICE_FLAG_GPE) !== 0;
+  const head = isPacket ? 0 : ETHERNET_HEADER_BYTES;
+  let verdict = 0;
+  if (bytes < head) verdict = DROP_SHORT_INNER_FRAME;
+  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, device, flags, at, bytes);
+  // Nothing can be learned from a packet without Ethernet header.
+  if (verdict === 0 && !isPacket) {
+    if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
+    else if ((flags & DEVICE_FLAG_LEARNING) !== 0)
+      verdict = learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
   }
-  if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) return DROP_LOCAL_MAC;
-  if ((flags & DEVICE_FLAG_LEARNING) !== 0) {
-    const verdict = learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
-    if (verdict !== 0) return verdict;
-  }
-  const rest = bytes - ETHERNET_HEADER_BYTES;
-  const verdict = decapsulateEcn(ethernet.etherType(frame), frame + ETHERNET_HEADER_BYTES, rest, outer);
-  if (verdict !== 0) return verdict;
-  return load<u32>(record, DEVICE_STATE_OFFSET) === DEVICE_UP ? DECAP_PACKETS : DROP_DEVICE_DOWN;
+  if (verdict === 0)
+    verdict = decapsulateEcn(ethernet.etherTypeBefore(frame, head), frame + head, bytes - head, outer);
+  if (verdict === 0 && load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) verdict = DROP_DEVICE_DOWN;
+  if (verdict !== 0) return counter.lost(worker, device, domain, verdict);
+
+  counter.received(worker, device, domain, bytes - head);
+  if (isPacket) nameVersion(frame);
+  const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
+  coalesce.add(worker, found, frame, bytes, l3, gsoSize);
+  return DECAP_PACKETS;
 }
 
 /** Returns 0 or the verdict to drop the datagram with. */
-function readExtensions(
-  worker: usize,
-  device: u32,
-  flags: u32,
-  record: usize,
-  sender: usize,
-  at: usize,
-  bytes: i32,
-): i32 {
-  if ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && scopeOf(sender) !== load<u32>(record, DEVICE_LINK_OFFSET))
-    return DROP_UNKNOWN_VNI;
+function readExtensions(worker: usize, device: u32, flags: u32, at: usize, bytes: i32): i32 {
   const word = vxlan.word(at);
+  if ((flags & DEVICE_FLAG_GPE) !== 0) return readProtocol(at, word);
   if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
     if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
   }
-  if ((flags & DEVICE_FLAG_GBP) !== 0) {
-    // What comes without a policy counts as 0.
-    const isMarked = (word & VXLAN_FLAG_GBP) !== 0;
-    const id = isMarked ? word & 0xffff : 0;
-    if (isMarked) policy.seen(worker, device, id);
-    if ((flags & DEVICE_FLAG_POLICIES) !== 0 && policy.refused(device, id)) return DROP_POLICY;
-  }
+  if ((flags & DEVICE_FLAG_GBP) !== 0 && !policy.admits(worker, device, word)) return DROP_POLICY;
   return 0;
 }
 
@@ -353,18 +307,23 @@ function completeChecksum(frame: usize, bytes: i32, tail: u32): boolean {
   return true;
 }
 
-/** A verdict on a packet without Ethernet header (GPE); nothing can be learned from it. */
-function acceptPacket(record: usize, at: usize, bytes: i32, outer: u32): i32 {
-  const word = vxlan.word(at);
+/** GPE: what the next protocol is stands where an EtherType would. Returns 0 or the verdict to drop with. */
+function readProtocol(at: usize, word: u32): i32 {
   if ((word & VXLAN_GPE_PROTOCOL) === 0 || (word & (VXLAN_GPE_VERSION | VXLAN_GPE_OAM)) !== 0)
     return DROP_GPE_HEADER;
   const protocol = (word & 0xff) as i32;
   if (protocol === 0 || protocol > GPE_PROTOCOL_MPLS) return DROP_GPE_HEADER;
   if (protocol > GPE_PROTOCOL_IPV6) return DROP_GPE_PROTOCOL;
+  // The VXLAN header has been read: its last bytes are free.
   const type = protocol === GPE_PROTOCOL_IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
-  const verdict = decapsulateEcn(type, at + VXLAN_HEADER_BYTES, bytes, outer);
-  if (verdict !== 0) return verdict;
-  return load<u32>(record, DEVICE_STATE_OFFSET) === DEVICE_UP ? DECAP_PACKETS : DROP_DEVICE_DOWN;
+  store<u16>(at, bswap<u16>(type as u16), VXLAN_HEADER_BYTES - 2);
+  return 0;
+}
+
+/** A TUN takes a packet for what its version says, whatever the header called it. */
+function nameVersion(packet: usize): void {
+  const type = load<u8>(packet) >>> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+  store<u16>(packet - 2, bswap<u16>(type as u16));
 }
 
 /** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */

@@ -79,9 +79,12 @@ export const LEARN_FULL = 4;
 /** Not learned from this frame: the table is being written to, or the device is down. The frame goes on. */
 export const LEARN_LATER = 5;
 
-/** Looks at an entry that is being changed, or at the lock, before going on without: some milliseconds, and microseconds. */
+/**
+ * Looks at an entry that is being changed, or at the lock, before going on without: some milliseconds each. The host
+ * reads whole entries under the lock, some ten microseconds at a time; a frame must be learned from all the same.
+ */
 const VERSION_SPINS = 4194304;
-const LOCK_SPINS = 4096;
+const LOCK_SPINS = 1048576;
 
 const SOCKADDR_IN_ADDRESS_OFFSET = 4;
 const SOCKADDR_IN6_ADDRESS_OFFSET = 8;

@@ -19,6 +19,7 @@ import {
   VIRTIO_HEADER_BYTES,
 } from './layout';
 import { absolute } from './message';
+import * as vlan from './vlan';
 import * as virtio from './wire/virtio';
 
 /** Begins a batch: whatever was written before has gone to the TAPs. */
@@ -35,11 +36,11 @@ export function reply(worker: usize): usize {
   return bufferOf(worker, used(worker)) + VIRTIO_HEADER_BYTES;
 }
 
-/** Hands over the reply that has been written there. */
-export function sendReply(worker: usize, device: u32, bytes: i32): void {
+/** Hands over the reply that has been written there, with the tag that the domain's frames have on the TAP. */
+export function sendReply(worker: usize, device: u32, domain: u32, bytes: i32): void {
   const buffer = bufferOf(worker, used(worker));
   virtio.clear(buffer);
-  frame(worker, device, buffer, bytes);
+  frame(worker, device, buffer, vlan.insertTag(domain, buffer + VIRTIO_HEADER_BYTES, bytes));
 }
 
 /** Hands over a frame of `bytes` behind its virtio header. */

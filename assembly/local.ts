@@ -8,23 +8,21 @@ import * as fdb from './fdb';
 import * as inject from './inject';
 import {
   AF_INET,
-  DECAP_BYTES_COUNTED,
-  DECAP_PACKETS,
   DEVICE_BYTES,
-  DEVICE_COUNT,
+  DEVICE_FLAG_GPE,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAGS_OFFSET,
   DEVICE_RECEIVE_OFFSET,
+  DEVICE_STATE_OFFSET,
+  DEVICE_UP,
   DEVICES_BASE,
-  DOMAIN_DECAP_BYTES,
-  DOMAIN_DECAP_PACKETS,
-  DOMAIN_ENCAP_BYTES,
-  DOMAIN_ENCAP_PACKETS,
+  DROP_DEVICE_DOWN,
+  DROP_POLICY,
   DROP_UNKNOWN_LOCAL_VNI,
-  ENCAP_BYTES_COUNTED,
   ENCAP_LOOPBACK_OFFSET,
-  ENCAP_PACKETS,
   ENCAP_STATE_OFFSET,
+  ENCAP_WORD_OFFSET,
+  ETHERNET_HEADER_BYTES,
   HEADER_BASE,
   HEADER_LISTENERS_OFFSET,
   LISTENER_BYTES,
@@ -34,10 +32,13 @@ import {
   LISTENER_SOCKET_OFFSET,
   LISTENERS_BASE,
   LOCAL_BYPASSES,
+  RECEIVE_GBP,
   REMOTE_FAMILY_OFFSET,
+  REMOTE_IFINDEX_OFFSET,
   VIRTIO_HEADER_BYTES,
 } from './layout';
 import * as learning from './learning';
+import * as policy from './policy';
 import * as vlan from './vlan';
 import * as vni from './vni';
 
@@ -55,10 +56,24 @@ export function bypass(
   length: i32,
 ): boolean {
   const receive = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_RECEIVE_OFFSET);
-  const target = find(load<u8>(remote, REMOTE_FAMILY_OFFSET), port, receive, number);
-  if (target !== 0) return deliver(worker, device, domain, target, remote, header, length);
-  counter.dropped(worker, device, domain, DROP_UNKNOWN_LOCAL_VNI);
-  return true;
+  const target = find(remote, port, receive, number);
+  if (target === 0) {
+    counter.dropped(worker, device, domain, DROP_UNKNOWN_LOCAL_VNI);
+    return true;
+  }
+  const owner = fdb.deviceOf(target);
+  if (!inject.hasRoom(worker)) return false;
+  if (load<u32>(DEVICES_BASE + owner * DEVICE_BYTES, DEVICE_STATE_OFFSET) !== DEVICE_UP) {
+    counter.lost(worker, owner, target, DROP_DEVICE_DOWN);
+    return true;
+  }
+  // The header that it would have had says what group the frame is of.
+  const word = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET);
+  if ((receive & RECEIVE_GBP) !== 0 && !policy.admits(worker, owner, word)) {
+    counter.lost(worker, owner, target, DROP_POLICY);
+    return true;
+  }
+  return deliver(worker, device, domain, target, remote, header, length);
 }
 
 /** To the TAP of another domain, or of the same one. False: no room, come back. */
@@ -78,60 +93,29 @@ export function deliver(
   // Whatever learning says of the source, the frame is delivered.
   if ((flags & DEVICE_FLAG_LEARNING) !== 0)
     learning.snoop(worker, owner, target, frame, loopback(worker, remote), 0);
-  const tag = target < (DEVICE_COUNT as u32) ? 0 : vlan.tagOf(target);
-  if (tag === 0) {
-    inject.frame(worker, owner, header, length);
-  } else {
+  const isPacket = (flags & DEVICE_FLAG_GPE) !== 0;
+  const tag = vlan.tagOf(target);
+  if (isPacket || tag !== 0) {
     const head = inject.reply(worker);
     memory.copy(head - VIRTIO_HEADER_BYTES, header, VIRTIO_HEADER_BYTES);
-    const bytes = vlan.writeTag(head, frame, tag);
-    vlan.shift(head - VIRTIO_HEADER_BYTES, bytes - MACS_BYTES);
-    inject.pieces(worker, owner, bytes, frame + MACS_BYTES, length - MACS_BYTES);
+    const bytes = isPacket ? 0 : vlan.writeTag(head, frame, tag);
+    const skipped = isPacket ? ETHERNET_HEADER_BYTES : MACS_BYTES;
+    vlan.shift(head - VIRTIO_HEADER_BYTES, bytes - skipped);
+    inject.pieces(worker, owner, bytes, frame + skipped, length - skipped);
+  } else {
+    inject.frame(worker, owner, header, length);
   }
   counter.one(worker, device, LOCAL_BYPASSES);
-  // As the kernel: whole frames here, with their Ethernet header.
-  count(
-    worker,
-    device,
-    domain,
-    ENCAP_PACKETS,
-    ENCAP_BYTES_COUNTED,
-    DOMAIN_ENCAP_PACKETS,
-    DOMAIN_ENCAP_BYTES,
-    length,
-  );
-  count(
-    worker,
-    owner,
-    target,
-    DECAP_PACKETS,
-    DECAP_BYTES_COUNTED,
-    DOMAIN_DECAP_PACKETS,
-    DOMAIN_DECAP_BYTES,
-    length,
-  );
+  // As the kernel: whole frames here, with their Ethernet header where they have one.
+  const counted = isPacket ? length - ETHERNET_HEADER_BYTES : length;
+  counter.sent(worker, device, domain, 1, counted);
+  counter.received(worker, owner, target, counted);
   return true;
 }
 
-function count(
-  worker: usize,
-  device: u32,
-  domain: u32,
-  packets: i32,
-  bytes: i32,
-  domainPackets: i32,
-  domainBytes: i32,
-  length: i32,
-): void {
-  counter.one(worker, device, packets);
-  counter.add(worker, device, bytes, length);
-  if (domain < (DEVICE_COUNT as u32)) return;
-  counter.ofDomain(worker, domain, domainPackets, 1);
-  counter.ofDomain(worker, domain, domainBytes, length);
-}
-
 /** The domain of a VNI on a port of this host, 0 = there is none. Sockets must agree on all they receive. */
-function find(family: u32, port: u32, receive: u32, number: u32): u32 {
+function find(remote: usize, port: u32, receive: u32, number: u32): u32 {
+  const family = load<u8>(remote, REMOTE_FAMILY_OFFSET);
   const last = load<u32>(HEADER_BASE, HEADER_LISTENERS_OFFSET);
   for (let listener: u32 = 1; listener <= last; ++listener) {
     const record = LISTENERS_BASE + listener * LISTENER_BYTES;
@@ -142,7 +126,8 @@ function find(family: u32, port: u32, receive: u32, number: u32): u32 {
       load<u32>(record, LISTENER_RECEIVE_OFFSET) === receive
     ) {
       const domain = vni.lookup(listener, number);
-      if (domain !== 0) return domain;
+      if (domain !== 0 && vni.hears(fdb.deviceOf(domain), load<u32>(remote, REMOTE_IFINDEX_OFFSET)))
+        return domain;
     }
   }
   return 0;

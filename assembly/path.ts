@@ -15,6 +15,7 @@ import {
   PATH_FAMILY_OFFSET,
   PATH_GENERATION_OFFSET,
   PATH_IFINDEX_OFFSET,
+  PATH_KNOWN_MILLISECONDS,
   PATH_SLOT_BYTES,
   PATH_SLOT_COUNT,
   PATHS_OFFSET,
@@ -46,8 +47,13 @@ export function find(worker: usize, remote: usize): usize {
     load<u32>(slot, PATH_IFINDEX_OFFSET) === load<u32>(remote, REMOTE_IFINDEX_OFFSET) &&
     load<u8>(slot, PATH_FAMILY_OFFSET) === load<u8>(remote, REMOTE_FAMILY_OFFSET) &&
     load<u32>(slot, PATH_GENERATION_OFFSET) === load<u32>(HEADER_BASE, HEADER_PATHS_GENERATION_OFFSET) &&
-    load<i32>(slot, PATH_EXPIRES_OFFSET) - load<i32>(worker, WORKER_CLOCK_OFFSET) > 0;
+    isFresh(load<u32>(slot, PATH_EXPIRES_OFFSET) - load<u32>(worker, WORKER_CLOCK_OFFSET));
   return known ? slot : 0;
+}
+
+/** The clock wraps around every 49 days; what expired long before must not come to life again for half of them. */
+function isFresh(left: u32): bool {
+  return left - 1 < (PATH_KNOWN_MILLISECONDS as u32);
 }
 
 /** Asks for the path to a remote; the walk stops. */

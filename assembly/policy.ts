@@ -31,6 +31,7 @@ import {
   SEEN_COUNT,
   SEEN_OFFSET,
   SEEN_PROBES,
+  VXLAN_FLAG_GBP,
 } from './layout';
 
 const SEEN_SLOT_BYTES = 8;
@@ -80,6 +81,19 @@ export function refused(device: u32, id: u32): boolean {
   const bit = id & 0xffff;
   const byte = <u32>load<u8>(REFUSED_BASE + (table - 1) * REFUSED_TABLE_BYTES + (bit >>> 3));
   return ((byte >>> (bit & 7)) & 1) !== 0;
+}
+
+/**
+ * Counts the policy of what has arrived; what comes without one counts as id 0.
+ * @param word first word of the VXLAN header, as a number
+ * @returns whether the device takes it
+ */
+export function admits(worker: usize, device: u32, word: u32): bool {
+  const isMarked = (word & VXLAN_FLAG_GBP) !== 0;
+  const id = isMarked ? word & 0xffff : 0;
+  if (isMarked) seen(worker, device, id);
+  const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
+  return (flags & DEVICE_FLAG_POLICIES) === 0 || !refused(device, id);
 }
 
 /** Counts a received id in the worker's own table. Where that is full, or full around the id, it isn't counted. */

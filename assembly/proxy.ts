@@ -83,7 +83,7 @@ function reduceArp(worker: usize, device: u32, domain: u32, frame: usize, length
   const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
   if ((flags & DEVICE_FLAG_NOARP) !== 0) return swallow(worker, device);
   if (length < ETHERNET_HEADER_BYTES + arp.ARP_BYTES) {
-    counter.one(worker, device, DROP_SHORT_REQUEST);
+    counter.dropped(worker, device, domain, DROP_SHORT_REQUEST);
     return REDUCE_CONSUMED;
   }
   const request = frame + ETHERNET_HEADER_BYTES;

@@ -3,6 +3,7 @@
  * to send is taken off and chooses the domain; a frame that arrives gets the tag of its domain.
  */
 import {
+  DEVICE_COUNT,
   DOMAIN_BYTES,
   DOMAIN_NO_VLAN,
   DOMAIN_UNTAGGED_OFFSET,
@@ -40,6 +41,7 @@ export function strip(header: usize): usize {
 
 /** Is a tag to be put on frames of this domain? Its VLAN, or 0. */
 export function tagOf(domain: u32): u32 {
+  if (domain < (DEVICE_COUNT as u32)) return 0;
   const record = DOMAINS_BASE + domain * DOMAIN_BYTES;
   const vlan = <u32>load<u16>(record, DOMAIN_VLAN_OFFSET);
   return vlan === DOMAIN_NO_VLAN || load<u16>(record, DOMAIN_UNTAGGED_OFFSET) !== 0 ? 0 : vlan;
@@ -53,11 +55,21 @@ export function writeTag(into: usize, frame: usize, vlan: u32): i32 {
   return MACS_BYTES + VLAN_TAG_BYTES;
 }
 
+/** Puts a domain's tag, if it has one, into a frame that has room behind it. @returns the frame's bytes now */
+export function insertTag(domain: u32, frame: usize, bytes: i32): i32 {
+  const tag = tagOf(domain);
+  if (tag === 0) return bytes;
+  memory.copy(frame + MACS_BYTES + VLAN_TAG_BYTES, frame + MACS_BYTES, bytes - MACS_BYTES);
+  writeTag(frame, frame, tag);
+  return bytes + VLAN_TAG_BYTES;
+}
+
 /** Everything behind the MACs has moved by `bytes`: so do the places that a virtio header names. */
 export function shift(header: usize, bytes: i32): void {
   if (!virtio.needsChecksum(header)) return;
   const start = load<u16>(header, VIRTIO_CHECKSUM_START_OFFSET) + bytes;
-  const headers = load<u16>(header, VIRTIO_HEADER_LENGTH_OFFSET) + bytes;
+  const headers = load<u16>(header, VIRTIO_HEADER_LENGTH_OFFSET);
   store<u16>(header, <u16>start, VIRTIO_CHECKSUM_START_OFFSET);
-  store<u16>(header, <u16>headers, VIRTIO_HEADER_LENGTH_OFFSET);
+  // A TAP tells the length of a super-frame's headers only; else it is 0.
+  if (headers !== 0) store<u16>(header, <u16>(headers + bytes), VIRTIO_HEADER_LENGTH_OFFSET);
 }

@@ -16,6 +16,7 @@ import { encapSets } from './support/differential-encap.ts';
 import { entrySets } from './support/differential-entries.ts';
 import { groupSets } from './support/differential-groups.ts';
 import { KNOWN } from './support/differential-known.ts';
+import { manySets } from './support/differential-many.ts';
 import { neighbourSets } from './support/differential-neighbours.ts';
 import { pathSets } from './support/differential-paths.ts';
 import { Report } from './support/differential-report.ts';
@@ -35,6 +36,7 @@ const sets = [
   ...neighbourSets(),
   ...pathSets(),
   ...groupSets(),
+  ...manySets(),
 ].filter(({ name, branch }) => only === undefined || name.includes(only) || branch.includes(only));
 
 /** The set with a round for each case. */

@@ -42,7 +42,20 @@ const OUTSIDE: Record<string, string[]> = {
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
   ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'nexthop', 'vni', 'mdb', 'neighbour'],
-  ...['flow', 'ecn', 'transmit', 'local', 'learning', 'header', 'inject', 'path', 'vlan', 'policy'],
+  ...[
+    'flow',
+    'ecn',
+    'transmit',
+    'detour',
+    'outer',
+    'local',
+    'learning',
+    'header',
+    'inject',
+    'path',
+    'vlan',
+    'policy',
+  ],
   ...['message', 'envelope', 'ring', 'count'],
   ...['event', 'proxy', 'short-circuit', 'too-big'],
 ];

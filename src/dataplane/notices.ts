@@ -5,7 +5,7 @@ import type { VtepEvent } from '../types.ts';
 import { readDomain } from './domains.ts';
 import type { WorkerEvent } from './events.ts';
 import type { Fdb } from './fdb.ts';
-import { formatAddress, formatMac } from './fdb-text.ts';
+import { formatAddress, formatMac, isZero } from './fdb-text.ts';
 
 type Listener = (event: VtepEvent) => void;
 
@@ -36,7 +36,8 @@ export class Notices {
         break;
       }
       case 'l2-miss':
-        this.emit({ event: 'miss', ifname, lladdr: formatMac(event.mac) });
+        // The kernel has no word for the zero MAC: it stands for none.
+        this.emit({ event: 'miss', ifname, ...(!isZero(event.mac) && { lladdr: formatMac(event.mac) }) });
         break;
       case 'l3-miss':
         this.emit({ event: 'miss', ifname, dst: formatAddress(event.address) });

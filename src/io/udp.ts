@@ -19,6 +19,8 @@ const SO_RCVBUFFORCE = 33;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SOL_IP = 0;
+const IP_TTL = 2;
+const IP_MULTICAST_TTL = 33;
 const IP_MULTICAST_LOOP = 34;
 const IP_ADD_MEMBERSHIP = 35;
 const IP_DROP_MEMBERSHIP = 36;
@@ -28,6 +30,8 @@ const IP_RECVTOS = 13;
 const IP_PMTUDISC_DONT = 0;
 const IP_PMTUDISC_DO = 2;
 const SOL_IPV6 = 41;
+const IPV6_UNICAST_HOPS = 16;
+const IPV6_MULTICAST_HOPS = 18;
 const IPV6_MULTICAST_LOOP = 19;
 const IPV6_JOIN_GROUP = 20;
 const IPV6_LEAVE_GROUP = 21;
@@ -147,11 +151,14 @@ export function openSource(options: SourceOptions): number {
       set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT, what);
       // A host does not hear what it sends to its own groups.
       set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
+      // A TTL of 1 to a group is the driver's to give: without one it takes the host's own.
+      set(fd, SOL_IP, IP_MULTICAST_TTL, get(fd, SOL_IP, IP_TTL, what), what);
       if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
     } else {
       set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
       set(fd, SOL_IPV6, IPV6_DONTFRAG, 1, what);
       set(fd, SOL_IPV6, IPV6_MULTICAST_LOOP, 0, what);
+      set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, get(fd, SOL_IPV6, IPV6_UNICAST_HOPS, what), what);
       // The label is what stands in the address of each datagram, and nothing of the kernel's own making.
       set(fd, SOL_IPV6, IPV6_FLOWINFO_SEND, 1, what);
       trySet(fd, SOL_IPV6, IPV6_AUTOFLOWLABEL, 0);
@@ -218,6 +225,14 @@ function trySet(fd: number, level: number, option: number, value: number): boole
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setInt32(0, value, true);
   return syscalls().setsockopt(fd, level, option, bytes, 4) === 0;
+}
+
+function get(fd: number, level: number, option: number, what: string): number {
+  const value = new Uint8Array(4);
+  const bytes = new Uint8Array([4, 0, 0, 0]);
+  if (syscalls().getsockopt(fd, level, option, value, bytes) !== 0)
+    throw systemError(`${what}: socket option ${level}/${option}`);
+  return new DataView(value.buffer).getInt32(0, true);
 }
 
 function set(fd: number, level: number, option: number, value: number, what: string): void {

@@ -86,7 +86,7 @@ export async function destroyDevice(core: Core, device: Device): Promise<void> {
   if (devices.get(device.config.name) !== device) return;
   devices.delete(device.config.name);
   workers.unwatchTap(tap.queues);
-  await lifecycle.lower(device);
+  await lifecycle.lower(device, true);
   await workers.quiesce();
   plane.devices.setQueues(index, []);
   closeTap(tap);

@@ -75,8 +75,11 @@ export class Lifecycle {
     }
   }
 
-  /** Closes the ports once no worker reads them, and flushes what the kernel flushes. */
-  async lower(device: Device): Promise<void> {
+  /**
+   * Closes the ports once no worker reads them, and flushes what the kernel flushes.
+   * @param leaving the device goes: all that its tables hold is about to be flushed together
+   */
+  async lower(device: Device, leaving = false): Promise<void> {
     if (!device.up) return;
     const { plane, workers, listeners, groups, vnis } = this.#parts;
     const { group, id, external } = device.config;
@@ -90,7 +93,7 @@ export class Lifecycle {
     device.listeners = [];
     await workers.quiesce();
     for (const listener of unused) listeners.close(listener);
-    plane.fdb.flushDown(device.index);
+    if (!leaving) plane.fdb.flushDown(device.index);
   }
 
   /** The way to the default group has changed: the old one is left when the new one has been joined. */

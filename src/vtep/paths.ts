@@ -13,6 +13,7 @@ import {
   PATH_FLAGS_OFFSET,
   PATH_GENERATION_OFFSET,
   PATH_IFINDEX_OFFSET,
+  PATH_KNOWN_MILLISECONDS,
   PATH_LOCAL,
   PATH_MTU_OFFSET,
   PATH_OUT_OFFSET,
@@ -26,8 +27,6 @@ import { type Route, Routes } from '../netlink/routes.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 const ADDRESS_BYTES = 16;
-/** Routes and addresses that change are heard of; a path MTU that ICMP lowers is not: it is asked for again. */
-const KNOWN_MILLISECONDS = 500;
 const UNKNOWN: Route = { kind: 'unreachable', out: 0, mtu: 0 };
 
 export class Paths {
@@ -62,7 +61,9 @@ export class Paths {
     view.setUint32(slot + PATH_MTU_OFFSET, mtu, true);
     view.setUint32(slot + PATH_FLAGS_OFFSET, kind === 'local' ? PATH_LOCAL : 0, true);
     view.setUint32(slot + PATH_OUT_OFFSET, out, true);
-    view.setUint32(slot + PATH_EXPIRES_OFFSET, performance.now() + KNOWN_MILLISECONDS, true);
+    // By the clock that the engine knows: an answer that took long is as good as another, and the walk goes on.
+    const now = view.getUint32(base + WORKER_CLOCK_OFFSET, true);
+    view.setUint32(slot + PATH_EXPIRES_OFFSET, now + PATH_KNOWN_MILLISECONDS, true);
     view.setUint32(slot + PATH_GENERATION_OFFSET, generation, true);
   }
 

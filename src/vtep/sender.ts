@@ -53,7 +53,7 @@ import {
   ENODEV,
   ENXIO,
 } from '../io/errno.ts';
-import { disableSegmentation, socketOf } from './sources.ts';
+import { disableSegmentation, SOURCE_UNREACHABLE, socketOf } from './sources.ts';
 import { countOf, countOfDomain, type WorkerContext } from './worker-context.ts';
 
 /** How long a full socket is waited for before its datagram is dropped. */
@@ -79,7 +79,8 @@ export class Sender {
       const end = first + u32[at + (RUN_COUNT_OFFSET >> 2)]!;
       const fd = socketOf(this.#context, source);
       if (fd < 0) {
-        for (let message = first; message < end; ++message) this.#drop(message, DROP_SEND_ERROR);
+        const verdict = fd === SOURCE_UNREACHABLE ? DROP_UNREACHABLE : DROP_SEND_ERROR;
+        for (let message = first; message < end; ++message) this.#drop(message, verdict);
         continue;
       }
       for (let next = first; next < end; ) {

@@ -10,10 +10,19 @@ export interface Case {
   /** The row of the summary that it counts in; the set's unless given. */
   branch?: string;
   /** Where it goes in: an interface of the host (the device, unless given), or the far end's wire. */
-  at?: string;
+  at?: string | Readonly<Record<Kind, string>>;
+  /** Mark of the kernel's socket buffer: the group policy, which vxlane is told in words. */
+  mark?: number;
   /** The VTEP chooses the remote by the flow: outer destinations may differ. */
   choice?: boolean;
-  frames(number: number, kind: Kind): Uint8Array[];
+  frames(number: number, twin: Played): Uint8Array[];
+}
+
+/** The twin that a frame is for. */
+export interface Played {
+  kind: Kind;
+  /** The outer packet that it sent last, whole: what a router on the way answers. */
+  last: Uint8Array;
 }
 
 /** Cases between which nobody looks: their numbers begin at 1. */
@@ -21,6 +30,8 @@ export interface Round {
   name: string;
   /** Lines of `ip` or `bridge` words for both twins; they must be carried out or refused by both. */
   before?: readonly string[];
+  /** Lines for vxlane alone, where the kernel has no words for it. */
+  vxlaneBefore?: readonly string[];
   cases: readonly Case[];
   /** Milliseconds to wait when all is sent, for what a timer does. */
   waitMs?: number;
@@ -40,16 +51,14 @@ export interface OptionSet {
   /** Range that the source ports of outer packets must lie in; the host's ephemeral ports unless given. */
   sourcePorts?: readonly [number, number];
   /** The devices that are watched; vx0 alone unless given. */
-  devices?: readonly string[];
-  /** Misses are listened for, and compared. */
-  misses?: boolean;
+  devices?: readonly string[] | Readonly<Record<Kind, readonly string[]>>;
   /** Only the wire is compared: what is above it differs on purpose. */
   wireOnly?: boolean;
   /** Nothing is expected to pass: a set where the kernel passes nothing compares nothing. */
   silent?: boolean;
 }
 
-export type Subject = 'command' | 'wire' | 'overlay' | 'FDB' | 'counters' | 'outer packet';
+export type Subject = 'command' | 'wire' | 'overlay' | 'FDB' | 'counters' | 'events' | 'outer packet';
 
 /** One thing in which the twins differ. */
 export interface Divergence {

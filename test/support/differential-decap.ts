@@ -168,6 +168,8 @@ function moves(v6: boolean): OptionSet {
     'dynamic router',
     'dynamic port 9000 vni 55',
     'dynamic via ens224',
+    'static via ens224',
+    'via ens224',
     'dynamic sticky',
   ];
   const rounds: Round[] = [

@@ -181,7 +181,6 @@ function proxy(v6: boolean, words: string): OptionSet {
   return {
     name: `${words}, IPv${v6 ? 6 : 4} underlay`,
     branch: 'proxy, other frames',
-    misses: true,
     setup: [
       ...device({ v6, words, learning: true }),
       ipv6On,
@@ -275,7 +274,6 @@ function shortCircuit(v6: boolean, words: string): OptionSet {
   return {
     name: `${words}, IPv${v6 ? 6 : 4} underlay`,
     branch: 'rsc',
-    misses: true,
     setup: [
       ...device({ v6, words }),
       ipv6On,
@@ -305,7 +303,6 @@ function misses(v6: boolean): OptionSet {
   return {
     name: `${words}, IPv${v6 ? 6 : 4} underlay`,
     branch: 'l2miss',
-    misses: true,
     setup: [
       ...device({ v6, words, remote: false }),
       fdb('add', KNOWN_MAC, `dst ${(v6 ? REMOTES6 : REMOTES)[1]}`),

@@ -4,6 +4,7 @@ import { WIRE } from './differential-cases.ts';
 import { byCase, comparableCounts, onWire, type Seen, sorted, total } from './differential-compare.ts';
 import { caseOf } from './differential-frames.ts';
 import { DEVICE, Tap, type Twin } from './differential-twins.ts';
+import { tunnelPacket } from './traffic-packets.ts';
 import { type Kind, UNDERLAY } from './traffic-vtep.ts';
 
 const WITHIN_MS = 1500;
@@ -19,22 +20,29 @@ export interface Frames {
 export interface View extends Frames {
   /** One line for each remote. */
   fdb: string[];
+  /** What the monitors said in the round. */
+  events: string[];
   /** By how much the counters have grown in the round. */
   counts: Record<string, number>;
 }
 
-/** Frames that go out together by one end. */
+/** Cases that go out together by one end, with their numbers. */
 export interface Burst {
-  end: string;
-  frames: Uint8Array[];
+  end: Readonly<Record<Kind, string>>;
+  mark: number;
+  cases: [number, Case][];
 }
 
 /** The cases in the order of their list: runs of the same end go out together. */
-export function burstsOf(cases: readonly Case[], kind: Kind): Burst[] {
+export function burstsOf(cases: readonly Case[]): Burst[] {
   const bursts: Burst[] = [];
-  for (const [i, { at: end = DEVICE, frames }] of cases.entries()) {
-    if (bursts.at(-1)?.end !== end) bursts.push({ end, frames: [] });
-    bursts.at(-1)!.frames.push(...frames(i + 1, kind));
+  for (const [i, entry] of cases.entries()) {
+    const { at = DEVICE, mark = 0 } = entry;
+    const end = typeof at === 'string' ? { kernel: at, vxlane: at } : at;
+    const last = bursts.at(-1);
+    const same = last?.end.kernel === end.kernel && last.end.vxlane === end.vxlane && last.mark === mark;
+    if (same) last.cases.push([i + 1, entry]);
+    else bursts.push({ end, mark, cases: [[i + 1, entry]] });
   }
   return bursts;
 }
@@ -44,6 +52,8 @@ export class Player {
   readonly devices: readonly string[];
   #counted: Record<string, number> = {};
   #latest: Record<string, number> = {};
+  #last: Uint8Array = new Uint8Array(0);
+  #events: string[] = [];
   #wire!: Tap;
   #overlay: Tap[] = [];
 
@@ -61,10 +71,12 @@ export class Player {
     for (const tap of [this.#wire, ...this.#overlay]) await tap.close();
   }
 
-  async send({ end, frames }: Burst): Promise<void> {
-    const { host, far } = this.twin;
-    if (end === WIRE) await far.agent.call('inject', UNDERLAY, frames, { paceUs: PACE_US });
-    else await host.agent.call('inject', end, frames, { paceUs: PACE_US });
+  async send({ end, mark, cases }: Burst): Promise<void> {
+    const { host, far, kind } = this.twin;
+    const frames = cases.flatMap(([number, entry]) => entry.frames(number, { kind, last: this.#last }));
+    const pace = { paceUs: PACE_US, mark: kind === 'kernel' ? mark : 0 };
+    if (end[kind] === WIRE) await far.agent.call('inject', UNDERLAY, frames, pace);
+    else await host.agent.call('inject', end[kind], frames, pace);
   }
 
   /** Waits until as much has come as in `other`. */
@@ -79,6 +91,7 @@ export class Player {
   async frames(quietMs = 0): Promise<Frames> {
     const taps = [this.#wire, ...this.#overlay];
     const [wire, ...overlay] = await Promise.all(taps.map((tap) => tap.settle(0, quietMs, WITHIN_MS)));
+    this.#last = wire!.findLast(({ data }) => tunnelPacket(data) !== undefined)?.data ?? this.#last;
     return { wire: onWire(wire!), overlay: overlay.map((frames) => byCase(frames, caseOf)) };
   }
 
@@ -97,13 +110,15 @@ export class Player {
       if (more !== 0) grown[kind] = more;
     }
     this.#latest = now;
-    return { ...seen, fdb, counts: grown };
+    this.#events.push(...this.twin.events());
+    return { ...seen, fdb, counts: grown, events: [...this.#events] };
   }
 
   /** The next round's frames and counters are counted from here. */
   endRound(): void {
     for (const tap of [this.#wire, ...this.#overlay]) tap.take();
     this.#counted = this.#latest;
+    this.#events = [];
   }
 }
 
@@ -113,6 +128,7 @@ export function isLate(right: View, seen: View): boolean {
     total(seen.wire) !== total(right.wire) ||
     seen.overlay.some((frames, i) => total(frames) !== total(right.overlay[i]!)) ||
     sorted(seen.counts) !== sorted(right.counts) ||
+    seen.events.length !== right.events.length ||
     seen.fdb.join() !== right.fdb.join()
   );
 }

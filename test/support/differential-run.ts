@@ -15,10 +15,13 @@ const SECOND_LOOK_MS = 300;
 /** What is said to the kernel, and heard by a VTEP that follows its tables. */
 const FOLLOWED = /^(neigh|nexthop|route|addr|sysctl) /;
 const FOLLOW_MS = 150;
+/** Monitors write to a pipe: what they say is there a little later. */
+const EVENTS_MS = 15;
+const REMOVAL_LOOKS = 20;
 
 export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<Outcome> {
   const outcome: Outcome = { tally: new Map(), divergences: [] };
-  const { setup, devices = [DEVICE], teardown = [] } = set;
+  const { setup, teardown = [] } = set;
   try {
     for (const twin of [kernel, vxlane]) {
       const lines = 'kernel' in setup ? setup[twin.kind] : setup;
@@ -31,15 +34,46 @@ export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<
       }
       if (lines.some((line) => FOLLOWED.test(line))) await sleep(FOLLOW_MS);
     }
-    await playRounds(set, [new Player(kernel, devices), new Player(vxlane, devices)], outcome);
+    await playRounds(
+      set,
+      [new Player(kernel, devicesOf(set, kernel)), new Player(vxlane, devicesOf(set, vxlane))],
+      outcome,
+    );
+    await compareRemoval(set, kernel, vxlane, outcome);
     return outcome;
   } finally {
     for (const twin of [kernel, vxlane]) {
-      for (const device of devices) await twin.command(`link del ${device}`);
-      for (const line of teardown) await twin.command(line);
+      for (const line of [...devicesOf(set, twin).map((device) => `link del ${device}`), ...teardown])
+        await twin.command(line);
     }
+    await sleep(EVENTS_MS);
+    for (const twin of [kernel, vxlane]) twin.events();
     vxlane.assertAlive();
   }
+}
+
+function devicesOf({ devices = [DEVICE] }: OptionSet, { kind }: Twin): readonly string[] {
+  return 'kernel' in devices ? devices[kind] : devices;
+}
+
+/** The devices go, and their tables with them. */
+async function compareRemoval(set: OptionSet, kernel: Twin, vxlane: Twin, outcome: Outcome): Promise<void> {
+  const heard: [string[], string[]] = [[], []];
+  for (const [i, twin] of [kernel, vxlane].entries())
+    for (const device of devicesOf(set, twin)) {
+      const { code, err } = await twin.command(`link del ${device}`);
+      if (code !== 0) throw new Error(`${set.name}: link del ${device}: ${err}`);
+      heard[i]!.push(...twin.events());
+    }
+  for (let looks = 0; looks < REMOVAL_LOOKS; looks++) {
+    await sleep(EVENTS_MS);
+    for (const [i, twin] of [kernel, vxlane].entries()) heard[i]!.push(...twin.events());
+    if (heard[0].length === heard[1].length) break;
+  }
+  rowOf(outcome, set.branch).states++;
+  const text = set.wireOnly ? null : differingLines(heard[0], heard[1]);
+  if (text === null) return;
+  outcome.divergences.push({ set: set.name, round: 'removal', branch: set.branch, subject: 'events', text });
 }
 
 const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
@@ -73,6 +107,10 @@ async function playRound(
     if ((right.code === 0) === (seen.code === 0)) continue;
     const said = `kernel ${right.code} ${right.err.trim()}; vxlane ${seen.code} ${seen.err.trim()}`;
     report('command', `${line}: ${said}`);
+  }
+  for (const line of round.vxlaneBefore ?? []) {
+    const { code, err } = await vxlane.twin.command(line);
+    if (code !== 0) report('command', `${line}: ${err.trim()}`);
   }
   if (round.before?.some((line) => FOLLOWED.test(line))) await sleep(FOLLOW_MS);
 
@@ -109,7 +147,9 @@ async function playRound(
     if (fdb !== null) report('FDB', fdb);
     const [counted, other] = [sorted(wanted.counts), sorted(given.counts)];
     if (counted !== other) report('counters', `kernel ${counted}\nvxlane ${other}`);
-    rowOf(outcome, set.branch).states += 2;
+    const events = differingLines(wanted.events, given.events);
+    if (events !== null) report('events', events);
+    rowOf(outcome, set.branch).states += 3;
   }
   return total(wanted.wire) + wanted.overlay.reduce((sum, frames) => sum + total(frames), 0);
 }
@@ -127,11 +167,9 @@ async function observe({ cases, waitMs = 0 }: Round, [kernel, vxlane]: [Player, 
     overlay: player.devices.map(() => new Map()),
   });
   let [right, seen] = [none(kernel), none(vxlane)];
-  const bursts = burstsOf(cases, 'kernel');
-  const others = burstsOf(cases, 'vxlane');
   // A burst is dealt with before the next one: what one teaches, the other uses.
-  for (const [i, burst] of bursts.entries()) {
-    await Promise.all([kernel.send(burst), vxlane.send(others[i]!)]);
+  for (const burst of burstsOf(cases)) {
+    await Promise.all([kernel.send(burst), vxlane.send(burst)]);
     right = await kernel.frames(KERNEL_QUIET_MS);
     await vxlane.settle(right, VXLANE_QUIET_MS);
     seen = await vxlane.frames();

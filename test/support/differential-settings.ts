@@ -4,7 +4,7 @@ import type { Case, OptionSet, Round } from './differential-cases.ts';
 import { received } from './differential-decap.ts';
 import { Dice } from './differential-dice.ts';
 import { sent } from './differential-encap.ts';
-import { anyInner, BROADCAST, build, type Inner } from './differential-frames.ts';
+import { anyInner, BROADCAST, build, type Inner, TAGS } from './differential-frames.ts';
 import { DEVICE, REMOTES, REMOTES6, SECOND_LOCAL, SECOND_LOCAL6 } from './differential-twins.ts';
 import { device, fdb, GROUP_MAC, KNOWN_MAC, OTHER_MAC, OWN_MAC, UNKNOWN_MAC } from './differential-words.ts';
 import { HOSTS, PORT, UNDERLAY } from './traffic-vtep.ts';
@@ -12,6 +12,11 @@ import { HOSTS, PORT, UNDERLAY } from './traffic-vtep.ts';
 const TO = [BROADCAST, KNOWN_MAC, UNKNOWN_MAC];
 const SECOND_DEVICE = 'vx1';
 const FLAG_I = 0x08000000;
+
+/** Frames without tags: the kernel's bypass mangles those of packet sockets, which is a set of its own. */
+function untagged(dice: Dice, count: number, to: readonly string[]): Case[] {
+  return Array.from({ length: count }, () => sent({ ...anyInner(dice, to), tags: [] }));
+}
 
 function some(dice: Dice, count: number, to: readonly string[] = TO): Case[] {
   return Array.from({ length: count }, () => sent(anyInner(dice, to)));
@@ -23,14 +28,15 @@ function changes(v6: boolean): OptionSet {
   const lines = [
     'ttl 9',
     'tos 0x20',
-    `local ${v6 ? SECOND_LOCAL6 : SECOND_LOCAL}`,
+    // The kernel's IPv6 keeps a cached source address: that is a set of its own.
+    ...(v6 ? [] : [`local ${SECOND_LOCAL}`]),
     `remote ${b}`,
     'tos inherit',
     'ttl 0',
     'ageing 17',
     `remote ${c}`,
     ...(v6 ? ['flowlabel 0x12345'] : ['df set', 'df inherit', 'df unset']),
-    `local ${v6 ? HOSTS[0].underlay6 : HOSTS[0].underlay}`,
+    ...(v6 ? [] : [`local ${HOSTS[0].underlay}`]),
     'tos 0 ttl 200',
   ];
   return {
@@ -38,10 +44,7 @@ function changes(v6: boolean): OptionSet {
     branch: 'options changed under way',
     setup: [...device({ v6 }), fdb('append', KNOWN_MAC, `dst ${b}`)],
     rounds: lines.map((line): Round => {
-      const before = [`link set ${DEVICE} type vxlan ${line}`];
-      // The kernel's IPv6 keeps a cached source address: that is a set of its own.
-      if (line.startsWith('local')) before.push(`${v6 ? '-6 ' : ''}route flush cache`);
-      return { name: line, before, cases: some(dice, 10) };
+      return { name: line, before: [`link set ${DEVICE} type vxlan ${line}`], cases: some(dice, 10) };
     }),
   };
 }
@@ -91,6 +94,11 @@ const cachedSource: OptionSet = {
       name: 'changed',
       before: [`link set ${DEVICE} type vxlan local ${SECOND_LOCAL6}`],
       cases: [sent({ kind: 'other' })],
+    },
+    {
+      name: 'to a remote that is new',
+      before: [fdb('append', KNOWN_MAC, `dst ${REMOTES6[2]}`)],
+      cases: [sent({ kind: 'other', to: KNOWN_MAC }), sent({ kind: 'IPv6', to: KNOWN_MAC })],
     },
   ],
 };
@@ -162,24 +170,38 @@ function bypass(v6: boolean, words: string): OptionSet {
       fdb('append', GROUP_MAC, `dst ${own} vni 7`),
     ],
     rounds: [
-      { name: 'to the other device', cases: some(dice, 12, [KNOWN_MAC, OTHER_MAC]) },
-      { name: 'to a VNI that nobody has', cases: some(dice, 4, [GROUP_MAC]) },
+      { name: 'to the other device', cases: untagged(dice, 12, [KNOWN_MAC, OTHER_MAC]) },
+      { name: 'to a VNI that nobody has', cases: untagged(dice, 4, [GROUP_MAC]) },
       {
         name: 'broadcast to both kinds of remote',
         before: [
           fdb('append', BROADCAST, `dst ${own} vni 2`),
           fdb('append', BROADCAST, `dst ${(v6 ? REMOTES6 : REMOTES)[1]}`),
         ],
-        cases: some(dice, 6, [BROADCAST]),
+        cases: untagged(dice, 6, [BROADCAST]),
       },
       {
         name: 'and the way back',
         before: [`fdb append ${UNKNOWN_MAC} dev ${SECOND_DEVICE} dst ${own} vni 1`],
-        cases: some(dice, 6, [UNKNOWN_MAC]).map((entry) => ({ ...entry, at: SECOND_DEVICE })),
+        cases: untagged(dice, 6, [UNKNOWN_MAC]).map((entry) => ({ ...entry, at: SECOND_DEVICE })),
       },
     ],
   };
 }
+
+/** A tag within the frame, past the device's bypass. */
+const taggedBypass: OptionSet = {
+  ...bypass(false, 'localbypass'),
+  name: 'tagged frames to a remote that is this host',
+  rounds: [
+    {
+      name: 'to the other device',
+      cases: Object.values(TAGS)
+        .slice(1)
+        .map((tags) => sent({ kind: 'IPv4', to: KNOWN_MAC, tags })),
+    },
+  ],
+};
 
 /** Frames of flows: the same flow both ways, in fragments, with other marks; all of one flow share a port. */
 function flows(v6: boolean): OptionSet {
@@ -265,6 +287,28 @@ function flows(v6: boolean): OptionSet {
 }
 
 /** A frame of nothing but its Ethernet header, tagged or not. */
+/** Tags without end: behind the seventh the kernel looks for nothing. */
+const tagStacks: OptionSet = {
+  name: 'stacks of tags',
+  branch: 'stacks of tags',
+  setup: device({ words: 'ttl inherit tos inherit' }),
+  rounds: [
+    {
+      name: 'frames',
+      cases: [3, 6, 7, 8, 9, 12].flatMap((count) =>
+        (['IPv4', 'IPv6', 'ARP'] as const).map((kind) =>
+          sent({
+            kind,
+            tags: Array.from({ length: count }, (_, i) => [0x8100, i] as const),
+            tos: 0x88,
+            ttl: 7,
+          }),
+        ),
+      ),
+    },
+  ],
+};
+
 const bare: OptionSet = {
   name: 'nothing behind the Ethernet header',
   branch: 'empty frame',
@@ -311,7 +355,9 @@ export const settingSets = (): OptionSet[] => [
     ),
   ]),
   cachedSource,
+  taggedBypass,
   foreignLocal,
   ...extensions(),
+  tagStacks,
   bare,
 ];

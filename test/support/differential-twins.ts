@@ -48,6 +48,8 @@ export interface Twin {
   command(line: string): Promise<Said>;
   fdb(device: string): Promise<FdbRow[]>;
   counts(device: string): Promise<Counts>;
+  /** What `bridge monitor fdb` and, of misses, `ip monitor neigh` have said of a device since the last call. */
+  events(): string[];
   /** Throws with its last words if the VTEP has died. */
   assertAlive(): void;
 }
@@ -68,7 +70,7 @@ const PLAIN_LINK = /^link (add|set|del) (br|port)\d/;
 
 /** What a VTEP is asked for itself; all the rest is the interface's and the kernel's in both twins. */
 const isOfVtep = (line: string) =>
-  /^(fdb|vni|mdb|link)\b/.test(line) && !PLAIN_LINK.test(line) && !/ master /.test(line);
+  /^(fdb|vni|mdb|vlan|policy|link)\b/.test(line) && !PLAIN_LINK.test(line) && !/ master /.test(line);
 
 /** `sysctl KEY=VALUE` with the namespace's own /proc. */
 function setKey(namespace: Namespace, line: string): Said {
@@ -79,8 +81,38 @@ function setKey(namespace: Namespace, line: string): Said {
 
 const words = (line: string) => line.split(' ').filter((word) => word !== '');
 
+/** Lines of a monitor as they come: those of VXLAN devices' own tables, blanks made one. */
+class Heard {
+  #lines: string[] = [];
+  #rest = '';
+
+  hear(text: string): void {
+    const lines = (this.#rest + text).split('\n');
+    this.#rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const isMiss = line.startsWith('miss ');
+      const isEntry = / self\b/.test(line) && !/ master /.test(line);
+      if (isMiss || isEntry) this.#lines.push(line.trim().replace(/ +/g, ' '));
+    }
+  }
+
+  take(): string[] {
+    const lines = this.#lines;
+    this.#lines = [];
+    return lines;
+  }
+}
+
 function kernelTwin(host: Host, far: Host): Twin {
   const { namespace } = host;
+  const heard = new Heard();
+  for (const [command, object] of [
+    ['bridge', 'fdb'],
+    ['ip', 'neigh'],
+  ] as const) {
+    const child = namespace.spawn(command, ['monitor', object], { stdio: ['ignore', 'pipe', 'ignore'] });
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => heard.hear(text));
+  }
   const json = (command: string, ...args: string[]) => {
     const { code, out, err } = ran(namespace, command, args);
     if (code !== 0) throw new Error(`${command} ${args.join(' ')}: ${err}`);
@@ -101,6 +133,7 @@ function kernelTwin(host: Host, far: Host): Twin {
     fdb: async (device) =>
       json('bridge', '-j', 'fdb', 'show', 'dev', device).filter((row: FdbRow) => !('master' in row)),
     counts: async (device) => json('ip', '-s', '-s', '-j', 'link', 'show', 'dev', device)[0].stats64,
+    events: () => heard.take(),
     assertAlive: () => undefined,
   };
 }
@@ -145,6 +178,11 @@ async function vxlaneTwin(bed: Bed, host: Host, far: Host): Promise<Twin> {
     if (performance.now() > deadline) throw new Error(`not ready: ${state()}`);
     await Promise.race([gone, new Promise((done) => setTimeout(done, 20))]);
   }
+  const heard = new Heard();
+  const stop = bed.signal();
+  const monitor = ['--socket', socket, 'monitor', 'fdb', 'neigh'];
+  const quiet = () => undefined;
+  void runCli(monitor, { out: (text) => heard.hear(text), err: quiet, env: {}, stop });
   return {
     kind: 'vxlane',
     host,
@@ -154,6 +192,7 @@ async function vxlaneTwin(bed: Bed, host: Host, far: Host): Promise<Twin> {
       return isOfVtep(line) ? run(...words(line)) : ran(namespace, 'ip', words(line));
     },
     fdb: (device) => json('fdb', 'show', 'dev', device),
+    events: () => heard.take(),
     counts: async (device) => (await json('-s', '-s', 'link', 'show', 'dev', device))[0].stats64,
     assertAlive,
   };
@@ -184,8 +223,29 @@ export async function makeTwin(bed: Bed, kind: Kind): Promise<Twin> {
     'link set listener up',
     'link set listener6 up',
   );
-  return kind === 'kernel' ? kernelTwin(host, far) : vxlaneTwin(bed, host, far);
+  const twin = kind === 'kernel' ? kernelTwin(host, far) : await vxlaneTwin(bed, host, far);
+  await untilHeard(twin);
+  return twin;
 }
+
+/** Makes devices until the monitors speak of them: none of what they say later is missed. */
+async function untilHeard(twin: Twin): Promise<void> {
+  const deadline = performance.now() + READY_MS;
+  do {
+    if (performance.now() > deadline) throw new Error(`the monitors of ${twin.kind} say nothing`);
+    await twin.command(`link add ${DEVICE} type vxlan id 1 remote ${REMOTES[0]} l2miss dstport ${PORT}`);
+    await twin.command(`link set ${DEVICE} up`);
+    await twin.command(`fdb flush dev ${DEVICE}`);
+    const frame = new Uint8Array(60).fill(2);
+    await twin.host.agent.call('inject', DEVICE, [frame], {});
+    await new Promise((done) => setTimeout(done, 50));
+    await twin.command(`link del ${DEVICE}`);
+    await new Promise((done) => setTimeout(done, 50));
+  } while (!hearsAll(twin.events()));
+}
+
+const hearsAll = (lines: readonly string[]) =>
+  lines.some((line) => line.startsWith('miss')) && lines.some((line) => line.startsWith('Deleted'));
 
 /** A capture that stays open while cases come and go. */
 export class Tap {

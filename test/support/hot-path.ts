@@ -3,6 +3,7 @@
  * and datagrams put where the host puts them, and everything that comes out read back.
  *
  *   encap   frames with virtio headers -> ring -> engine, as often as it asks -> messages -> datagrams
+ *           and frames for TAPs, and questions about paths, answered from `routes`
  *   decap   datagrams with a sender, TOS, bundle size -> receive slots -> engine -> writes to TAPs
  *
  * Worker 0 is the encap worker, worker 1 the decap worker. HEADER_ADDRESS stays 0, so that addresses told
@@ -19,12 +20,20 @@ import {
   ENCAP_ARENA_OFFSET,
   ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
+  FDB_FLAGS_OFFSET,
   FDB_STATE_OFFSET,
   FRAME_HEADROOM_BYTES,
   HEADER_BASE,
   HEADER_HASH_SEED_OFFSET,
+  HEADER_LISTENERS_OFFSET,
   HEADER_NOW_OFFSET,
   HEADER_OFFLOADS_OFFSET,
+  LISTENER_BYTES,
+  LISTENER_FAMILY_OFFSET,
+  LISTENER_PORT_OFFSET,
+  LISTENER_RECEIVE_OFFSET,
+  LISTENER_SOCKET_OFFSET,
+  LISTENERS_BASE,
   NUD_PERMANENT,
   NUD_REACHABLE,
   OFFLOAD_COALESCE,
@@ -44,14 +53,20 @@ import {
   VIRTIO_HEADER_BYTES,
 } from '../../assembly/layout.ts';
 import { type CounterName, clearCounters, readCounters } from '../../src/dataplane/counters.ts';
+import { receiveBits } from '../../src/dataplane/device-features.ts';
 import { type DeviceRecord, Devices } from '../../src/dataplane/devices.ts';
+import { clearDomainStats, readDomainStats } from '../../src/dataplane/domain-counters.ts';
+import { freeDomain, writeDomain } from '../../src/dataplane/domains.ts';
 import type { EngineBuild } from '../../src/dataplane/engine.ts';
 import { entryRecord, writeRemote } from '../../src/dataplane/fdb-record.ts';
 import { parseAddress, parseMac } from '../../src/dataplane/fdb-text.ts';
 import { workerBase } from '../../src/dataplane/memory.ts';
+import { Vlans } from '../../src/dataplane/vlans.ts';
 import { Vni } from '../../src/dataplane/vni.ts';
 import { loadEngine, type TestEngine } from './engine.ts';
 import { ipBytes } from './frames.ts';
+import { type Injected, readInjected } from './injected-frames.ts';
+import { PathAnswers } from './path-answers.ts';
 import { type Received, receive, type Written } from './received-messages.ts';
 import { datagramsOf, readRuns, type SentDatagram, type SentMessage } from './sent-messages.ts';
 import { NOTHING_ASKED, type VirtioHeader, writeVirtio } from './virtio.ts';
@@ -72,7 +87,7 @@ export const OWN_MAC = '46:4d:ab:d0:69:e1';
 /** A call may bring nothing while another thread changes a source, but not for ever. */
 const STALLS_MAX = 100;
 /** Calls that a full ring may take. */
-const TURNS_MAX = 500;
+const TURNS_MAX = 2000;
 
 export interface TapFrame {
   frame: Uint8Array;
@@ -87,11 +102,25 @@ export interface RemoteFields {
   port?: number;
   vni?: number;
   ifindex?: number;
+  /** In a nexthop group. */
+  weight?: number;
+}
+
+export interface VniFields {
+  vni: number;
+  vlan?: number;
+  untagged?: boolean;
+  pvid?: boolean;
+  listener?: number;
 }
 
 export interface Sent {
   messages: SentMessage[];
   datagrams: SentDatagram[];
+  /** For TAPs. */
+  injected: Injected[];
+  /** Remotes whose paths were asked for, in order. */
+  asked: string[];
   /** How often the engine was called until it had walked all frames. */
   calls: number;
 }
@@ -102,11 +131,16 @@ export class HotPath {
   surroundings = 0xa5;
   readonly #devices: Devices;
   readonly #vnis: Vni;
+  readonly #vlans: Vlans;
+  /** What is answered when the walk asks for a path. */
+  readonly paths: PathAnswers;
 
   constructor(engine: TestEngine) {
     this.engine = engine;
     this.#devices = new Devices(engine);
     this.#vnis = new Vni(engine.memory);
+    this.#vlans = new Vlans(engine.view);
+    this.paths = new PathAnswers(engine, ENCAP_WORKER);
     engine.view.setUint32(HEADER_BASE + HEADER_HASH_SEED_OFFSET, HASH_SEED, true);
     engine.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, 1000, true);
     this.offloads(OFFLOAD_UDP_SEGMENT | OFFLOAD_COALESCE);
@@ -137,33 +171,86 @@ export class HotPath {
     if (local) bytes.set(ipBytes(local), at + SOURCE_LOCAL_OFFSET);
   }
 
-  /** A device that is up and, at a VNI of its own, reachable through LISTENER. Returns its index. */
-  device(fields: Partial<DeviceRecord> & { up?: boolean } = {}): number {
+  /** A device that is up and, at a VNI of its own, reachable through a listener. Returns its index. */
+  device(fields: Partial<DeviceRecord> & { up?: boolean; listener?: number } = {}): number {
     const name = `device${Math.random()}`;
     const index = this.#devices.claim(name);
+    const { listener = LISTENER } = fields;
     const record = { ...DEVICE, vni: VNI + index - 1, ...fields };
     this.#devices.write(index, record);
     this.#devices.setUp(index, fields.up ?? true);
-    this.#vnis.add(LISTENER, record.vni, index);
+    this.#vnis.add(listener, record.vni, index);
+    this.listen(listener, record.family, record.port, receiveBits(record.features ?? {}));
     return index;
+  }
+
+  /** Opens a listener, unless it is open. */
+  listen(listener: number, family: number, port: number, receive: number): void {
+    const { view } = this.engine;
+    const at = LISTENERS_BASE + listener * LISTENER_BYTES;
+    if (view.getInt32(at + LISTENER_SOCKET_OFFSET, true) !== 0) return;
+    view.setUint16(at + LISTENER_PORT_OFFSET, port, true);
+    view.setUint8(at + LISTENER_FAMILY_OFFSET, family);
+    view.setUint32(at + LISTENER_RECEIVE_OFFSET, receive, true);
+    view.setInt32(at + LISTENER_SOCKET_OFFSET, 100 + listener, true);
+    const highest = HEADER_BASE + HEADER_LISTENERS_OFFSET;
+    view.setUint32(highest, Math.max(listener, view.getUint32(highest, true)), true);
+  }
+
+  /** A VNI of an external device. Returns its domain. */
+  vni(device: number, { vni, vlan, untagged, pvid, listener = LISTENER }: VniFields): number {
+    const { view } = this.engine;
+    const domain = freeDomain(view);
+    writeDomain(view, domain, {
+      device,
+      vni,
+      ...(vlan !== undefined && { vlan }),
+      ...(untagged && { untagged }),
+    });
+    this.#vlans.retain('test', device);
+    if (vlan !== undefined) this.#vlans.set(device, vlan, domain);
+    if (pvid) this.#vlans.setUntagged(device, domain);
+    this.#vnis.add(listener, vni, domain, device);
+    return domain;
+  }
+
+  /** What `bridge -s vni` shows of a domain; counting begins anew. Both workers together, zeros left out. */
+  takeVniCounters(domain: number): Record<string, number> {
+    const { rx, tx } = readDomainStats(this.engine.view, 2, domain)!;
+    clearDomainStats(this.engine.view, 2, domain);
+    const named = [
+      ...Object.entries(tx).map(([name, value]) => [`tx_${name}`, value] as const),
+      ...Object.entries(rx).map(([name, value]) => [`rx_${name}`, value] as const),
+    ];
+    return Object.fromEntries(named.filter(([, value]) => value !== 0));
   }
 
   setUp(device: number, up: boolean): void {
     this.#devices.setUp(device, up);
   }
 
-  /** Makes an FDB entry; a dynamic one may move to another sender. */
-  entry(device: number, mac: string, remotes: readonly RemoteFields[], dynamic = false): number {
+  /**
+   * Makes an FDB entry; a dynamic one may move to another sender.
+   * @param flags NTF_* bits
+   */
+  entry(device: number, mac: string, remotes: readonly RemoteFields[], dynamic = false, flags = 0): number {
     const { exports, view } = this.engine;
     const { low, high } = parseMac(mac)!;
     exports.fdbLock();
     const entry = exports.fdbInsert(device, low, high, 1000);
     assert.ok(entry >= 0);
     view.setUint16(entryRecord(entry) + FDB_STATE_OFFSET, dynamic ? NUD_REACHABLE : NUD_PERMANENT, true);
-    for (const { address, port = 0, vni = REMOTE_VNI_DEFAULT, ifindex = 0 } of remotes) {
+    view.setUint16(entryRecord(entry) + FDB_FLAGS_OFFSET, flags, true);
+    for (const { address, port = 0, vni = REMOTE_VNI_DEFAULT, ifindex = 0, weight } of remotes) {
       const record = exports.fdbAddRemote(entry);
       assert.notEqual(record, 0);
-      writeRemote(view, record, { address: parseAddress(address)!, port, vni, ifindex });
+      writeRemote(view, record, {
+        address: parseAddress(address)!,
+        port,
+        vni,
+        ifindex,
+        ...(weight !== undefined && { weight }),
+      });
     }
     exports.fdbPublish(entry);
     exports.fdbUnlock();
@@ -184,7 +271,7 @@ export class HotPath {
 
   /** Puts frames into the ring, as many as fit at a time, and has them all walked. */
   encap(frames: readonly TapFrame[]): Sent {
-    const sent: Sent = { messages: [], datagrams: [], calls: 0 };
+    const sent: Sent = { messages: [], datagrams: [], injected: [], asked: [], calls: 0 };
     for (let next = 0; next < frames.length; ) {
       const placed = this.fill(frames.slice(next, next + ENCAP_RING_COUNT));
       next += placed;
@@ -194,11 +281,16 @@ export class HotPath {
         const before = this.#ring(RING_TAKEN_OFFSET);
         const runs = this.engine.exports.encap(ENCAP_WORKER);
         const messages = readRuns(this.engine, ENCAP_WORKER, runs);
+        const injected = readInjected(this.engine, ENCAP_WORKER, sent.calls);
+        const asked = this.paths.answer();
         const taken = this.#ring(RING_TAKEN_OFFSET);
-        stalls = taken === before && messages.length === 0 ? stalls + 1 : 0;
+        const stands = messages.length + injected.length + asked.length === 0;
+        stalls = taken === before && stands ? stalls + 1 : 0;
         assert.ok(stalls < STALLS_MAX, 'the walk goes on');
         left -= (taken - before) >>> 0;
         sent.messages.push(...messages);
+        sent.injected.push(...injected);
+        sent.asked.push(...asked);
         sent.calls++;
         assert.ok(turns++ < TURNS_MAX, 'the walk comes to an end');
       }

@@ -27,6 +27,8 @@ export interface Pace {
   count?: number;
   /** Microseconds between two frames; 0 unless given. */
   paceUs?: number;
+  /** SO_MARK: what the frames are marked with inside the host. */
+  mark?: number;
 }
 
 export interface DatagramOptions extends Pace {
@@ -50,6 +52,7 @@ export interface Datagram {
 const IP_TOS = 1;
 const IPV6_TCLASS = 67;
 const SO_NO_CHECK = 11;
+const SO_MARK = 36;
 const SOL_UDP = 17;
 const UDP_NO_CHECK6_TX = 101;
 const UDP_SEGMENT = 103;
@@ -79,6 +82,7 @@ export async function injectFrames(
   const fd = socket(AF_PACKET, SOCK_RAW, 0);
   try {
     const address = packetAddress(interfaceIndex(ifname), 0);
+    if (pace.mark) setInt(fd, SOL_SOCKET, SO_MARK, pace.mark);
     await paced(frames, pace, (frame) => sendTo(fd, frame, address));
   } finally {
     close(fd);
