@@ -677,7 +677,7 @@ export const PATH_OUT_OFFSET = 32;
  * How long a path is known. Routes and addresses that change are heard of; a path MTU that ICMP lowers is not:
  * it is asked for again.
  */
-export const PATH_KNOWN_MILLISECONDS = 500;
+export const PATH_KNOWN_MILLISECONDS = 100;
 /** u32 milliseconds: WORKER_CLOCK when it was found, and PATH_KNOWN_MILLISECONDS; and HEADER_PATHS_GENERATION when it was found */
 export const PATH_EXPIRES_OFFSET = 36;
 export const PATH_GENERATION_OFFSET = 40;
