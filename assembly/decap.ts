@@ -26,6 +26,7 @@ import {
   DECAP_POSITION_OFFSET,
   DECAP_STATE_OFFSET,
   DEVICE_BYTES,
+  DEVICE_FLAG_EXTERNAL,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_LEARNING,
@@ -51,6 +52,7 @@ import {
   DROP_SHORT_REMCSUM,
   DROP_TRUNCATED,
   DROP_UNKNOWN_VNI,
+  DROP_UNMAPPED_VNI,
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
@@ -102,6 +104,7 @@ import {
 import * as learning from './learning';
 import { absolute } from './message';
 import * as policy from './policy';
+import * as vlan from './vlan';
 import * as vni from './vni';
 import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
@@ -113,7 +116,7 @@ import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** Flags of devices that look at more than the VNI. */
-const EXTENSIONS: u32 = DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
+const EXTENSIONS: u32 = DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX | DEVICE_FLAG_EXTERNAL;
 
 /** Lays out every mmsghdr for recvmmsg, once. */
 export function prepare(worker: usize): void {
@@ -267,7 +270,7 @@ function datagram(
   const head = isPacket ? 0 : ETHERNET_HEADER_BYTES;
   let verdict = 0;
   if (bytes < head) verdict = DROP_SHORT_INNER_FRAME;
-  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, device, flags, at, bytes);
+  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, found, flags, at, bytes);
   // Nothing can be learned from a packet without Ethernet header.
   if (verdict === 0 && !isPacket) {
     if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
@@ -287,9 +290,12 @@ function datagram(
 }
 
 /** Returns 0 or the verdict to drop the datagram with. */
-function readExtensions(worker: usize, device: u32, flags: u32, at: usize, bytes: i32): i32 {
+function readExtensions(worker: usize, place: u32, flags: u32, at: usize, bytes: i32): i32 {
   const word = vxlan.word(at);
+  const device = vni.deviceOf(place);
   if ((flags & DEVICE_FLAG_GPE) !== 0) return readProtocol(at, word);
+  if ((flags & DEVICE_FLAG_EXTERNAL) !== 0 && vlan.isCutOff(device, vni.domainOf(place)))
+    return DROP_UNMAPPED_VNI;
   if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
     if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
   }

@@ -828,6 +828,8 @@ export const DROP_GPE_PROTOCOL = 30;
 export const DROP_SHORT_REMCSUM = 31;
 /** Group policy: the id is refused here. */
 export const DROP_POLICY = 51;
+/** External device with a VLAN map: the VNI is on none of its VLANs. */
+export const DROP_UNMAPPED_VNI = 59;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;
