@@ -10,10 +10,12 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { Divergence, OptionSet } from './support/differential-cases.ts';
+import { cornerSets } from './support/differential-corners.ts';
 import { decapSets } from './support/differential-decap.ts';
 import { SEED } from './support/differential-dice.ts';
 import { encapSets } from './support/differential-encap.ts';
 import { entrySets } from './support/differential-entries.ts';
+import { flowSets } from './support/differential-flows.ts';
 import { groupSets } from './support/differential-groups.ts';
 import { KNOWN } from './support/differential-known.ts';
 import { manySets } from './support/differential-many.ts';
@@ -33,10 +35,12 @@ const sets = [
   ...entrySets(),
   ...decapSets(),
   ...settingSets(),
+  ...flowSets(),
   ...neighbourSets(),
   ...pathSets(),
   ...groupSets(),
   ...manySets(),
+  ...cornerSets(),
 ].filter(({ name, branch }) => only === undefined || name.includes(only) || branch.includes(only));
 
 /** The set with a round for each case. */

@@ -21,6 +21,23 @@ export const KNOWN: readonly Known[] = [
     matches: at('tagged frames to a remote that is this host', 'overlay'),
   },
   {
+    name: 'refused-replace',
+    reason:
+      'the kernel refuses to replace a multicast entry when it has changed its flags already; vxlane changes nothing',
+    matches: (found) =>
+      found.set === 'a replace that is refused' &&
+      found.round === 'with other flags' &&
+      (found.subject === 'FDB' || found.subject === 'events'),
+  },
+  {
+    name: 'ageing-order',
+    reason: 'entries that expire together go newest first in the kernel, in the order of the table in vxlane',
+    matches: (found) =>
+      found.set === 'entries that age' &&
+      found.subject === 'events' &&
+      found.text.startsWith('in another order'),
+  },
+  {
     name: 'via-moves',
     reason:
       'an entry made with `via` has another interface than its frames: the kernel tells of a move to the same address with each of them, vxlane of none',
