@@ -50,8 +50,6 @@ import {
   VLAN_TAG_BYTES,
   WRITE_BYTES,
   WRITE_COUNT,
-  WRITE_DEVICE_OFFSET,
-  WRITE_DOMAIN_OFFSET,
   WRITE_FLAGS_OFFSET,
   WRITE_FRAME_OFFSET,
   WRITE_FRAMES_OFFSET,
@@ -65,6 +63,7 @@ import {
   WRITE_NEXT_SEQUENCE_OFFSET,
   WRITE_OPEN,
   WRITE_PAYLOAD_OFFSET,
+  WRITE_PLACE_OFFSET,
   WRITE_SEGMENT_OFFSET,
   WRITE_VERIFIED,
   WRITE_VIRTIO_OFFSET,
@@ -72,6 +71,7 @@ import {
 } from './layout';
 import { absolute } from './message';
 import * as vlan from './vlan';
+import * as vni from './vni';
 import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
 import * as ip4 from './wire/ipv4';
@@ -95,65 +95,53 @@ export function hasRoom(worker: usize): boolean {
 }
 
 /**
- * Takes one frame for a device; room has been asked for.
+ * Takes one frame; room has been asked for.
  *
+ * @param place   the device that it is for and the domain that it is of, as vni.ts finds them
+ * @param l3      where its network header begins, behind its EtherType; 0 = a packet for a TUN, which is not merged
  * @param gsoSize segment size that the socket reported for a super-frame of UDP, else 0
  */
-export function add(worker: usize, device: u32, domain: u32, frame: usize, length: i32, gsoSize: i32): void {
-  const l3 = ethernet.networkOffset(frame, length);
+export function add(worker: usize, place: u32, frame: usize, length: i32, l3: i32, gsoSize: i32): void {
   const l4 = transportOffset(frame, length, l3);
   if (l4 === 0) {
-    closeHosts(worker, domain, frame);
-    open(worker, device, domain, frame, length);
+    closeHosts(worker, place, frame);
+    open(worker, place, frame, length);
     return;
   }
   const isTcp = protocolOf(frame, l3) === IP_PROTOCOL_TCP;
   if (isUnfinished(frame, length, l3, l4, isTcp)) {
-    if (isTcp && isPlain(frame, l3, l4)) closeFlow(worker, domain, frame, l4);
-    else if (isTcp) closeHosts(worker, domain, frame);
-    const write = open(worker, device, domain, frame, length);
-    passUnfinished(worker, device, write, frame, length, l3, l4, isTcp, gsoSize);
+    if (isTcp && isPlain(frame, l3, l4)) closeFlow(worker, place, frame, l4);
+    else if (isTcp) closeHosts(worker, place, frame);
+    const write = open(worker, place, frame, length);
+    passUnfinished(worker, vni.deviceOf(place), write, frame, length, l3, l4, isTcp, gsoSize);
     return;
   }
   if (!isTcp || (load<u32>(HEADER_BASE, HEADER_OFFLOADS_OFFSET) & OFFLOAD_COALESCE) === 0) {
-    open(worker, device, domain, frame, length);
+    open(worker, place, frame, length);
     return;
   }
   if (!isPlain(frame, l3, l4)) {
-    closeHosts(worker, domain, frame);
-    open(worker, device, domain, frame, length);
+    closeHosts(worker, place, frame);
+    open(worker, place, frame, length);
     return;
   }
   const headers = l4 + tcp.headerBytes(frame + l4);
-  const flow = findFlow(worker, domain, frame, l4);
+  const flow = findFlow(worker, place, frame, l4);
   if (!isMergeable(frame, length, l4)) {
     if (flow !== 0) closeWrite(worker, flow);
-    open(worker, device, domain, frame, length);
+    open(worker, place, frame, length);
     return;
   }
   if (flow !== 0) {
     if (
       continues(flow, frame, length, l4, headers) &&
-      merge(worker, device, flow, frame, length, l4, headers)
+      merge(worker, vni.deviceOf(place), flow, frame, length, l4, headers)
     )
       return;
     closeWrite(worker, flow);
   }
-  const write = open(worker, device, domain, frame, length);
+  const write = open(worker, place, frame, length);
   openFlow(worker, write, frame, length, l4, headers);
-}
-
-/** Takes one packet for a TUN, as `add` does a frame; packets are not merged. */
-export function addPacket(worker: usize, device: u32, packet: usize, length: i32, gsoSize: i32): void {
-  const write = open(worker, device, device, packet, length);
-  // The VXLAN header has been read: its last bytes take the place of the EtherType.
-  const ipv6 = load<u8>(packet) >>> 4 === 6;
-  store<u16>(packet - 2, bswap<u16>((ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4) as u16));
-  const l4 = transportOffset(packet, length, 0);
-  if (l4 === 0) return;
-  const isTcp = protocolOf(packet, 0) === IP_PROTOCOL_TCP;
-  if (isUnfinished(packet, length, 0, l4, isTcp))
-    passUnfinished(worker, device, write, packet, length, 0, l4, isTcp, gsoSize);
 }
 
 /** Writes the headers of all super-frames of the batch. Returns the number of writes. */
@@ -162,22 +150,21 @@ export function finish(worker: usize): i32 {
   for (let index = 0; index < used; ++index) {
     const write = worker + WRITES_OFFSET + index * WRITE_BYTES;
     if (load<u32>(write, WRITE_FRAMES_OFFSET) > 1) finishSuper(worker, write);
-    const domain = load<u32>(write, WRITE_DOMAIN_OFFSET);
+    const domain = vni.domainOf(load<u32>(write, WRITE_PLACE_OFFSET));
     if (domain >= (DEVICE_COUNT as u32)) tag(worker, write, vlan.tagOf(domain));
   }
   return used;
 }
 
 /** A new write that holds one frame, with a virtio header that asks for nothing. */
-function open(worker: usize, device: u32, domain: u32, frame: usize, length: i32): usize {
+function open(worker: usize, place: u32, frame: usize, length: i32): usize {
   const state = worker + DECAP_STATE_OFFSET;
   const index = load<u32>(state, DECAP_WRITES_USED_OFFSET);
   store<u32>(state, index + 1, DECAP_WRITES_USED_OFFSET);
   const write = worker + WRITES_OFFSET + index * WRITE_BYTES;
   const iovecs = iovecsOf(worker, write);
   virtio.clear(write + WRITE_VIRTIO_OFFSET);
-  store<u32>(write, device, WRITE_DEVICE_OFFSET);
-  store<u32>(write, domain, WRITE_DOMAIN_OFFSET);
+  store<u32>(write, place, WRITE_PLACE_OFFSET);
   store<u32>(write, 2, WRITE_IOVECS_OFFSET);
   store<u32>(write, VIRTIO_HEADER_BYTES + length, WRITE_LENGTH_OFFSET);
   store<u32>(write, 1, WRITE_FRAMES_OFFSET);
@@ -307,13 +294,12 @@ function flowAt(worker: usize, index: u32): usize {
 }
 
 /** The open super-frame of the frame's flow, or 0. */
-function findFlow(worker: usize, domain: u32, frame: usize, l4: i32): usize {
+function findFlow(worker: usize, place: u32, frame: usize, l4: i32): usize {
   const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_FLOWS_USED_OFFSET);
   for (let index: u32 = 0; index < used; ++index) {
     const write = flowAt(worker, index);
     if ((load<u32>(write, WRITE_FLAGS_OFFSET) & WRITE_OPEN) === 0) continue;
-    if (load<u32>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
-      continue;
+    if (load<u32>(write, WRITE_PLACE_OFFSET) !== place || load<i32>(write, WRITE_L4_OFFSET) !== l4) continue;
     const first = <usize>load<u32>(write, WRITE_FRAME_OFFSET);
     if (tcp.ports(first + l4) === tcp.ports(frame + l4) && sameAddresses(first, frame, l4)) return write;
   }
@@ -362,8 +348,8 @@ function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i3
   store<u32>(write, WRITE_OPEN | ipv6, WRITE_FLAGS_OFFSET);
 }
 
-function closeFlow(worker: usize, domain: u32, frame: usize, l4: i32): void {
-  const write = findFlow(worker, domain, frame, l4);
+function closeFlow(worker: usize, place: u32, frame: usize, l4: i32): void {
+  const write = findFlow(worker, place, frame, l4);
   if (write !== 0) closeWrite(worker, write);
 }
 
@@ -371,7 +357,7 @@ function closeFlow(worker: usize, domain: u32, frame: usize, l4: i32): void {
  * A frame that is no plain TCP but may be of a flow that is open (a fragment, say, has no ports to tell):
  * what came before it is written before it.
  */
-function closeHosts(worker: usize, domain: u32, frame: usize): void {
+function closeHosts(worker: usize, place: u32, frame: usize): void {
   const type = ethernet.etherType(frame);
   if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return;
   // Extension headers of IPv6 may hide TCP.
@@ -381,8 +367,7 @@ function closeHosts(worker: usize, domain: u32, frame: usize): void {
   const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_FLOWS_USED_OFFSET);
   for (let index: u32 = 0; index < used; ++index) {
     const write = flowAt(worker, index);
-    if (load<u32>(write, WRITE_DOMAIN_OFFSET) !== domain || load<i32>(write, WRITE_L4_OFFSET) !== l4)
-      continue;
+    if (load<u32>(write, WRITE_PLACE_OFFSET) !== place || load<i32>(write, WRITE_L4_OFFSET) !== l4) continue;
     if (sameAddresses(<usize>load<u32>(write, WRITE_FRAME_OFFSET), frame, l4)) closeWrite(worker, write);
   }
 }
@@ -490,5 +475,5 @@ function finishSuper(worker: usize, write: usize): void {
     l4,
     tcp.CHECKSUM_OFFSET,
   );
-  counter.one(worker, load<u32>(write, WRITE_DEVICE_OFFSET), SUPER_FRAMES_MERGED);
+  counter.one(worker, vni.deviceOf(load<u32>(write, WRITE_PLACE_OFFSET)), SUPER_FRAMES_MERGED);
 }

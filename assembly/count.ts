@@ -59,14 +59,15 @@ export function sent(worker: usize, device: u32, domain: u32, packets: u32, byte
   ofDomain(worker, domain, DOMAIN_ENCAP_BYTES, bytes);
 }
 
-/** A received frame that is dropped: an error or a drop of its VNI, or neither, as the kernel counts. */
-export function lost(worker: usize, device: u32, domain: u32, verdict: i32): void {
+/** A received frame that is dropped: an error or a drop of its VNI, or neither, as the kernel counts. Returns `verdict`. */
+export function lost(worker: usize, device: u32, domain: u32, verdict: i32): i32 {
   one(worker, device, verdict);
-  if (domain < (DEVICE_COUNT as u32)) return;
+  if (domain < (DEVICE_COUNT as u32)) return verdict;
   if (verdict === DROP_RESERVED_BITS || verdict === DROP_ECN || verdict === DROP_SHORT_INNER_IP_RECEIVED)
     ofDomain(worker, domain, DOMAIN_DECAP_ERRORS, 1);
   else if (verdict === DROP_DEVICE_DOWN || verdict === DROP_POLICY)
     ofDomain(worker, domain, DOMAIN_DECAP_DROPS, 1);
+  return verdict;
 }
 
 /** A frame that a device receives. */

@@ -18,7 +18,6 @@
 import * as coalesce from './coalesce';
 import * as counter from './count';
 import * as ecn from './ecn';
-import * as fdb from './fdb';
 import {
   AF_INET,
   CMSGHDR_BYTES,
@@ -30,6 +29,7 @@ import {
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_LEARNING,
+  DEVICE_FLAG_LINK_LOCAL,
   DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAGS_OFFSET,
   DEVICE_MAC_OFFSET,
@@ -113,7 +113,7 @@ import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** Flags of devices that look at more than the VNI. */
-const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
+const EXTENSIONS: u32 = DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
 
 /** Lays out every mmsghdr for recvmmsg, once. */
 export function prepare(worker: usize): void {
@@ -239,7 +239,7 @@ function isWhole(type: u32, ip: usize, bytes: i32): boolean {
   return type === ETHERTYPE_IPV6 && ip6.payloadLength(ip) === bytes - IPV6_HEADER_BYTES;
 }
 
-/** One datagram; there is room for its write. */
+/** One datagram; there is room for its write. Returns its verdict. */
 function datagram(
   worker: usize,
   listener: u32,
@@ -248,77 +248,48 @@ function datagram(
   at: usize,
   length: i32,
   gsoSize: i32,
-): void {
-  let verdict = checkHeader(at, length);
-  let device: u32 = 0;
-  let domain: u32 = 0;
-  if (verdict === DECAP_PACKETS) {
-    domain = vni.lookup(listener, vxlan.vni(at));
-    device = fdb.deviceOf(domain);
-    if (device !== 0 && !vni.hears(device, scopeOf(sender))) device = domain = 0;
-    verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, domain, sender, outer, at, length);
-  }
-  if (verdict !== DECAP_PACKETS) {
-    counter.lost(worker, device, domain, verdict);
-    return;
-  }
-  const inner = at + VXLAN_HEADER_BYTES;
-  const bytes = length - VXLAN_HEADER_BYTES;
-  if (isGpe(device)) {
-    counter.received(worker, device, domain, bytes);
-    coalesce.addPacket(worker, device, inner, bytes, gsoSize);
-  } else {
-    counter.received(worker, device, domain, bytes - ETHERNET_HEADER_BYTES);
-    coalesce.add(worker, device, domain, inner, bytes, gsoSize);
-  }
-}
-
-function isGpe(device: u32): boolean {
-  const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
-  return (flags & DEVICE_FLAG_GPE) !== 0;
-}
-
-/** A verdict: DECAP_PACKETS, or the drop that ends the datagram here. */
-function checkHeader(at: usize, length: i32): i32 {
-  if (length < VXLAN_HEADER_BYTES) return DROP_SHORT_DATAGRAM;
-  return vxlan.hasVni(at) ? DECAP_PACKETS : DROP_NO_VNI_FLAG;
-}
-
-/** A verdict, as above, of the device that the VNI belongs to. */
-function accept(
-  worker: usize,
-  device: u32,
-  domain: u32,
-  sender: usize,
-  outer: u32,
-  at: usize,
-  length: i32,
 ): i32 {
+  if (length < VXLAN_HEADER_BYTES) return counter.lost(worker, 0, 0, DROP_SHORT_DATAGRAM);
+  if (!vxlan.hasVni(at)) return counter.lost(worker, 0, 0, DROP_NO_VNI_FLAG);
+  const found = vni.find(listener, vxlan.vni(at));
+  const domain = vni.domainOf(found);
+  const device = vni.deviceOf(found);
   const record = DEVICES_BASE + device * DEVICE_BYTES;
   const flags = load<u32>(record, DEVICE_FLAGS_OFFSET);
-  if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0) return DROP_RESERVED_BITS;
+  if (device === 0 || ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, scopeOf(sender))))
+    return counter.lost(worker, 0, 0, DROP_UNKNOWN_VNI);
+  if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0)
+    return counter.lost(worker, device, domain, DROP_RESERVED_BITS);
+
   const frame = at + VXLAN_HEADER_BYTES;
   const bytes = length - VXLAN_HEADER_BYTES;
-  if ((flags & DEVICE_FLAG_GPE) !== 0) return acceptPacket(record, at, bytes, outer);
-  if (bytes < ETHERNET_HEADER_BYTES) return DROP_SHORT_INNER_FRAME;
-  if ((flags & EXTENSIONS) !== 0) {
-    const verdict = readExtensions(worker, device, flags, at, bytes);
-    if (verdict !== 0) return verdict;
+  const isPacket = (flags & DEVICE_FLAG_GPE) !== 0;
+  const head = isPacket ? 0 : ETHERNET_HEADER_BYTES;
+  let verdict = 0;
+  if (bytes < head) verdict = DROP_SHORT_INNER_FRAME;
+  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, device, flags, at, bytes);
+  // Nothing can be learned from a packet without Ethernet header.
+  if (verdict === 0 && !isPacket) {
+    if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
+    else if ((flags & DEVICE_FLAG_LEARNING) !== 0)
+      verdict = learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
   }
-  if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) return DROP_LOCAL_MAC;
-  if ((flags & DEVICE_FLAG_LEARNING) !== 0) {
-    const verdict = learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
-    if (verdict !== 0) return verdict;
-  }
-  const rest = bytes - ETHERNET_HEADER_BYTES;
-  const verdict = decapsulateEcn(ethernet.etherType(frame), frame + ETHERNET_HEADER_BYTES, rest, outer);
-  if (verdict !== 0) return verdict;
-  return load<u32>(record, DEVICE_STATE_OFFSET) === DEVICE_UP ? DECAP_PACKETS : DROP_DEVICE_DOWN;
+  if (verdict === 0)
+    verdict = decapsulateEcn(ethernet.etherTypeBefore(frame, head), frame + head, bytes - head, outer);
+  if (verdict === 0 && load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) verdict = DROP_DEVICE_DOWN;
+  if (verdict !== 0) return counter.lost(worker, device, domain, verdict);
+
+  counter.received(worker, device, domain, bytes - head);
+  if (isPacket) nameVersion(frame);
+  const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
+  coalesce.add(worker, found, frame, bytes, l3, gsoSize);
+  return DECAP_PACKETS;
 }
 
 /** Returns 0 or the verdict to drop the datagram with. */
 function readExtensions(worker: usize, device: u32, flags: u32, at: usize, bytes: i32): i32 {
   const word = vxlan.word(at);
+  if ((flags & DEVICE_FLAG_GPE) !== 0) return readProtocol(at, word);
   if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
     if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
   }
@@ -336,18 +307,23 @@ function completeChecksum(frame: usize, bytes: i32, tail: u32): boolean {
   return true;
 }
 
-/** A verdict on a packet without Ethernet header (GPE); nothing can be learned from it. */
-function acceptPacket(record: usize, at: usize, bytes: i32, outer: u32): i32 {
-  const word = vxlan.word(at);
+/** GPE: what the next protocol is stands where an EtherType would. Returns 0 or the verdict to drop with. */
+function readProtocol(at: usize, word: u32): i32 {
   if ((word & VXLAN_GPE_PROTOCOL) === 0 || (word & (VXLAN_GPE_VERSION | VXLAN_GPE_OAM)) !== 0)
     return DROP_GPE_HEADER;
   const protocol = (word & 0xff) as i32;
   if (protocol === 0 || protocol > GPE_PROTOCOL_MPLS) return DROP_GPE_HEADER;
   if (protocol > GPE_PROTOCOL_IPV6) return DROP_GPE_PROTOCOL;
+  // The VXLAN header has been read: its last bytes are free.
   const type = protocol === GPE_PROTOCOL_IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
-  const verdict = decapsulateEcn(type, at + VXLAN_HEADER_BYTES, bytes, outer);
-  if (verdict !== 0) return verdict;
-  return load<u32>(record, DEVICE_STATE_OFFSET) === DEVICE_UP ? DECAP_PACKETS : DROP_DEVICE_DOWN;
+  store<u16>(at, bswap<u16>(type as u16), VXLAN_HEADER_BYTES - 2);
+  return 0;
+}
+
+/** A TUN takes a packet for what its version says, whatever the header called it. */
+function nameVersion(packet: usize): void {
+  const type = load<u8>(packet) >>> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
+  store<u16>(packet - 2, bswap<u16>(type as u16));
 }
 
 /** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */

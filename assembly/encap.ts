@@ -19,7 +19,7 @@ import * as counter from './count';
 import * as event from './event';
 import * as fdb from './fdb';
 import * as flow from './flow';
-import * as header from './header';
+import * as vxlanHeader from './header';
 import * as inject from './inject';
 import {
   CHECKSUMS_COMPLETED,
@@ -44,11 +44,11 @@ import {
   DROP_SHORT_INNER_IP,
   DROP_UNKNOWN_PROTOCOL,
   DROP_UNMAPPED_VLAN,
-  ENCAP_DOMAIN_OFFSET,
   ENCAP_FANOUT_COUNT_OFFSET,
   ENCAP_FANOUT_NEXT_OFFSET,
   ENCAP_FRAME_FLAGS_OFFSET,
   ENCAP_FRAME_SHORT_CIRCUITED,
+  ENCAP_L3_OFFSET,
   ENCAP_PATH_WANTED_OFFSET,
   ENCAP_RING_OFFSET,
   ENCAP_STATE_OFFSET,
@@ -63,7 +63,6 @@ import {
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
   L2_MISSES,
-  NTF_NEXTHOP,
   NTF_ROUTER,
   REMOTE_BYTES,
   VIRTIO_GSO_NONE,
@@ -87,9 +86,15 @@ import * as virtio from './wire/virtio';
 /** Where a frame goes: this many remotes in the fan-out; none: it has been dropped or answered; no room: come back. */
 const DONE = 0;
 const COME_BACK = -1;
+/** Not settled yet: on to the FDB. */
+const PASSED = -2;
+/** Dropped, where 0 says that nothing was found. */
+const LOST = -3;
 
 /** Anything but plain forwarding by the FDB. */
 const DETOURS: u32 = DEVICE_FLAG_PROXY | DEVICE_FLAG_MDB;
+/** Frames that are not their device's as they come. */
+const UNCOMMON: u32 = DEVICE_FLAG_EXTERNAL | DEVICE_FLAG_GPE;
 
 /** Walks the worker's ring. Returns the number of runs to send; frames left in the ring want another call. */
 export function encap(worker: usize): i32 {
@@ -108,67 +113,70 @@ export function encap(worker: usize): i32 {
 /** One frame to all its remotes. False: no room, come back. */
 function forward(worker: usize, descriptor: usize): boolean {
   const state = worker + ENCAP_STATE_OFFSET;
-  let count = load<i32>(state, ENCAP_FANOUT_COUNT_OFFSET);
-  if (count === 0) {
+  const left = load<i32>(state, ENCAP_FANOUT_COUNT_OFFSET);
+  let count = left;
+  let next = 0;
+  if (left !== 0) {
+    next = load<i32>(state, ENCAP_FANOUT_NEXT_OFFSET);
+  } else {
     count = resolve(worker, descriptor);
-    if (count === DONE) return true;
-    if (count === COME_BACK) return false;
-    store<u32>(state, count, ENCAP_FANOUT_COUNT_OFFSET);
-    store<u32>(state, 0, ENCAP_FANOUT_NEXT_OFFSET);
+    if (count <= DONE) return count === DONE;
   }
   const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
   const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
   const device = <u32>load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET);
-  const l3 = ethernet.networkOffset(header + VIRTIO_HEADER_BYTES, length);
-  for (let next = load<i32>(state, ENCAP_FANOUT_NEXT_OFFSET); next < count; ++next) {
+  const l3 = <i32>load<u16>(state, ENCAP_L3_OFFSET);
+  for (; next < count; ++next) {
     // The kernel clones for the second remote and on, and sends the frame itself to the first, last.
     const position = next + 1 === count ? 0 : next + 1;
     const remote = worker + FANOUT_OFFSET + position * REMOTE_BYTES;
     if (!transmit(worker, device, remote, count === 1, header, length, l3)) {
+      store<u32>(state, count, ENCAP_FANOUT_COUNT_OFFSET);
       store<u32>(state, next, ENCAP_FANOUT_NEXT_OFFSET);
       return false;
     }
   }
-  store<u32>(state, 0, ENCAP_FANOUT_COUNT_OFFSET);
+  if (left !== 0) store<u32>(state, 0, ENCAP_FANOUT_COUNT_OFFSET);
   return true;
 }
 
 /** Decides on a frame, once. Returns the remotes in the fan-out, DONE or COME_BACK. */
 function resolve(worker: usize, descriptor: usize): i32 {
-  const state = worker + ENCAP_STATE_OFFSET;
   const device = <u32>load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET);
   const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
-  if ((flags & DEVICE_FLAG_GPE) !== 0 && !coverPacket(descriptor))
-    return drop(worker, device, device, DROP_UNKNOWN_PROTOCOL);
-  if (load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET) < ETHERNET_HEADER_BYTES)
-    return drop(worker, device, device, DROP_SHORT_FRAME);
-  let domain = device;
-  if ((flags & (DEVICE_FLAG_EXTERNAL | DEVICE_FLAG_GPE)) === DEVICE_FLAG_EXTERNAL) {
-    domain = admit(device, descriptor);
-    if (domain === 0) return drop(worker, device, device, DROP_UNMAPPED_VLAN);
-  }
+  const domain = (flags & UNCOMMON) === 0 ? device : admit(worker, device, flags, descriptor);
+  if (domain === 0) return DONE;
   const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
   const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
   const frame = header + VIRTIO_HEADER_BYTES;
-  store<u32>(state, domain, ENCAP_DOMAIN_OFFSET);
-  store<u32>(state, 0, ENCAP_FRAME_FLAGS_OFFSET);
-  let count = mdb.MDB_NOTHING;
-  if ((flags & DETOURS) !== 0) {
-    if ((flags & DEVICE_FLAG_PROXY) !== 0) {
-      if (!inject.hasRoom(worker)) return COME_BACK;
-      const bytes = proxy.reduce(worker, device, domain, frame, length, inject.reply(worker));
-      if (bytes > 0) inject.sendReply(worker, device, domain, bytes);
-      if (bytes !== 0) return DONE;
+  if (length < ETHERNET_HEADER_BYTES) return drop(worker, device, domain, DROP_SHORT_FRAME);
+  const l3 = ethernet.networkOffset(frame, length);
+  vxlanHeader.begin(worker, domain, l3);
+  let count = (flags & DETOURS) === 0 ? PASSED : detour(worker, device, domain, flags, frame, length);
+  if (count === PASSED) {
+    let entry = fdb.find(domain, frame);
+    if (entry >= 0) {
+      fdb.touch(entry, load<u32>(HEADER_BASE, HEADER_NOW_OFFSET));
+      if ((flags & DEVICE_FLAG_RSC) !== 0) entry = reroute(worker, device, domain, entry, frame, length);
     }
-    if ((flags & DEVICE_FLAG_MDB) !== 0) {
-      count = mdb.collect(domain, frame, length, worker + FANOUT_OFFSET, FANOUT_MAX);
-      // The kernel counts these nowhere; nor does a VNI.
-      if (count === mdb.MDB_DROP) return drop(worker, device, device, DROP_MDB_NO_REMOTE);
+    count = 0;
+    if (entry >= 0) {
+      const mac = ethernet.destination(frame);
+      count = fdb.collect(entry, domain, mac, worker + FANOUT_OFFSET, FANOUT_MAX);
+      if (fdb.isNexthop(entry)) count = choose(worker, device, domain, entry, count, frame, length);
     }
+    if (count === 0) count = flood(worker, device, domain, flags, frame, length);
   }
-  if (count === mdb.MDB_NOTHING) count = look(worker, device, domain, flags, frame, length);
-  if (count === DONE) return DONE;
-  return ready(worker, device, domain, flags, header, length, count);
+  if (count <= DONE) return count === LOST ? DONE : count;
+  if (!isWhole(frame, length, l3)) {
+    // The kernel finds this out for each copy.
+    counter.dropped(worker, device, domain, DROP_SHORT_INNER_IP, count);
+    return DONE;
+  }
+  vxlanHeader.compose(worker, device, domain, flags, header, length, l3);
+  if (virtio.needsChecksum(header) && !finish(worker, device, header, frame, length))
+    return drop(worker, device, domain, DROP_BAD_OFFLOAD);
+  return count;
 }
 
 function drop(worker: usize, device: u32, domain: u32, verdict: i32): i32 {
@@ -176,10 +184,30 @@ function drop(worker: usize, device: u32, domain: u32, verdict: i32): i32 {
   return DONE;
 }
 
-/** The domain of a frame of an external device, by its VLAN, which is taken off the first time. 0 = none. */
-function admit(device: u32, descriptor: usize): u32 {
+function lose(worker: usize, device: u32, domain: u32, verdict: i32): i32 {
+  drop(worker, device, domain, verdict);
+  return LOST;
+}
+
+/** The domain of a frame, which is made ready for the walk the first time; 0 = it has been dropped. */
+function admit(worker: usize, device: u32, flags: u32, descriptor: usize): u32 {
   const known = <u32>load<u16>(descriptor, DESCRIPTOR_DOMAIN_OFFSET);
   if (known !== 0) return known;
+  let domain = device;
+  if ((flags & DEVICE_FLAG_GPE) !== 0) {
+    if (!coverPacket(descriptor)) return <u32>drop(worker, device, device, DROP_UNKNOWN_PROTOCOL);
+  } else {
+    const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
+    if (length < ETHERNET_HEADER_BYTES) return <u32>drop(worker, device, device, DROP_SHORT_FRAME);
+    domain = untag(device, descriptor);
+    if (domain === 0) return <u32>drop(worker, device, device, DROP_UNMAPPED_VLAN);
+  }
+  store<u16>(descriptor, <u16>domain, DESCRIPTOR_DOMAIN_OFFSET);
+  return domain;
+}
+
+/** The domain of a frame of an external device, by its VLAN, which is taken off. 0 = none. */
+function untag(device: u32, descriptor: usize): u32 {
   const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
   const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
   const id = vlan.idOf(header + VIRTIO_HEADER_BYTES, length);
@@ -189,7 +217,6 @@ function admit(device: u32, descriptor: usize): u32 {
     store<u32>(descriptor, <u32>vlan.strip(header), DESCRIPTOR_ADDRESS_OFFSET);
     store<i32>(descriptor, length - VLAN_TAG_BYTES, DESCRIPTOR_LENGTH_OFFSET);
   }
-  store<u16>(descriptor, <u16>domain, DESCRIPTOR_DOMAIN_OFFSET);
   return domain;
 }
 
@@ -198,7 +225,6 @@ function admit(device: u32, descriptor: usize): u32 {
  * the address of the zero MAC, whose entry has the device's remotes. False: neither IPv4 nor IPv6.
  */
 function coverPacket(descriptor: usize): boolean {
-  if (load<u16>(descriptor, DESCRIPTOR_DOMAIN_OFFSET) !== 0) return true;
   const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
   const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
   if (length < 1) return false;
@@ -216,76 +242,76 @@ function coverPacket(descriptor: usize): boolean {
   );
   store<u32>(descriptor, <u32>covered, DESCRIPTOR_ADDRESS_OFFSET);
   store<i32>(descriptor, length + ETHERNET_HEADER_BYTES, DESCRIPTOR_LENGTH_OFFSET);
-  store<u16>(descriptor, load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET), DESCRIPTOR_DOMAIN_OFFSET);
   return true;
 }
 
-/** Copies the remotes of the frame's destination into the fan-out; returns how many, or DONE. */
-function look(worker: usize, device: u32, domain: u32, flags: u32, frame: usize, length: i32): i32 {
-  const now = load<u32>(HEADER_BASE, HEADER_NOW_OFFSET);
-  const fanout = worker + FANOUT_OFFSET;
-  let entry = fdb.find(domain, frame);
-  if (entry >= 0) {
-    fdb.touch(entry, now);
-    if ((flags & DEVICE_FLAG_RSC) !== 0 && (fdb.flagsOf(entry) & NTF_ROUTER) !== 0) {
-      if (shortCircuit(worker, device, domain, frame, length)) {
-        const state = worker + ENCAP_STATE_OFFSET;
-        store<u32>(state, ENCAP_FRAME_SHORT_CIRCUITED, ENCAP_FRAME_FLAGS_OFFSET);
-        entry = fdb.find(domain, frame);
-        if (entry >= 0) fdb.touch(entry, now);
-      }
-    }
+/** What comes before the FDB: the proxy and the MDB. Returns PASSED, or as `resolve`. */
+function detour(worker: usize, device: u32, domain: u32, flags: u32, frame: usize, length: i32): i32 {
+  if ((flags & DEVICE_FLAG_PROXY) !== 0) {
+    if (!inject.hasRoom(worker)) return COME_BACK;
+    const bytes = proxy.reduce(worker, device, domain, frame, length, inject.reply(worker));
+    if (bytes > 0) inject.sendReply(worker, device, domain, bytes);
+    if (bytes !== 0) return DONE;
   }
-  let count = 0;
-  if (entry >= 0) {
-    count = fdb.collect(entry, domain, ethernet.destination(frame), fanout, FANOUT_MAX);
+  if ((flags & DEVICE_FLAG_MDB) === 0) return PASSED;
+  const count = mdb.collect(domain, frame, length, worker + FANOUT_OFFSET, FANOUT_MAX);
+  if (count === mdb.MDB_NOTHING) return PASSED;
+  // The kernel counts these nowhere; nor does a VNI.
+  return count === mdb.MDB_DROP ? drop(worker, device, device, DROP_MDB_NO_REMOTE) : count;
+}
+
+/** Route short circuit: the entry of the neighbour that a frame to a router is for, or the same entry. */
+function reroute(worker: usize, device: u32, domain: u32, entry: i32, frame: usize, length: i32): i32 {
+  if ((fdb.flagsOf(entry) & NTF_ROUTER) === 0) return entry;
+  if (!shortCircuit(worker, device, domain, frame, length)) return entry;
+  store<u8>(worker + ENCAP_STATE_OFFSET, ENCAP_FRAME_SHORT_CIRCUITED, ENCAP_FRAME_FLAGS_OFFSET);
+  const beyond = fdb.find(domain, frame);
+  if (beyond >= 0) fdb.touch(beyond, load<u32>(HEADER_BASE, HEADER_NOW_OFFSET));
+  return beyond;
+}
+
+/** The flow's member of a nexthop group takes the first place of the fan-out. Returns 1, LOST, or 0: the entry has gone. */
+function choose(
+  worker: usize,
+  device: u32,
+  domain: u32,
+  entry: i32,
+  count: i32,
+  frame: usize,
+  length: i32,
+): i32 {
+  if (count === 0) {
     // A group without members is no reason to flood.
-    if (count === 0 && fdb.isNexthop(entry) && fdb.find(domain, frame) === entry)
-      return drop(worker, device, domain, DROP_NO_NEXTHOP);
+    return fdb.find(domain, frame) === entry ? lose(worker, device, domain, DROP_NO_NEXTHOP) : 0;
   }
-  if (count === 0) {
-    entry = fdb.findZero(domain);
-    if (entry >= 0) {
-      fdb.touch(entry, now);
-      count = fdb.collect(entry, domain, 0, fanout, FANOUT_MAX);
-    }
-  }
-  if (count === 0) {
-    if ((flags & DEVICE_FLAG_L2MISS) !== 0 && !ethernet.isGroup(ethernet.destination(frame))) {
-      counter.one(worker, device, L2_MISSES);
-      event.l2Miss(worker, domain, frame);
-    }
-    return drop(worker, device, domain, DROP_NO_TARGET);
-  }
-  if ((fdb.flagsOf(entry) & NTF_NEXTHOP) === 0) return count;
+  const fanout = worker + FANOUT_OFFSET;
   const hash = flow.hash(frame, length, load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET));
   const chosen = nexthop.choose(fanout, count, hash);
-  if (chosen < 0) return drop(worker, device, domain, DROP_NO_NEXTHOP);
+  if (chosen < 0) return lose(worker, device, domain, DROP_NO_NEXTHOP);
   if (chosen !== 0) memory.copy(fanout, fanout + chosen * REMOTE_BYTES, REMOTE_BYTES);
   return 1;
 }
 
-/** What is done once for all copies. Returns `count`, or DONE when the frame can't be sent. */
-function ready(
-  worker: usize,
-  device: u32,
-  domain: u32,
-  flags: u32,
-  virtioHeader: usize,
-  length: i32,
-  count: i32,
-): i32 {
-  const frame = virtioHeader + VIRTIO_HEADER_BYTES;
-  const l3 = ethernet.networkOffset(frame, length);
-  if (!isWhole(frame, length, l3)) {
-    // The kernel finds this out for each copy.
-    counter.dropped(worker, device, domain, DROP_SHORT_INNER_IP, count);
-    return DONE;
+/** To the default remotes. Returns how many, DONE or LOST. */
+function flood(worker: usize, device: u32, domain: u32, flags: u32, frame: usize, length: i32): i32 {
+  const entry = fdb.findZero(domain);
+  let count = 0;
+  if (entry >= 0) {
+    fdb.touch(entry, load<u32>(HEADER_BASE, HEADER_NOW_OFFSET));
+    count = fdb.collect(entry, domain, 0, worker + FANOUT_OFFSET, FANOUT_MAX);
+    if (fdb.isNexthop(entry)) count = choose(worker, device, domain, entry, count, frame, length);
   }
-  header.compose(worker, device, domain, flags, virtioHeader, length);
-  if (!header.leavesChecksum(worker) && !completeChecksum(worker, device, virtioHeader, frame, length))
-    return drop(worker, device, domain, DROP_BAD_OFFLOAD);
-  return count;
+  if (count !== 0) return count;
+  if ((flags & DEVICE_FLAG_L2MISS) !== 0 && !ethernet.isGroup(ethernet.destination(frame))) {
+    counter.one(worker, device, L2_MISSES);
+    event.l2Miss(worker, domain, frame);
+  }
+  return drop(worker, device, domain, DROP_NO_TARGET);
+}
+
+/** The checksum that the stack left open, unless the far end is to complete it. False: it can't be. */
+function finish(worker: usize, device: u32, header: usize, frame: usize, length: i32): boolean {
+  return vxlanHeader.leavesChecksum(worker) || completeChecksum(worker, device, header, frame, length);
 }
 
 /** Are the tags and the fixed part of an inner IP header there? Nothing else is asked of other frames. */

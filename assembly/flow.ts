@@ -51,8 +51,12 @@ const PORTS_BYTES = 4;
 
 /** Hash of the flow that the Ethernet frame of `length` bytes belongs to. */
 export function hash(frame: usize, length: i32, seed: u32): u32 {
-  const offset = ethernet.networkOffset(frame, length);
   if (length < ETHERNET_HEADER_BYTES) return finish(seed, 0);
+  return hashAt(frame, length, ethernet.networkOffset(frame, length), seed);
+}
+
+/** The same, where it is known already where the network header begins. */
+export function hashAt(frame: usize, length: i32, offset: i32, seed: u32): u32 {
   const type = ethernet.etherTypeBefore(frame, offset);
   const ip = frame + offset;
   const rest = length - offset;

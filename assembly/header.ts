@@ -3,9 +3,14 @@
  * offload. Composed once for all copies of a frame.
  */
 import {
+  DEVICE_BYTES,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_LABEL_INHERIT,
   DEVICE_FLAG_REMCSUM_TX,
+  DEVICE_LABEL_OFFSET,
+  DEVICES_BASE,
+  ENCAP_LABEL_OFFSET,
   ENCAP_STATE_OFFSET,
   ENCAP_TAIL_OFFSET,
   ENCAP_WORD_OFFSET,
@@ -22,6 +27,7 @@ import {
 } from './layout';
 import * as policy from './policy';
 import * as ethernet from './wire/ethernet';
+import * as ip6 from './wire/ipv6';
 import * as tcp from './wire/tcp';
 import * as udp from './wire/udp';
 import * as virtio from './wire/virtio';
@@ -29,7 +35,14 @@ import * as virtio from './wire/virtio';
 /** Flags that make a header more than the I flag. */
 const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_GPE | DEVICE_FLAG_REMCSUM_TX;
 
-/** Composes the header for the frame of `length` bytes behind its virtio header. */
+/** A frame's turn has come: a plain header, no flow label. @param l3 where its network header begins */
+export function begin(worker: usize, domain: u32, l3: i32): void {
+  const state = worker + ENCAP_STATE_OFFSET;
+  store<u64>(state, (<u64>domain) << 32, ENCAP_LABEL_OFFSET);
+  store<u64>(state, <u64>VXLAN_FLAG_VNI | ((<u64>l3) << 48), ENCAP_WORD_OFFSET);
+}
+
+/** Composes what is more than plain, for the frame of `length` bytes behind its virtio header. */
 export function compose(
   worker: usize,
   device: u32,
@@ -37,11 +50,18 @@ export function compose(
   flags: u32,
   virtioHeader: usize,
   length: i32,
+  l3: i32,
 ): void {
   const state = worker + ENCAP_STATE_OFFSET;
-  store<u32>(state, VXLAN_FLAG_VNI, ENCAP_WORD_OFFSET);
-  store<u32>(state, 0, ENCAP_TAIL_OFFSET);
+  const label = labelOf(DEVICES_BASE + device * DEVICE_BYTES, flags, virtioHeader + VIRTIO_HEADER_BYTES, l3);
+  if (label !== 0) store<u32>(state, label, ENCAP_LABEL_OFFSET);
   if ((flags & EXTENSIONS) !== 0) extend(state, device, domain, flags, virtioHeader, length);
+}
+
+/** The outer flow label: fixed, or the inner IPv6 packet's. */
+function labelOf(record: usize, flags: u32, frame: usize, l3: i32): u32 {
+  if ((flags & DEVICE_FLAG_LABEL_INHERIT) === 0) return load<u32>(record, DEVICE_LABEL_OFFSET);
+  return ethernet.etherTypeBefore(frame, l3) === ETHERTYPE_IPV6 ? ip6.flowLabel(frame + l3) : 0;
 }
 
 /** Is the inner checksum left to the far end? Then it stays as the stack left it. */
@@ -61,7 +81,7 @@ function extend(state: usize, device: u32, domain: u32, flags: u32, virtioHeader
     const isUdp = virtio.checksumField(virtioHeader) === udp.CHECKSUM_OFFSET;
     word |= VXLAN_FLAG_RCO;
     const start = <u32>virtio.checksumStart(virtioHeader) >>> 1;
-    store<u32>(state, start | (isUdp ? VXLAN_RCO_UDP : 0), ENCAP_TAIL_OFFSET);
+    store<u8>(state, <u8>(start | (isUdp ? VXLAN_RCO_UDP : 0)), ENCAP_TAIL_OFFSET);
   }
   store<u32>(state, word, ENCAP_WORD_OFFSET);
 }

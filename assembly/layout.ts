@@ -293,7 +293,7 @@ export const DOMAIN_NO_POLICY = 0xffffffff;
 export const MDB_DOMAIN = 8191;
 
 // VNIs: open addressing over u64 slots: listener (8 bits) and VNI (24 bits) in the low word,
-// domain in the high word; 0 = empty. A slot is published with one store.
+// domain and device (16 bits each) in the high word; 0 = empty. A slot is published with one store.
 export const VNI_SLOT_COUNT = 16384;
 export const VNI_SLOT_BYTES = 8;
 export const VNIS_BASE = DOMAINS_BASE + DOMAINS_BYTES;
@@ -582,18 +582,23 @@ export const ENCAP_FANOUT_COUNT_OFFSET = 20;
 export const ENCAP_SHARED_OFFSET = 24;
 /** u32: injections in use */
 export const ENCAP_INJECTS_USED_OFFSET = 12;
-/** u32s of the frame at hand: its domain, what it is (ENCAP_FRAME_*), its flow label */
-export const ENCAP_DOMAIN_OFFSET = 28;
-export const ENCAP_FRAME_FLAGS_OFFSET = 32;
+/** u32: 1 = the walk stopped because the path to the remote at ENCAP_PATH_REMOTE has to be resolved. */
+export const ENCAP_PATH_WANTED_OFFSET = 28;
+// The frame at hand. The first two, side by side as in an envelope, are written and compared as one u64; the
+// others too are written as one when the frame's turn comes.
+/** u32: its flow label, 0 = none */
+export const ENCAP_LABEL_OFFSET = 40;
+/** u32 */
+export const ENCAP_DOMAIN_OFFSET = 44;
+/** u32: first word of its VXLAN header, as a number; u8: last byte of the second */
+export const ENCAP_WORD_OFFSET = 48;
+export const ENCAP_TAIL_OFFSET = 52;
+/** u8: ENCAP_FRAME_* */
+export const ENCAP_FRAME_FLAGS_OFFSET = 53;
 /** It was rewritten by rsc: an "any" remote takes it back into the device. */
 export const ENCAP_FRAME_SHORT_CIRCUITED = 1;
-/** u32: 1 = the walk stopped because the path to the remote at ENCAP_PATH_REMOTE has to be resolved. */
-export const ENCAP_PATH_WANTED_OFFSET = 36;
-/** u32: flow label of the frame at hand; 0 = none */
-export const ENCAP_LABEL_OFFSET = 40;
-/** u32s: first word of its VXLAN header, as a number, and the last byte of the second */
-export const ENCAP_WORD_OFFSET = 44;
-export const ENCAP_TAIL_OFFSET = 48;
+/** u16: where its network header begins */
+export const ENCAP_L3_OFFSET = 54;
 /** A remote record: whose path is wanted. */
 export const ENCAP_PATH_REMOTE_OFFSET = 64;
 /** 32 bytes: struct sockaddr of the loopback address, as the sender of frames that bypass the underlay. */
@@ -630,7 +635,7 @@ export const ENVELOPE_DEVICE_OFFSET = 172;
 export const ENVELOPE_CONTROL_USED_OFFSET = 176;
 /** u32: bytes of each datagram that the byte counter leaves out: VXLAN and inner Ethernet headers. */
 export const ENVELOPE_OVERHEAD_OFFSET = 180;
-/** u32s: flow label (IPv6), domain */
+/** u32s: flow label (IPv6) and domain, one u64 */
 export const ENVELOPE_LABEL_OFFSET = 184;
 export const ENVELOPE_DOMAIN_OFFSET = 188;
 
@@ -730,8 +735,9 @@ export const WRITE_COUNT = 256;
 export const WRITE_BYTES = 128;
 export const WRITES_OFFSET = DECAP_STATE_OFFSET + DECAP_STATE_BYTES;
 export const WRITES_BYTES = WRITE_COUNT * WRITE_BYTES;
-/** u32s: device, iovecs, bytes with the virtio header, then the virtio header itself. */
-export const WRITE_DEVICE_OFFSET = 0;
+/** u16s: domain, device, which are found and compared as one; u32s: iovecs, bytes with the virtio header; then that. */
+export const WRITE_PLACE_OFFSET = 0;
+export const WRITE_DEVICE_OFFSET = 2;
 export const WRITE_IOVECS_OFFSET = 4;
 export const WRITE_LENGTH_OFFSET = 8;
 /** u32: frames in it as they came from the wire. */
@@ -747,8 +753,6 @@ export const WRITE_IP_LENGTH_OFFSET = 56;
 /** u32: bits WRITE_OPEN, WRITE_VERIFIED, WRITE_IPV6 */
 export const WRITE_FLAGS_OFFSET = 60;
 export const WRITE_OPEN = 1;
-/** u32: domain */
-export const WRITE_DOMAIN_OFFSET = 64;
 export const WRITE_VERIFIED = 2;
 export const WRITE_IPV6 = 4;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */

@@ -11,7 +11,6 @@ import { groupOf, isNamed, writeControl, writeControlHeader, writeName } from '.
 import {
   AF_INET,
   CMSGHDR_BYTES,
-  ENCAP_DOMAIN_OFFSET,
   ENCAP_IOVEC_COUNT,
   ENCAP_IOVECS_OFFSET,
   ENCAP_IOVECS_USED_OFFSET,
@@ -24,7 +23,6 @@ import {
   ENVELOPE_CONTROL_OFFSET,
   ENVELOPE_CONTROL_USED_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
-  ENVELOPE_DOMAIN_OFFSET,
   ENVELOPE_IFINDEX_OFFSET,
   ENVELOPE_LABEL_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
@@ -197,8 +195,8 @@ function joins(
     load<i32>(envelope, ENVELOPE_SEGMENTS_OFFSET) < MESSAGE_SEGMENT_MAX &&
     load<i32>(headerOf(worker, message), MMSGHDR_IOVEC_COUNT_OFFSET) <= MESSAGE_IOVEC_MAX - 2 &&
     load<u32>(envelope, ENVELOPE_MARKS_OFFSET) === marks &&
-    load<u32>(envelope, ENVELOPE_DOMAIN_OFFSET) === load<u32>(state, ENCAP_DOMAIN_OFFSET) &&
-    load<u32>(envelope, ENVELOPE_LABEL_OFFSET) === load<u32>(state, ENCAP_LABEL_OFFSET) &&
+    // Flow label and domain.
+    load<u64>(envelope, ENVELOPE_LABEL_OFFSET) === load<u64>(state, ENCAP_LABEL_OFFSET) &&
     load<i32>(envelope, ENVELOPE_OVERHEAD_OFFSET) === l3 + VXLAN_HEADER_BYTES &&
     load<u32>(envelope, ENVELOPE_IFINDEX_OFFSET) === load<u32>(remote, REMOTE_IFINDEX_OFFSET) &&
     isNamed(envelope, remote, port)
@@ -229,8 +227,7 @@ function open(
   store<u32>(envelope, ifindex, ENVELOPE_IFINDEX_OFFSET);
   store<u32>(envelope, marks, ENVELOPE_MARKS_OFFSET);
   store<u32>(envelope, device, ENVELOPE_DEVICE_OFFSET);
-  store<u32>(envelope, load<u32>(state, ENCAP_DOMAIN_OFFSET), ENVELOPE_DOMAIN_OFFSET);
-  store<u32>(envelope, load<u32>(state, ENCAP_LABEL_OFFSET), ENVELOPE_LABEL_OFFSET);
+  store<u64>(envelope, load<u64>(state, ENCAP_LABEL_OFFSET), ENVELOPE_LABEL_OFFSET);
   store<u32>(envelope, l3 + VXLAN_HEADER_BYTES, ENVELOPE_OVERHEAD_OFFSET);
 
   const iovec = worker + ENCAP_IOVECS_OFFSET + load<u32>(state, ENCAP_IOVECS_USED_OFFSET) * IOVEC_BYTES;

@@ -7,10 +7,8 @@ import * as flow from './flow';
 import {
   AF_INET,
   DEVICE_DF_OFFSET,
-  DEVICE_FLAG_LABEL_INHERIT,
   DEVICE_FLAG_TOS_INHERIT,
   DEVICE_FLAG_TTL_INHERIT,
-  DEVICE_LABEL_OFFSET,
   DEVICE_SOURCE_DF_OFFSET,
   DEVICE_SOURCE_OFFSET,
   DEVICE_TOS_OFFSET,
@@ -34,7 +32,7 @@ import * as ip4 from './wire/ipv4';
 import * as ip6 from './wire/ipv6';
 
 /** The socket that the inner flow leaves from: with or without DF, and one source port per flow. */
-export function source(record: usize, frame: usize, length: i32): u32 {
+export function source(record: usize, frame: usize, length: i32, l3: i32): u32 {
   const df = load<u8>(record, DEVICE_DF_OFFSET);
   let set = df === DF_SET;
   if (df === DF_INHERIT) {
@@ -44,7 +42,7 @@ export function source(record: usize, frame: usize, length: i32): u32 {
   }
   const group = <u32>load<u16>(record + (set ? DEVICE_SOURCE_DF_OFFSET : DEVICE_SOURCE_OFFSET));
   const ports = load<u32>(SOURCES_BASE + group * SOURCE_GROUP_BYTES, SOURCE_PORTS_OFFSET);
-  const hash = flow.hash(frame, length, load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET));
+  const hash = flow.hashAt(frame, length, l3, load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET));
   return group * SOURCE_PORT_COUNT + flow.slot(hash, ports);
 }
 
@@ -73,10 +71,4 @@ export function marks(record: usize, flags: u32, remote: usize, frame: usize, l3
 function isMulticast(remote: usize): boolean {
   const first = load<u8>(remote, REMOTE_ADDRESS_OFFSET);
   return load<u8>(remote, REMOTE_FAMILY_OFFSET) === AF_INET ? (first & 0xf0) === 0xe0 : first === 0xff;
-}
-
-/** The outer flow label: fixed, or the inner IPv6 packet's. */
-export function label(record: usize, flags: u32, frame: usize, l3: i32): u32 {
-  if ((flags & DEVICE_FLAG_LABEL_INHERIT) === 0) return load<u32>(record, DEVICE_LABEL_OFFSET);
-  return ethernet.etherTypeBefore(frame, l3) === ETHERTYPE_IPV6 ? ip6.flowLabel(frame + l3) : 0;
 }

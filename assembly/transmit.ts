@@ -24,7 +24,6 @@ import {
   ENCAP_DOMAIN_OFFSET,
   ENCAP_FRAME_FLAGS_OFFSET,
   ENCAP_FRAME_SHORT_CIRCUITED,
-  ENCAP_LABEL_OFFSET,
   ENCAP_STATE_OFFSET,
   ENCAP_TAIL_OFFSET,
   ENCAP_WORD_OFFSET,
@@ -69,7 +68,7 @@ export function transmit(
   const flags = load<u32>(record, DEVICE_FLAGS_OFFSET);
   const domain = load<u32>(state, ENCAP_DOMAIN_OFFSET);
   if (isAny(remote)) {
-    if ((load<u32>(state, ENCAP_FRAME_FLAGS_OFFSET) & ENCAP_FRAME_SHORT_CIRCUITED) === 0)
+    if ((load<u8>(state, ENCAP_FRAME_FLAGS_OFFSET) & ENCAP_FRAME_SHORT_CIRCUITED) === 0)
       return drop(worker, device, domain, DROP_NO_REMOTE);
     return local.deliver(worker, device, domain, domain, remote, header, length);
   }
@@ -84,9 +83,8 @@ export function transmit(
   }
 
   const frame = header + VIRTIO_HEADER_BYTES;
-  const source = outer.source(record, frame, length);
+  const source = outer.source(record, frame, length, l3);
   const marks = outer.marks(record, flags, remote, frame, l3);
-  store<u32>(state, outer.label(record, flags, frame, l3), ENCAP_LABEL_OFFSET);
   // A GPE packet's Ethernet header is not its own and stays behind.
   const skipped = (flags & DEVICE_FLAG_GPE) !== 0 ? ETHERNET_HEADER_BYTES : 0;
   if (virtio.gsoType(header) !== VIRTIO_GSO_NONE)
@@ -109,7 +107,7 @@ export function transmit(
   const bytes = length - skipped;
   const counted = length - l3;
   const word = load<u32>(state, ENCAP_WORD_OFFSET);
-  const tail = load<u32>(state, ENCAP_TAIL_OFFSET);
+  const tail = <u32>load<u8>(state, ENCAP_TAIL_OFFSET);
   if (!message.hasRoom(worker, source, 1, bytes)) return false;
   if (alone) {
     // The header of a frame that goes to one place only is written over its virtio header, which such a

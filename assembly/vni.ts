@@ -3,7 +3,7 @@
  * device, VLAN) -> domain, the first one about every frame that such a device is given.
  *
  * Open addressing over u64 slots, one step at a time. A slot holds the whole answer, key in the
- * low word and domain in the high one, and is published with one store; so a look-up takes no
+ * low word, domain and device in the high one, and is published with one store; so a look-up takes no
  * lock and sees each slot as it was or as it is. The host (src/dataplane/vni.ts) is the only
  * writer. It marks a slot whose domain has gone instead of emptying it, because keys behind it
  * may have been pushed there by it.
@@ -27,19 +27,36 @@ import {
 } from './layout';
 
 const LISTENER_SHIFT = 24;
+/** In the high word of a slot: the domain below, its device above, so that decap needn't look it up. */
+const DEVICE_SHIFT = 16;
 
-/** @returns the domain of a VNI on a listener, 0 = none. `vni` must have 24 bits, `listener` 8. */
-export function lookup(listener: u32, vni: u32): u32 {
+/** @returns what a slot says of a VNI on a listener, 0 = nothing. `vni` must have 24 bits, `listener` 8. */
+export function find(listener: u32, vni: u32): u32 {
   const key = (listener << LISTENER_SHIFT) | vni;
   let slot: u32 = (key * VNI_HASH_MULTIPLIER) >>> VNI_HASH_SHIFT;
   for (let step = 0; step < VNI_SLOT_COUNT; step++) {
     const word = atomic.load<u64>(VNIS_BASE + slot * VNI_SLOT_BYTES);
     if (word === 0) return 0;
-    const domain = (word >>> 32) as u32;
-    if ((word as u32) === key && domain !== VNI_SLOT_GONE) return domain;
+    const found = (word >>> 32) as u32;
+    if ((word as u32) === key && found !== VNI_SLOT_GONE) return found;
     slot = (slot + 1) & (VNI_SLOT_COUNT - 1);
   }
   return 0;
+}
+
+/** The domain that `find` found. */
+export function domainOf(found: u32): u32 {
+  return found & 0xffff;
+}
+
+/** The device that the domain belongs to. */
+export function deviceOf(found: u32): u32 {
+  return found >>> DEVICE_SHIFT;
+}
+
+/** @returns the domain of a VNI on a listener, 0 = none */
+export function lookup(listener: u32, vni: u32): u32 {
+  return domainOf(find(listener, vni));
 }
 
 /**

@@ -99,7 +99,7 @@ test('a failure ends it, with file and line; -force goes on', async () => {
     'link add vx0 type vxlan id 1 dstport 0\nlink set \\\nnope up\nnope\nlink add vx1 type vxlan id x\nlink add vx2 type vxlan id 3 dstport 0\n';
   const first = await batch(text);
   assert.deepEqual([first.code, names()], [1, ['vx0']]);
-  assert.match(first.err, /^vxlane: Device "nope" does not exist[^\n]*\nCommand failed [^\n]*commands:3\n$/);
+  assert.match(first.err, /^vxlane: Cannot find device "nope"[^\n]*\nCommand failed [^\n]*commands:3\n$/);
 
   await vtep.deleteDevice('vx0');
   const forced = await batch(text, '-force');

@@ -114,7 +114,11 @@ test('exit codes, each with one line', async () => {
       255,
       'vxlane: argument "nope" is wrong: invalid state: permanent, static, stale, reachable or all is expected\n',
     ],
-    ['link show nope', 1, 'vxlane: Device "nope" does not exist: "vxlane link show" lists those that do\n'],
+    [
+      'link show nope',
+      1,
+      'vxlane: Device "nope" does not exist: "vxlane link show" lists those that are there\n',
+    ],
     ['fdb show dev nope', 255, 'vxlane: Cannot find device "nope"\n'],
     [
       'link add vx9 type vxlan id 9 mcroute',

@@ -8,21 +8,12 @@
  */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import {
-  DECAP_BYTES,
-  ENCAP_BYTES,
-  FDB_BUCKETS_BASE,
-  LISTENERS_BASE,
-  OFFLOAD_COALESCE,
-  OFFLOAD_UDP_SEGMENT,
-  RECEIVE_COUNT,
-  WORKER_BYTES,
-  WRITE_COUNT,
-} from '../assembly/layout.ts';
+import { OFFLOAD_COALESCE, OFFLOAD_UDP_SEGMENT, RECEIVE_COUNT, WRITE_COUNT } from '../assembly/layout.ts';
 import type { CounterName } from '../src/dataplane/counters.ts';
 import { assertBytes } from './support/bytes.ts';
 import { concat, macBytes } from './support/frames.ts';
 import { type Flow, flowOf, nextFrames } from './support/gro-traffic.ts';
+import { guarded } from './support/guarded.ts';
 import {
   DECAP_WORKER,
   DEFAULT,
@@ -42,7 +33,6 @@ import { mulberry32 } from './support/reference.ts';
 
 const SEED = Number(process.env.VXLANE_FUZZ_SEED ?? 20140801);
 const PACKETS = Number(process.env.VXLANE_FUZZ_PACKETS ?? 1_000_000);
-const CANARY = 0x5a;
 const ENCAP_BATCH = 128;
 const SENDERS = ['10.0.0.1', '10.0.0.2', 'fd00::1'];
 const FIXED_MAC = '02:00:00:00:00:0f';
@@ -52,29 +42,6 @@ type Counts = Partial<Record<CounterName, number>>;
 
 function add(counts: Counts, name: CounterName, amount = 1): void {
   if (amount !== 0) counts[name] = (counts[name] ?? 0) + amount;
-}
-
-/** Memory that nobody owns is filled; @returns a check that it, and what `idle` owns, is as it was. */
-function guarded(path: HotPath, idle: number): () => void {
-  const { bytes } = path.engine;
-  const gaps: [number, number][] = [
-    [ENCAP_WORKER + ENCAP_BYTES, ENCAP_WORKER + WORKER_BYTES],
-    [DECAP_WORKER + DECAP_BYTES, DECAP_WORKER + WORKER_BYTES],
-  ];
-  for (const [from, to] of gaps) bytes.fill(CANARY, from, to);
-  const ranges = [
-    ...gaps,
-    [0, 65536],
-    [LISTENERS_BASE, FDB_BUCKETS_BASE],
-    [idle, idle + WORKER_BYTES],
-  ] as const;
-  const before = ranges.map(([from, to]) => bytes.slice(from, to));
-  return () => {
-    for (const [i, [from, to]] of ranges.entries()) {
-      const same = Buffer.from(bytes.buffer, from, to - from).equals(before[i]!);
-      assert.ok(same, `nothing is written between ${from} and ${to}`);
-    }
-  };
 }
 
 const FLAGS = Uint8Array.of(8, 0, 0, 0);

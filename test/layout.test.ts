@@ -178,7 +178,15 @@ describe('layout', () => {
       ['DEVICE_FDB_COUNT', 4],
       ['DEVICE_AGEING', 4],
       ['DEVICE_RESERVED', 8],
-      ['DEVICE_TAP', 4 * layout.DEVICE_QUEUE_MAX],
+      ['DEVICE_LABEL', 4],
+      ['DEVICE_POLICY', 4],
+      ['DEVICE_TAP', 4 * layout.DEVICE_QUEUE_MAX, 4],
+      ['DEVICE_IFINDEX', 4],
+      ['DEVICE_LINK', 4],
+      ['DEVICE_UNTAGGED', 4],
+      ['DEVICE_RECEIVE', 4],
+      ['DEVICE_VLANS', 2],
+      ['DEVICE_REFUSED', 2],
     ]);
     assertRecord(layout.SOURCE_GROUP_BYTES, [
       ['SOURCE_PORTS', 4],
@@ -209,6 +217,7 @@ describe('layout', () => {
       ['REMOTE_VNI', 4],
       ['REMOTE_PORT', 2],
       ['REMOTE_FAMILY', 1],
+      ['REMOTE_WEIGHT', 1],
       ['REMOTE_ADDRESS', 16],
     ]);
     assertRecord(layout.ENVELOPE_BYTES, [
@@ -223,6 +232,9 @@ describe('layout', () => {
       ['ENVELOPE_MARKS', 4],
       ['ENVELOPE_DEVICE', 4],
       ['ENVELOPE_CONTROL_USED', 4],
+      ['ENVELOPE_OVERHEAD', 4],
+      ['ENVELOPE_LABEL', 4],
+      ['ENVELOPE_DOMAIN', 4],
     ]);
     assertRecord(layout.RECEIPT_BYTES, [
       ['RECEIPT_NAME', layout.SOCKADDR_IN6_BYTES, 8],
@@ -230,7 +242,7 @@ describe('layout', () => {
       ['RECEIPT_IOVEC', layout.IOVEC_BYTES],
     ]);
     const write = [
-      'DEVICE',
+      'PLACE',
       'IOVECS',
       'LENGTH',
       'FRAMES',
@@ -244,11 +256,38 @@ describe('layout', () => {
       ...[...write, 'IP_LENGTH', 'FLAGS'].map((name): [string, number] => [`WRITE_${name}`, 4]),
       ['WRITE_VIRTIO', layout.VIRTIO_HEADER_BYTES, 8],
     ]);
-    const state = ['MESSAGES_USED', 'IOVECS_USED', 'HEADERS_USED', 'FANOUT_NEXT', 'FANOUT_COUNT', 'SHARED'];
-    assertRecord(
-      layout.ENCAP_STATE_BYTES,
-      state.map((name) => [`ENCAP_${name}`, 4]),
-    );
+    assertRecord(layout.DESCRIPTOR_BYTES, [
+      ['DESCRIPTOR_ADDRESS', 4],
+      ['DESCRIPTOR_LENGTH', 4],
+      ['DESCRIPTOR_DEVICE', 2],
+      ['DESCRIPTOR_DOMAIN', 2],
+    ]);
+    // The host stores the device as a u32, which says that the domain is not known.
+    assert.equal(layout.DESCRIPTOR_DEVICE_OFFSET % 4, 0);
+    assert.equal(layout.DESCRIPTOR_DOMAIN_OFFSET, layout.DESCRIPTOR_DEVICE_OFFSET + 2);
+    const state = [
+      ...['MESSAGES_USED', 'IOVECS_USED', 'HEADERS_USED', 'INJECTS_USED', 'FANOUT_NEXT', 'FANOUT_COUNT'],
+      ...['SHARED', 'PATH_WANTED', 'LABEL', 'DOMAIN', 'WORD'],
+    ];
+    assertRecord(layout.ENCAP_STATE_BYTES, [
+      ...state.map((name): [string, number] => [`ENCAP_${name}`, 4]),
+      ['ENCAP_TAIL', 1],
+      ['ENCAP_FRAME_FLAGS', 1],
+      ['ENCAP_L3', 2],
+      ['ENCAP_PATH_REMOTE', layout.REMOTE_BYTES, 8],
+      ['ENCAP_LOOPBACK', 32, 8],
+    ]);
+    assert.ok(layout.SOCKADDR_IN6_BYTES <= 32);
+    assertRecord(layout.DECAP_STATE_BYTES, [
+      ['DECAP_MESSAGE', 4],
+      ['DECAP_POSITION', 4],
+      ['DECAP_WRITES_USED', 4],
+      ['DECAP_FLOWS_USED', 4],
+    ]);
+    // The longest answer, ICMPv6 with 1280 bytes of packet, and a tag.
+    assert.ok(layout.INJECT_REPLY_BYTES >= 14 + layout.VLAN_TAG_BYTES + 1280);
+    assert.equal(layout.INJECT_BUFFER_BYTES, layout.VIRTIO_HEADER_BYTES + layout.INJECT_REPLY_BYTES);
+    assert.ok(layout.FRAME_HEADROOM_BYTES >= layout.VIRTIO_HEADER_BYTES + layout.ETHERNET_HEADER_BYTES);
     assert.ok(
       layout.ENVELOPE_CONTROL_BYTES >= 24 + 24 + 40 + 24,
       'TOS, TTL, packet information, UDP_SEGMENT',

@@ -135,7 +135,10 @@ twice('bridge 1d', [
             () => host.net.receive([{ data, tos: outer }]),
             expected < 0 ? 0 : 1,
           );
-          const marks = arrived.map((frame) => (parseFrame(frame).ipv4?.tos ?? -1) & 3);
+          const marks = arrived
+            .map(parseFrame)
+            .filter(({ ethernet: { source } }) => source === FAR)
+            .map(({ ipv4: header }) => (header?.tos ?? -1) & 3);
           assert.deepEqual(marks, expected < 0 ? [] : [expected], `inner ${inner}, outer ${outer}`);
         }
       const errors = (counters(place, 'vx0').rx.errors ?? 0) - before;

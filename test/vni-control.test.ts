@@ -149,7 +149,7 @@ test('refusals are those of bridge, with its exit code', async () => {
   await refuses('vni add vni 5 vni 6 dev vx0', 'duplicate');
   await refuses('vni add vni 5 dev', 'ommand line is not complete');
   await refuses('vni add vni 5 dev vx0 more', 'unknown word "more"');
-  await refuses('vni a vni 5 dev vx0', 'command "a" is unknown, try "vxlane vni help"');
+  await refuses('vni a vni 5 dev vx0', 'Command "a" is unknown, try "vxlane vni help"');
   await refuses('vni show dev vx2', 'Invalid argument', 1);
   await refuses('vni show dev nope', 'nope');
   await refuses('vlan add dev vx0 tunnel_info id 5', 'Device and VLAN ID are required arguments.');
@@ -160,13 +160,13 @@ test('refusals are those of bridge, with its exit code', async () => {
   await refuses('vlan add dev vx0 vid 10 tunnel_info id 16777216', 'invalid tun id');
   await refuses('vlan add dev vx0 vid 10 tunnel_info vni 5', 'tunnel id expected');
   await refuses('vlan add dev vx0 vid 10', '"tunnel_info id VNI" is missing');
-  await refuses('vlan nope', 'command "nope" is unknown, try "vxlane vlan help"');
+  await refuses('vlan nope', 'Command "nope" is unknown, try "vxlane vlan help"');
   await refuses('policy add dev vx0', 'a policy id is missing');
   await refuses('policy add id 5', 'Device is a required argument.');
   await refuses('policy add dev vx0 id 65536', 'invalid id');
   await refuses('policy add dev vx0 id 5 vni 1 mac 02:00:00:00:00:01', 'either "vni" or "mac"');
   await refuses('policy refuse dev vx0 id x', 'invalid id');
-  await refuses('policy nope', 'command "nope" is unknown');
+  await refuses('policy nope', 'Command "nope" is unknown');
 });
 
 test('what the daemon refuses leaves with 255 too', async () => {

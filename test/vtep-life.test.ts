@@ -58,6 +58,8 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
     await bed.close();
   });
   afterEach(async () => {
+    // In its turn: what was under way has ended then.
+    await assert.rejects(vtep.deleteDevice('nobody'), { code: 'NOT_FOUND' });
     for (const { config } of vtep.devices()) await vtep.deleteDevice(config.name);
     for (const link of here.ipJson('link', 'show')) {
       if (
@@ -220,6 +222,13 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
     here.ip('link set vx0 down');
     await until('flushed', () => macs().length === 3, AT_ONCE_MS);
     assert.deepEqual(macs(), ['00', '01', '02']);
+
+    here.ip('link set vx0 up');
+    await until('up', () => device()!.up, AT_ONCE_MS);
+    vtep.fdb({ op: 'add', dev: 'vx0', mac: '02:00:00:00:00:03', dst: '192.0.2.2', state: 'dynamic' });
+    here.ip('link set vx0 down', 'link set vx0 up');
+    await until('flushed, however short it was', () => macs().length === 3, AT_ONCE_MS);
+    await until('up again', () => device()!.up && isOpen(4789), AT_ONCE_MS);
   });
 
   describe('multicast groups', () => {
@@ -330,6 +339,21 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       );
       here.ip('link del w0');
       await until('gone', () => device() === undefined, AT_ONCE_MS);
+    });
+
+    it('a device that is deleted in another network namespace leaves nothing to listen there', async () => {
+      const before = descriptors();
+      for (const end of ['from outside', 'by command']) {
+        await add();
+        const moved = log.length;
+        here.ip(`link set vx0 netns ${far.name}`);
+        await until('followed', () => log.slice(moved).some((line) => line.includes('moved to')), 2000);
+        assert.ok(descriptors() > before);
+        if (end === 'by command') await vtep.deleteDevice('vx0');
+        else far.ip('link del vx0');
+        await until(end, () => descriptors() === before, 2000);
+        assert.deepEqual(vtep.devices(), []);
+      }
     });
 
     it('a move to another network namespace and back: its ports stay here', async () => {

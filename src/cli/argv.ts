@@ -8,7 +8,7 @@ import { firstMatch } from './words.ts';
 /** What may be typed, and what is meant: the first one that begins with it. */
 const NAMES: ReadonlyMap<string, string> = new Map([
   ...OBJECTS.flatMap(({ name, aliases = [] }) => [name, ...aliases].map((typed) => [typed, name] as const)),
-  ...['status', 'daemon', 'run', 'demo', 'wrap', 'help'].map((name) => [name, name] as const),
+  ...['status', 'daemon', 'run', 'demo', 'wrap', 'completion', 'help'].map((name) => [name, name] as const),
 ]);
 
 /** The object that a word stands for, in full. */

@@ -241,3 +241,10 @@ Examples:
   vxlane wrap -- ./setup-tunnels.sh eth0
   vxlane wrap -- bridge fdb show
   export PATH="$(vxlane wrap --path):$PATH"`;
+
+export const COMPLETION = `
+Examples:
+  source <(vxlane completion bash)
+  vxlane completion bash > /etc/bash_completion.d/vxlane
+  vxlane completion zsh > "\${fpath[1]}/_vxlane"
+  vxlane completion fish > ~/.config/fish/completions/vxlane.fish`;

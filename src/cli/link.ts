@@ -1,5 +1,6 @@
 /** `vxlane link ...`: the words of `ip link`, carried out by the daemon. */
-import type { Client } from '../daemon/client.ts';
+import { type Client, Refusal } from '../daemon/client.ts';
+import { VtepError } from '../errors.ts';
 import { type Command, refusedWith } from './command.ts';
 import { parseAdd, parseName, parseSet } from './device-words.ts';
 import { toJson } from './json.ts';
@@ -56,16 +57,20 @@ async function freeName(client: Client): Promise<string> {
 
 async function set(words: string[], { client }: Rest): Promise<void> {
   const { name, change } = parseSet(words);
-  const device = await refusedWith(ABSENT_EXIT, client.link(name), 'NOT_FOUND');
-  // "link set NAME" is no change and no error.
-  if (Object.keys(change).length === 0) return;
-  await refusedWith(INVALID_EXIT, client.setLink(device.config.name, change), 'NOT_FOUND');
+  try {
+    // "link set NAME" is no change and no error.
+    await client.setLink(name, change);
+  } catch (error) {
+    if (!(error instanceof Refusal) || error.code !== 'NOT_FOUND') throw error;
+    const isUnderlay = error.message.includes(`Cannot find device "${change.dev}"`);
+    throw new VtepError(error.code, error.message, isUnderlay ? INVALID_EXIT : ABSENT_EXIT);
+  }
 }
 
 async function remove(words: string[], { client }: Rest): Promise<void> {
   const { name } = parseName(words);
   if (name === undefined)
-    throw invalid('not enough information: "dev" argument is required, as in "link del NAME"');
+    throw invalid('Not enough information: "dev" argument is required, as in "link del NAME"');
   await refusedWith(ABSENT_EXIT, client.deleteLink(name), 'NOT_FOUND');
 }
 

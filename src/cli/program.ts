@@ -20,6 +20,7 @@ import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
 import { normalise, objectNamed } from './argv.ts';
 import type { Command, Exits, Flags, Outside, Spoken } from './command.ts';
+import type { ProgramWords } from './completion.ts';
 import * as help from './help.ts';
 import { OBJECTS } from './objects.ts';
 
@@ -111,6 +112,8 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     const object = program.command(spoken.name).description(spoken.what).argument('[words...]');
     object
       .usage(`[options] ${spoken.verbs}`)
+      // "-1" is a wrong number, and the object says so.
+      .allowUnknownOption()
       .addHelpText('after', spoken.help)
       .action(async (words: string[]) => {
         if (words.at(-1) === 'help') return object.outputHelp();
@@ -183,6 +186,19 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     });
 
   program
+    .command('completion')
+    .description('what bash, zsh or fish needs to complete commands')
+    .argument('<shell>', 'bash, zsh or fish')
+    .addHelpText('after', help.COMPLETION)
+    .action(async (typed: string) => {
+      const { completionScript, SHELLS } = await import('./completion.ts');
+      const shell = SHELLS.find((name) => name === typed);
+      if (shell === undefined)
+        throw new VtepError('USAGE', `argument "${typed}" is wrong: ${SHELLS.join(', ')} are known`);
+      outside.out(await completionScript(shell, wordsOf(program)));
+    });
+
+  program
     .command('wrap')
     .description('a command with "ip" and "bridge" that know the devices of vxlane')
     .usage('[--path] | -- COMMAND [ARGUMENT...]')
@@ -203,6 +219,25 @@ async function speak({ exits, run }: Spoken, command: Command): Promise<number> 
   } catch (error) {
     return report(error, exits, command.outside);
   }
+}
+
+/** What completion has to know of commander's own. */
+function wordsOf(program: Commander): ProgramWords {
+  const flagsOf = ({ options }: Commander) =>
+    options
+      .filter(({ hidden }) => !hidden)
+      .flatMap(({ short, long }) => [short, long].filter((one) => !!one));
+  const isObject = (name: string) => OBJECTS.some((object) => object.name === name);
+  return {
+    flags: [...(flagsOf(program) as string[]), '-h', '--help'],
+    commands: program.commands
+      .filter((command) => !isObject(command.name()) && command.name() !== 'batch')
+      .map((command) => ({
+        name: command.name(),
+        what: command.description(),
+        flags: flagsOf(command) as string[],
+      })),
+  };
 }
 
 function positive(text: string): number {

@@ -56,7 +56,7 @@ export function invalid(message: string): VtepError {
 
 /** iproute2 leaves with the code of an invalid argument here, also where other refusals have another one. */
 export function unknownVerb(object: string, word: string | undefined): VtepError {
-  return invalid(`command "${word}" is unknown, try "vxlane ${object} help"`);
+  return invalid(`Command "${word}" is unknown, try "vxlane ${object} help"`);
 }
 
 /** The first candidate that begins with `word`, as iproute2 chooses objects and verbs. */
@@ -73,7 +73,24 @@ function find(word: string, keywords: readonly Keyword[]): { keyword: Keyword; n
   return undefined;
 }
 
+let heard: Grammar[] | undefined;
+
+/** The grammars that `work` parses words by, whatever becomes of the words: for completion, and for the manual's test. */
+export async function grammarsOf(work: () => unknown): Promise<Grammar[]> {
+  const found: Grammar[] = [];
+  heard = found;
+  try {
+    await work();
+  } catch {
+    // Nobody listens to what is said.
+  } finally {
+    heard = undefined;
+  }
+  return found;
+}
+
 export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
+  heard?.push(grammar);
   const values: Record<string, unknown> = {};
   let at = 0;
 

@@ -3,59 +3,91 @@
  * are not ours go to the real tool together, behind empty ones so that it counts the lines as they are counted here.
  */
 import { readFileSync } from 'node:fs';
+import { wordsOf } from './batch.ts';
 import type { Wrapped } from './wrap-context.ts';
+import { failureOf } from './wrap-errors.ts';
 
 const STDIN = 0;
+const FAILED = 1;
+
+/** A command of the file, with the lines it stands on: the last one counted from 1, as the tools count. */
+interface Command {
+  lines: string[];
+  number: number;
+}
 
 export async function runBatch(
   context: Wrapped,
   file: string,
   run: (words: readonly string[]) => Promise<number | undefined>,
 ): Promise<number> {
-  const { real, outside, flags, options } = context;
+  const { outside, flags } = context;
   let text: string;
   try {
     text = readFileSync(file === '-' ? STDIN : file, 'utf8');
   } catch (error) {
-    const known =
-      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'No such file or directory' : undefined;
-    outside.err(`Cannot open file "${file}" for reading: ${known ?? (error as Error).message}\n`);
-    return 1;
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = code === 'ENOENT' ? 'No such file or directory' : message;
+    outside.err(`Cannot open file "${file}" for reading: ${reason}\n`);
+    return FAILED;
   }
-  const lines = text.split('\n');
   let worst = 0;
-  let pending: { first: number; lines: string[] } | undefined;
-
-  const hand = (): number => {
-    if (pending === undefined) return 0;
-    const input = `${'\n'.repeat(pending.first)}${pending.lines.join('\n')}\n`;
-    pending = undefined;
-    const force = flags.force ? ['-force'] : [];
-    const { code, out, err } = real.capture([...options, ...force, '-batch', '-'], input);
-    outside.out(out);
-    outside.err(err.replaceAll('Command failed -:', `Command failed ${file}:`));
-    return code;
+  let theirs: Command[] = [];
+  const failed = (code: number) => {
+    if (code !== 0) worst = code;
+    return code !== 0 && !flags.force;
   };
-
-  for (const [index, line] of lines.entries()) {
-    const words = wordsOf(line);
+  for (const command of commandsOf(text)) {
+    let words: string[];
+    try {
+      words = wordsOf(command.lines.join(' ').replace(/#.*/, ''));
+    } catch (error) {
+      outside.err(`${failureOf(context.tool, '', error).message}\n`);
+      return FAILED;
+    }
     if (words.length > 0 && concerns(context, words)) {
-      const before = hand();
-      if (before !== 0) worst = before;
-      if (worst !== 0 && !flags.force) return worst;
+      if (failed(hand(context, file, theirs))) return worst;
+      theirs = [];
       const code = await run(words);
       if (code !== undefined) {
-        if (code === 0) continue;
-        outside.err(`Command failed ${file}:${index + 1}\n`);
-        worst = 1;
-        if (!flags.force) return worst;
+        if (code !== 0) outside.err(`Command failed ${file}:${command.number}\n`);
+        if (failed(code === 0 ? 0 : FAILED)) return worst;
         continue;
       }
     }
-    pending ??= { first: index, lines: [] };
-    pending.lines.push(line);
+    theirs.push(command);
   }
-  return hand() || worst;
+  failed(hand(context, file, theirs));
+  return worst;
+}
+
+/** A backslash at the end of a line continues it. */
+function* commandsOf(text: string): Generator<Command> {
+  let lines: string[] = [];
+  for (const [index, line] of text.split('\n').entries()) {
+    const isContinued = line.replace(/#.*/, '').endsWith('\\');
+    lines.push(isContinued ? line.slice(0, line.lastIndexOf('\\')) : line);
+    if (isContinued) continue;
+    yield { lines, number: index + 1 };
+    lines = [];
+  }
+}
+
+/** Gives commands to the real tool, each on the line on which it ends. */
+function hand(
+  { real, outside, options, flags }: Wrapped,
+  file: string,
+  commands: readonly Command[],
+): number {
+  if (commands.length === 0) return 0;
+  const lines: string[] = [];
+  for (const command of commands) lines[command.number - 1] = command.lines.join(' ');
+  const input = `${Array.from(lines, (line) => line ?? '').join('\n')}\n`;
+  const force = flags.force && !options.includes('-force') ? ['-force'] : [];
+  const { code, out, err } = real.capture([...options, ...force, '-batch', '-'], input);
+  outside.out(out);
+  outside.err(err.replaceAll('Command failed -:', `Command failed ${file}:`));
+  return code;
 }
 
 /** As the front decides for a single command. */
@@ -63,12 +95,4 @@ function concerns({ tool, names }: Wrapped, words: readonly string[]): boolean {
   const devices = names();
   if (words.some((word) => word === 'vxlan' || devices.includes(word))) return true;
   return devices.length > 0 && (tool === 'bridge' || /^(l|a)/.test(words[0] ?? ''));
-}
-
-/** Words of a line; quotes hold words together and `#` begins a comment, as the tools read them. */
-function wordsOf(line: string): string[] {
-  const found = line.matchAll(/"([^"]*)"|'([^']*)'|#.*|[^\s"'#]\S*/g);
-  return [...found]
-    .filter(([whole]) => !whole.startsWith('#'))
-    .map(([whole, double, single]) => double ?? single ?? whole);
 }

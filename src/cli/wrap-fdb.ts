@@ -28,14 +28,22 @@ export async function wrapFdb(context: Wrapped, words: readonly string[]): Promi
   if (verb === 'get') {
     if (!self) return undefined;
   } else if (master && !self) return undefined;
-  // The kernel's driver keeps "master" beside "self", and shows it.
-  const own = verb === 'get' ? rest.filter((word) => word !== 'master') : rest;
-  if (master && verb !== 'get') {
-    const code = context.real.run([...context.options, 'fdb', word!, ...bridgeWords(rest)]);
-    if (code !== 0) return code;
+  if (master && (verb === 'get' || isPort(context, name!))) {
+    const own = rest.filter((word) => word !== 'master');
+    const code =
+      verb === 'get' ? 0 : context.real.run([...context.options, 'fdb', word!, ...bridgeWords(rest)]);
+    if (code === 0) await fdb(commandOf(context, [verb, ...own]));
+    return code;
   }
-  await fdb(commandOf(context, [verb, ...own]));
+  // Without a bridge above it, the kernel's driver keeps "master" beside "self", and shows it.
+  await fdb(commandOf(context, [verb, ...rest]));
   return 0;
+}
+
+/** Whether there is a bridge above the device. */
+function isPort({ real, options }: Wrapped, name: string): boolean {
+  const plain = options.filter((option) => !/^-(o|j|p|c|s|d)/.test(option));
+  return real.capture([...plain, 'link', 'show', 'dev', name]).out.includes(' master ');
 }
 
 function valueBehind(words: readonly string[], keyword: string): string | undefined {

@@ -46,6 +46,8 @@ async function runOne(context: Wrapped, words: readonly string[]): Promise<numbe
         return await (await import('./wrap-object.ts')).wrapObject(context, object as 'mdb' | 'vni', rest);
       case 'bridge vlan':
         return await (await import('./wrap-vlan.ts')).wrapVlan(context, rest);
+      case 'bridge monitor':
+        return await (await import('./wrap-monitor.ts')).wrapMonitor(context, rest);
       case 'bridge link':
         return await (await import('./wrap-vlan.ts')).wrapPort(context, rest);
       default:

@@ -3,11 +3,14 @@
  * 10 tunnel_info id 1010`. Between a bridge and a TAP goes the frame alone, so that the daemon maps VLANs to VNIs
  * where the kernel's bridge would tell the device by metadata: the VLAN stays the bridge's, the VNI is the daemon's.
  */
-import { OBJECTS } from './objects.ts';
+import { VtepError } from '../errors.ts';
+import { vlan } from './vlan.ts';
 import { firstMatch, invalid } from './words.ts';
 import { commandOf, type Wrapped } from './wrap-context.ts';
 
-const VERBS = ['add', 'delete', 'set', 'tunnelshow', 'show', 'lst', 'list'];
+/** In the order in which the tools try them. */
+const LINK_VERBS = ['set', 'show', 'lst', 'list'];
+const VLAN_VERBS = ['add', 'delete', 'set', 'tunnelshow', 'show', 'lst', 'list', 'global'];
 
 function valueBehind(words: readonly string[], keyword: string): string | undefined {
   const at = words.indexOf(keyword);
@@ -17,30 +20,34 @@ function valueBehind(words: readonly string[], keyword: string): string | undefi
 /** `bridge link set`: `vlan_tunnel` needs nothing, what else is said is the bridge's. */
 export async function wrapPort(context: Wrapped, words: readonly string[]): Promise<number | undefined> {
   const [verb = 'show', ...rest] = words;
-  if (firstMatch(verb, ['set', 'show', 'lst', 'list']) !== 'set') return undefined;
+  if (firstMatch(verb, LINK_VERBS) !== 'set') return undefined;
   const at = rest.indexOf('vlan_tunnel');
   if (at < 0 || !context.isOurs(valueBehind(rest, 'dev'))) return undefined;
-  if (rest[at + 1] !== 'on' && rest[at + 1] !== 'off')
-    throw invalid(`Error: argument of "vlan_tunnel" must be "on" or "off", not "${rest[at + 1] ?? ''}"`);
+  const value = rest[at + 1] ?? '';
+  if (value !== 'on' && value !== 'off')
+    throw invalid(`Error: argument of "vlan_tunnel" must be "on" or "off", not "${value}"`);
   const others = [...rest.slice(0, at), ...rest.slice(at + 2)];
-  const isNothing = others.every((word, index) => word === 'dev' || others[index - 1] === 'dev');
-  return isNothing ? 0 : context.real.run([...context.options, 'link', 'set', ...others]);
+  const isAll = others.every((word, index) => word === 'dev' || others[index - 1] === 'dev');
+  return isAll ? 0 : context.real.run([...context.options, 'link', 'set', ...others]);
 }
 
-/** `bridge vlan add|del ... tunnel_info id N`: the bridge's part first, then the mapping. */
+/** `tunnel_info` is the daemon's; a VLAN that leaves the bridge's port takes its mapping along. */
 export async function wrapVlan(context: Wrapped, words: readonly string[]): Promise<number | undefined> {
   const [word = 'show', ...rest] = words;
-  const verb = firstMatch(word, VERBS);
+  const verb = firstMatch(word, VLAN_VERBS);
   const device = valueBehind(rest, 'dev');
-  const at = rest.indexOf('tunnel_info');
-  if ((verb !== 'add' && verb !== 'delete') || at < 0 || !context.isOurs(device)) return undefined;
+  if (!context.isOurs(device)) return undefined;
+  if (verb === 'tunnelshow' || rest.includes('tunnel_info')) {
+    await vlan(commandOf(context, [...words]));
+    return 0;
+  }
   const vid = valueBehind(rest, 'vid');
-  const id = valueBehind(rest.slice(at), 'id');
-  if (vid === undefined || id === undefined)
-    throw invalid('Missing VLAN ID or tunnel id: "vid VLAN tunnel_info id VNI"');
-  const vni = OBJECTS.find(({ name }) => name === 'vni');
-  if (vni === undefined) return undefined;
-  const mapping = verb === 'add' ? ['vlan', vid] : [];
-  await vni.run(commandOf(context, [verb, 'vni', id, 'dev', device!, ...mapping]));
+  if (verb !== 'delete' || vid === undefined) return undefined;
+  const code = context.real.run([...context.options, 'vlan', ...words]);
+  if (code !== 0) return code;
+  await vlan(commandOf(context, ['del', 'dev', device!, 'vid', vid])).catch((error: unknown) => {
+    // Most VLANs of a bridge have none.
+    if (!(error instanceof VtepError)) throw error;
+  });
   return 0;
 }

@@ -82,19 +82,17 @@ function fdbGet({ vtep, parts, query }: Call): FdbEntry {
   return vtep.fdbGet(parts[0]!, mac(parts[1]!), vni === null ? undefined : fdbVni(vni));
 }
 
-function findDevice(vtep: Vtep, name: string): DeviceInfo {
+/** iproute2 has other words for a device that is to be shown than for one that is to be changed. */
+function findDevice(vtep: Vtep, name: string, sentence = `Device "${name}" does not exist`): DeviceInfo {
   const device = vtep.devices().find(({ config }) => config.name === name);
   if (device === undefined)
-    throw new VtepError(
-      'NOT_FOUND',
-      `Device "${name}" does not exist: "vxlane link show" lists those that do`,
-    );
+    throw new VtepError('NOT_FOUND', `${sentence}: "vxlane link show" lists those that are there`);
   return device;
 }
 
 async function change(vtep: Vtep, name: string, body: unknown): Promise<DeviceInfo> {
   const { id, change } = parseChange(body);
-  const device = findDevice(vtep, name);
+  const device = findDevice(vtep, name, `Cannot find device "${name}"`);
   if (id !== undefined && id !== device.config.id)
     throw new VtepError('UNSUPPORTED', `Cannot change VNI: ${ADD_AGAIN}`);
   const effective = applicable(device.config, change);

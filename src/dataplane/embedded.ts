@@ -297,7 +297,7 @@ class Embedded implements EmbeddedDataplane {
     const iovecs = base + WRITE_IOVECS_BASE_OFFSET + write * WRITE_IOVEC_MAX * IOVEC_BYTES;
     const count = view.getUint32(record + WRITE_IOVECS_OFFSET, true);
     return {
-      device: this.#plane.devices.nameOf(view.getUint32(record + WRITE_DEVICE_OFFSET, true)),
+      device: this.#plane.devices.nameOf(view.getUint16(record + WRITE_DEVICE_OFFSET, true)),
       // The first iovec is the virtio header, which asks for nothing without offloads.
       bytes: this.#gather(iovecs + IOVEC_BYTES, count - 1),
     };

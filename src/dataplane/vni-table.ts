@@ -212,7 +212,7 @@ export class VniTable {
     };
     try {
       for (const listener of state.listeners) {
-        this.#vni.add(listener, entry.vni, entry.domain);
+        this.#vni.add(listener, entry.vni, entry.domain, state.index);
         done.push(listener);
       }
     } catch (error) {

@@ -3,6 +3,7 @@
  * thread that makes devices; readers look on without a lock, so each change is one atomic store.
  */
 import {
+  DEVICE_COUNT,
   DOMAIN_COUNT,
   LISTENER_COUNT,
   VNI_HASH_MULTIPLIER,
@@ -29,12 +30,14 @@ export class Vni {
    * @param listener 0 to 255
    * @param vni 0 to 16777215
    * @param domain 1 to 8190
+   * @param device 1 to 255, whose the domain is; absent: the one of the same number
    * @throws VtepError USAGE when a number is out of range, EXISTS when the VNI has a device on this
    *   listener, NO_SPACE when the table is full
    */
-  add(listener: number, vni: number, domain: number): void {
+  add(listener: number, vni: number, domain: number, device: number = domain): void {
     const key = keyOf(listener, vni);
     checkRange('domain', domain, 1, DOMAIN_COUNT - 2);
+    checkRange('device', device, 1, DEVICE_COUNT - 1);
     let free = -1;
     for (const at of walk(key)) {
       const slot = this.#slots[at]!;
@@ -52,7 +55,7 @@ export class Vni {
       );
     }
     if (this.#slots[free] === EMPTY) this.#empty--;
-    Atomics.store(this.#slots, free, (BigInt(domain) << 32n) | BigInt(key));
+    Atomics.store(this.#slots, free, (BigInt(device) << 48n) | (BigInt(domain) << 32n) | BigInt(key));
   }
 
   /** @returns whether there was one to remove */
@@ -98,7 +101,7 @@ function* walk(key: number): Generator<number> {
 }
 
 function domainOf(slot: bigint): number {
-  return Number(slot >> 32n);
+  return Number((slot >> 32n) & 0xffffn);
 }
 
 function isGone(slot: bigint): boolean {

@@ -8,6 +8,8 @@ const RTM_GETLINK = 18;
 const IFINFO_BYTES = 16;
 const IFF_UP = 0x1;
 const IFF_NOARP = 0x80;
+/** Said of a new interface: nothing is known of before. */
+const CHANGED_ALL = 0xffffffff;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
@@ -34,7 +36,11 @@ export interface Link {
   bridgePort: boolean;
 }
 
-export type LinkEvent = { removed: false; link: Link } | { removed: true; ifindex: number; moved: boolean };
+export type LinkEvent =
+  /** `wentDown`: it was up until then, whatever it is by now. */
+  | { removed: false; link: Link; wentDown: boolean }
+  /** `moved`: to another network namespace. */
+  | { removed: true; ifindex: number; moved: boolean };
 
 /** undefined when the message is of something else, or is cut short. */
 export function readLink(message: Message): LinkEvent | undefined {
@@ -45,6 +51,7 @@ export function readLink(message: Message): LinkEvent | undefined {
   const view = viewOf(body);
   const ifindex = view.getInt32(4, true);
   const flags = view.getUint32(8, true);
+  const changed = view.getUint32(12, true);
   const attributes = readAttributes(body, IFINFO_BYTES);
   if (type === RTM_DELLINK) return { removed: true, ifindex, moved: attributes.has(IFLA_NEW_NETNSID) };
   const name = textOf(attributes.get(IFLA_IFNAME));
@@ -61,7 +68,8 @@ export function readLink(message: Message): LinkEvent | undefined {
     master: numberOf(attributes.get(IFLA_MASTER)) ?? 0,
     bridgePort: master !== undefined && BRIDGES.includes(master),
   };
-  return { removed: false, link };
+  const wentDown = !link.up && (changed & IFF_UP) !== 0 && changed !== CHANGED_ALL;
+  return { removed: false, link, wentDown };
 }
 
 /** One link as it is now; undefined when there is none of that index. @throws VtepError SYSTEM */

@@ -12,11 +12,11 @@ import {
   RECEIVE_COUNT,
   RECEIVES_OFFSET,
   WRITE_BYTES,
-  WRITE_DEVICE_OFFSET,
   WRITE_FRAMES_OFFSET,
   WRITE_IOVEC_MAX,
   WRITE_IOVECS_BASE_OFFSET,
   WRITE_IOVECS_OFFSET,
+  WRITE_PLACE_OFFSET,
   WRITES_OFFSET,
 } from '../../assembly/layout.ts';
 import { EIO } from '../io/errno.ts';
@@ -52,7 +52,8 @@ function writeAll(context: WorkerContext, writes: number): void {
   const iovecs = address + base + WRITE_IOVECS_BASE_OFFSET;
   for (let index = 0; index < writes; ++index) {
     const write = (base + WRITES_OFFSET + index * WRITE_BYTES) >>> 2;
-    const device = u32[write + (WRITE_DEVICE_OFFSET >> 2)]!;
+    // The device stands above the domain.
+    const device = u32[write + (WRITE_PLACE_OFFSET >> 2)]! >>> 16;
     const fd = i32[(DEVICES_BASE + device * DEVICE_BYTES + DEVICE_TAP_OFFSET + queue * 4) >>> 2]!;
     const count = u32[write + (WRITE_IOVECS_OFFSET >> 2)]!;
     if (sys.writev(fd, iovecs + index * (WRITE_IOVEC_MAX * IOVEC_BYTES), count) < 0) {

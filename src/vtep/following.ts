@@ -50,6 +50,7 @@ export class Following implements PlaceListener {
     const touched = new Set<number>();
     const gone = new Set<number>();
     const names = new Map<number, string>();
+    const downs = new Set<number>();
     let underlay = false;
     for (const message of messages) {
       underlay ||= place.home && UNDERLAY_TYPES.has(message.type);
@@ -57,6 +58,7 @@ export class Following implements PlaceListener {
       if (event === undefined) continue;
       if (event.removed && place.home) gone.add(event.ifindex);
       if (!event.removed && place.home) names.set(event.link.ifindex, event.link.name);
+      if (!event.removed && event.wentDown) downs.add(event.link.ifindex);
       touched.add(event.removed ? event.ifindex : event.link.ifindex);
     }
     if (underlay) this.#pathsChanged();
@@ -65,8 +67,21 @@ export class Following implements PlaceListener {
       // `dev` is an interface, not a name.
       if (names.has(device.link)) device.config.dev = names.get(device.link)!;
       if (gone.has(device.link)) this.#lostUnderlay(device);
-      else if (device.place === place && touched.has(device.ifindex)) this.settle(device);
+      else if (device.place === place && touched.has(device.ifindex)) {
+        if (device.up && downs.has(device.ifindex)) this.#bounce(device);
+        this.settle(device);
+      }
     }
+  }
+
+  /** It went down, for however short a time: what that closes and flushes is closed and flushed. */
+  #bounce(device: Device): void {
+    this.#later(device, async () => {
+      if (!device.up) return;
+      await this.#core.lifecycle.lower(device);
+      tellLink(this.#core, device);
+      await this.#align(device);
+    });
   }
 
   #readAgain(place: Place): void {
@@ -172,8 +187,11 @@ export class Following implements PlaceListener {
       );
     }
     tellLink(this.#core, device);
-    const left = place !== undefined && ![...this.#devices()].some((other) => other.place === place);
-    if (left) await this.#places.leave(place);
+  }
+
+  /** Stops listening where no device is any more. */
+  async leaveUnused(): Promise<void> {
+    await this.#places.leaveUnused(new Set(this.#devices().map(({ place }) => place)));
   }
 
   #lostUnderlay(device: Device): void {
@@ -188,7 +206,9 @@ export class Following implements PlaceListener {
   #later(device: Device, work: () => Promise<void>): void {
     const { inTurn, devices, log } = this.#core;
     inTurn(async () => {
-      if (devices.get(device.config.name) === device) await work();
+      if (devices.get(device.config.name) !== device) return;
+      await work();
+      await this.leaveUnused();
     }).catch((error: Error) => log('error', `link ${device.config.name}: ${error.message}`));
   }
 

@@ -87,12 +87,13 @@ export class Places {
     }
   }
 
-  /** Nobody is there any more. The VTEP's own stays. */
-  async leave(place: Place): Promise<void> {
-    const at = this.#open.findIndex((open) => open === place && !open.home);
-    if (at < 0) return;
-    const [gone] = this.#open.splice(at, 1);
-    await close(gone!);
+  /** Leaves those that nobody is in any more. The VTEP's own stays. */
+  async leaveUnused(used: ReadonlySet<Place | undefined>): Promise<void> {
+    const unused = this.#open.filter((place) => !place.home && !used.has(place));
+    for (const place of unused) {
+      this.#open.splice(this.#open.indexOf(place), 1);
+      await close(place);
+    }
   }
 
   async close(): Promise<void> {

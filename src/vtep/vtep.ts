@@ -150,7 +150,10 @@ class BatchedVtep implements Vtep {
   }
 
   deleteDevice(name: string): Promise<void> {
-    return this.#inTurn(() => destroyDevice(this.#core, this.#find(name)));
+    return this.#inTurn(async () => {
+      await destroyDevice(this.#core, this.#find(name));
+      await this.#following.leaveUnused();
+    });
   }
 
   devices(): DeviceInfo[] {

@@ -68,7 +68,7 @@ export class FakeVtep implements Vtep {
     this.calls.push(`add ${config.name}`);
     if (this.failing.has(config.name)) throw new VtepError('IN_USE', `UDP port ${config.dstport} is taken`);
     for (const { info } of this.#devices) {
-      if (info.config.name === config.name) throw new VtepError('EXISTS', `device "${config.name}" exists`);
+      if (info.config.name === config.name) throw new VtepError('EXISTS', `link ${config.name}: File exists`);
       if (info.config.id === config.id && info.config.dstport === config.dstport)
         throw new VtepError('EXISTS', 'A VXLAN device with the specified VNI already exists.');
     }

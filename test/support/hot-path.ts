@@ -210,7 +210,7 @@ export class HotPath {
     this.#vlans.retain('test', device);
     if (vlan !== undefined) this.#vlans.set(device, vlan, domain);
     if (pvid) this.#vlans.setUntagged(device, domain);
-    this.#vnis.add(listener, vni, domain);
+    this.#vnis.add(listener, vni, domain, device);
     return domain;
   }
 

@@ -8,7 +8,16 @@
  */
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +28,7 @@ const PREFIX = 'vxl-';
 const NAME = /^vxl-(\d+)-[0-9a-f]{6}-/;
 const DIRECTORY = /^vxl-(\d+)-[0-9A-Za-z]{6}$/;
 const RUN_DIRECTORY = '/run/netns';
+const SOCKETS = '/run/vxlane/netns';
 const STALE_MS = 24 * 3600_000;
 const INSIDE = 'VXLANE_TEST_USER_NAMESPACE';
 const UNSHARE = ['--user', '--map-root-user', '--net', '--mount', '--'];
@@ -38,6 +48,11 @@ function finish(command: string, args: readonly string[], input?: string): Finis
 function must(what: string, result: Finished): string {
   if (result.status !== 0) throw new Error(`${what}: ${result.stderr || `exit code ${result.status}`}`);
   return result.stdout;
+}
+
+/** What a killed daemon of a namespace leaves behind. */
+function removeTraces(name: string): void {
+  for (const ending of ['sock', 'devices']) rmSync(`${SOCKETS}/${name}.${ending}`, { force: true });
 }
 
 /** A named network namespace of this run. */
@@ -111,7 +126,10 @@ export class Bed {
   namespace(label: string): Namespace {
     const name = `${PREFIX}${process.pid}-${randomBytes(3).toString('hex')}-${label}`;
     must(`ip netns add ${name}`, finish('ip', ['netns', 'add', name]));
-    const remove = () => void finish('ip', ['netns', 'del', name]);
+    const remove = () => {
+      finish('ip', ['netns', 'del', name]);
+      removeTraces(name);
+    };
     this.#steps.push({ undo: async () => remove(), force: remove });
     const namespace = new Namespace(this, name);
     namespace.ip('link set lo up');
@@ -189,6 +207,10 @@ export function sweep(): void {
   for (const name of readdirSync(tmpdir())) {
     const maker = DIRECTORY.exec(name);
     if (maker && !isAlive(Number(maker[1]))) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+  for (const file of existsSync(SOCKETS) ? readdirSync(SOCKETS) : []) {
+    const maker = NAME.exec(file);
+    if (maker && !isAlive(Number(maker[1]))) rmSync(join(SOCKETS, file), { force: true });
   }
   for (const line of finish('ip', ['netns', 'list']).stdout.split('\n')) {
     const name = line.split(' ')[0] ?? '';

@@ -162,7 +162,7 @@ function readWrite({ view, bytes }: TestEngine, worker: number, index: number, c
   const frame = concat(...parts);
   assert.equal(view.getUint32(write + WRITE_LENGTH_OFFSET, true), VIRTIO_HEADER_BYTES + frame.length);
   return {
-    device: view.getUint32(write + WRITE_DEVICE_OFFSET, true),
+    device: view.getUint16(write + WRITE_DEVICE_OFFSET, true),
     frames: view.getUint32(write + WRITE_FRAMES_OFFSET, true),
     virtio: readVirtio(view, write + WRITE_VIRTIO_OFFSET),
     frame,

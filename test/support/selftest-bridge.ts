@@ -21,6 +21,8 @@ const WITHIN_MS = 2000;
 /** Copies of what was sent, by where they went: addresses of remotes, and "right" for the local port. */
 export type Copies = Record<string, number>;
 
+const textOf = (frame: Uint8Array) => Buffer.from(frame).toString('latin1');
+
 export class BridgedHost {
   readonly net: Underlay;
   readonly left: Namespace;
@@ -48,7 +50,13 @@ export class BridgedHost {
     const net = await Underlay.join(place);
     const left = place.neighbour('left');
     const right = place.neighbour('right');
-    for (const namespace of [left, right]) namespace.sysctl({ 'net.ipv6.conf.default.addr_gen_mode': 1 });
+    // What interfaces say of their own accord is said at once or not at all.
+    place.host.sysctl({ 'net.ipv6.conf.default.disable_ipv6': 1 });
+    for (const namespace of [left, right])
+      namespace.sysctl({
+        'net.ipv6.conf.default.addr_gen_mode': 1,
+        'net.ipv6.conf.default.mldv2_unsolicited_report_interval': 10,
+      });
     place.host.ip(
       'link add br0 type bridge mcast_snooping 0',
       `link add w1 type veth peer name eth0 address ${LEFT_MAC} netns ${left.name}`,
@@ -81,8 +89,14 @@ export class BridgedHost {
     const count = (where: string) => {
       found[where] = (found[where] ?? 0) + 1;
     };
-    for (const { data } of packets.frames) count(tunnelPacket(data)?.destination ?? 'no tunnel packet');
-    for (const _ of arrived.frames) count('right');
+    // Group reports and the like are no copies.
+    const sent = new Set(frames.map(textOf));
+    for (const { data } of packets.frames) {
+      const packet = tunnelPacket(data);
+      if (packet === undefined) count('no tunnel packet');
+      else if (sent.has(textOf(packet.inner))) count(packet.destination);
+    }
+    for (const { data } of arrived.frames) if (sent.has(textOf(data))) count('right');
     this.place.note('copies', Object.fromEntries(Object.entries(found).sort()));
     return found;
   }
