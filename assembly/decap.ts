@@ -60,6 +60,7 @@ import {
   IP_TOS,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
+  IPV6_PKTINFO,
   IPV6_TCLASS,
   LISTENER_BYTES,
   LISTENER_RECEIVE_OFFSET,
@@ -112,6 +113,8 @@ import * as udp from './wire/udp';
 import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
+/** struct in6_pktinfo */
+const IN6_PKTINFO_IFINDEX_OFFSET = 16;
 /** Flags of devices that look at more than the VNI. */
 const EXTENSIONS: u32 = DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
 
@@ -174,24 +177,37 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   const controlEnd =
     control + <usize>min(load<u64>(header, MMSGHDR_CONTROL_LENGTH_OFFSET), RECEIPT_CONTROL_BYTES);
   const bundle = controlOf(control, controlEnd, SOL_UDP, UDP_GRO, -1, 4);
-  const outer =
-    load<u16>(receipt, RECEIPT_NAME_OFFSET) === AF_INET
-      ? controlOf(control, controlEnd, SOL_IP, IP_TOS, 0, 1)
-      : controlOf(control, controlEnd, SOL_IPV6, IPV6_TCLASS, 0, 4);
+  const ipv4 = load<u16>(receipt, RECEIPT_NAME_OFFSET) === AF_INET;
+  const outer = ipv4
+    ? controlOf(control, controlEnd, SOL_IP, IP_TOS, 0, 1)
+    : controlOf(control, controlEnd, SOL_IPV6, IPV6_TCLASS, 0, 4);
+  // Told of where a device with link-local addresses listens.
+  const arrival: u32 = ipv4
+    ? 0
+    : controlOf(control, controlEnd, SOL_IPV6, IPV6_PKTINFO, 0, 4, IN6_PKTINFO_IFINDEX_OFFSET);
 
   let position = load<i32>(state, DECAP_POSITION_OFFSET);
   if ((load<u32>(header, MMSGHDR_FLAGS_OFFSET) & MSG_TRUNC) !== 0) {
     counter.one(worker, 0, DROP_TRUNCATED);
   } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(listener, buffer, length)) {
     if (!coalesce.hasRoom(worker)) return false;
-    datagram(worker, listener, receipt, outer, buffer, length, max(bundle, 0));
+    datagram(worker, listener, receipt, arrival, outer, buffer, length, max(bundle, 0));
   } else {
     for (; position < length; position += bundle) {
       if (!coalesce.hasRoom(worker)) {
         store<i32>(state, position, DECAP_POSITION_OFFSET);
         return false;
       }
-      datagram(worker, listener, receipt, outer, buffer + position, min(bundle, length - position), 0);
+      datagram(
+        worker,
+        listener,
+        receipt,
+        arrival,
+        outer,
+        buffer + position,
+        min(bundle, length - position),
+        0,
+      );
     }
   }
   store<i32>(state, 0, DECAP_POSITION_OFFSET);
@@ -199,15 +215,24 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   return true;
 }
 
-/** The value of a control message of 1 or 4 `bytes`, or `absent`. Lengths are looked at before they are believed. */
-function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i32, bytes: i32): i32 {
+/** The value of a control message, or of its field at `offset`, of 1 or 4 `bytes`, or `absent`. Lengths are looked at before they are believed. */
+function controlOf(
+  control: usize,
+  end: usize,
+  level: i32,
+  type: i32,
+  absent: i32,
+  bytes: i32,
+  offset: i32 = 0,
+): i32 {
   let at = control;
   while (at + CMSGHDR_BYTES <= end) {
     const length = load<u64>(at);
     if (length < <u64>CMSGHDR_BYTES || length > <u64>(end - at)) return absent;
     if (load<i32>(at, 8) === level && load<i32>(at, 12) === type) {
-      if (length < <u64>(CMSGHDR_BYTES + bytes)) return absent;
-      return bytes === 1 ? load<u8>(at, CMSGHDR_BYTES) : load<i32>(at, CMSGHDR_BYTES);
+      if (length < <u64>(CMSGHDR_BYTES + offset + bytes)) return absent;
+      const value = at + <usize>offset;
+      return bytes === 1 ? load<u8>(value, CMSGHDR_BYTES) : load<i32>(value, CMSGHDR_BYTES);
     }
     at += (<usize>length + 7) & ~7;
   }
@@ -244,6 +269,7 @@ function datagram(
   worker: usize,
   listener: u32,
   sender: usize,
+  arrival: u32,
   outer: u32,
   at: usize,
   length: i32,
@@ -255,7 +281,7 @@ function datagram(
   if (verdict === DECAP_PACKETS) {
     domain = vni.lookup(listener, vxlan.vni(at));
     device = fdb.deviceOf(domain);
-    if (device !== 0 && !vni.hears(device, scopeOf(sender))) device = domain = 0;
+    if (device !== 0 && !vni.hears(device, arrival !== 0 ? arrival : scopeOf(sender))) device = domain = 0;
     verdict = device === 0 ? DROP_UNKNOWN_VNI : accept(worker, device, domain, sender, outer, at, length);
   }
   if (verdict !== DECAP_PACKETS) {

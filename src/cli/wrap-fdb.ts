@@ -28,9 +28,10 @@ export async function wrapFdb(context: Wrapped, words: readonly string[]): Promi
   if (verb === 'get') {
     if (!self) return undefined;
   } else if (master && !self) return undefined;
-  // The kernel's driver keeps "master" beside "self", and shows it.
-  const own = verb === 'get' ? rest.filter((word) => word !== 'master') : rest;
-  if (master && verb !== 'get') {
+  // Without a bridge above, the kernel's driver keeps "master" beside "self", and shows it; else it is the bridge's.
+  const toBridge = master && verb !== 'get' && isPort(context, name);
+  const own = verb === 'get' || toBridge ? rest.filter((word) => word !== 'master') : rest;
+  if (toBridge) {
     const code = context.real.run([...context.options, 'fdb', word!, ...bridgeWords(rest)]);
     if (code !== 0) return code;
   }
@@ -111,14 +112,27 @@ function merged<T>(
 }
 
 /** Names of the bridge's ports; undefined: no bridge was named. */
-function portsOf({ real, options }: Wrapped, bridge: string | undefined): string[] | undefined {
+function portsOf(context: Wrapped, bridge: string | undefined): string[] | undefined {
   if (bridge === undefined) return undefined;
+  return allPorts(context)
+    .filter(({ master }) => master === bridge)
+    .map(({ ifname }) => ifname);
+}
+
+function isPort(context: Wrapped, name: string | undefined): boolean {
+  return allPorts(context).some(({ ifname, master }) => ifname === name && master !== undefined);
+}
+
+interface Port {
+  ifname: string;
+  master?: string;
+}
+
+function allPorts({ real, options }: Wrapped): Port[] {
   const { out } = real.capture([
     ...options.filter((option) => !/^-(o|j|p|c|s|d)/.test(option)),
     '-j',
     'link',
   ]);
-  return (JSON.parse(out || '[]') as { ifname: string; master?: string }[])
-    .filter(({ master }) => master === bridge)
-    .map(({ ifname }) => ifname);
+  return JSON.parse(out || '[]') as Port[];
 }
