@@ -2,6 +2,7 @@
  * UDP sockets of the underlay: listeners, which receive on a port of every local address, and sources,
  * which only send. Whatever the kernel's driver sets per device is a socket option here.
  */
+import { readFileSync } from 'node:fs';
 import ipaddr from 'ipaddr.js';
 import { UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
 import { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, systemError } from './errno.ts';
@@ -20,6 +21,7 @@ const SO_RCVBUFFORCE = 33;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SOL_IP = 0;
+const IP_MULTICAST_TTL = 33;
 const IP_MULTICAST_LOOP = 34;
 const IP_ADD_MEMBERSHIP = 35;
 const IP_DROP_MEMBERSHIP = 36;
@@ -29,6 +31,7 @@ const IP_RECVTOS = 13;
 const IP_PMTUDISC_DONT = 0;
 const IP_PMTUDISC_DO = 2;
 const SOL_IPV6 = 41;
+const IPV6_MULTICAST_HOPS = 18;
 const IPV6_MULTICAST_LOOP = 19;
 const IPV6_JOIN_GROUP = 20;
 const IPV6_LEAVE_GROUP = 21;
@@ -157,6 +160,8 @@ export function openSource(options: SourceOptions): number {
       set(fd, SOL_SOCKET, SO_BROADCAST, 1, what);
       // A host does not hear what it sends to its own groups.
       set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
+      // A TTL that is left to the route is the host's for a group too: 1 is said where 1 is meant.
+      set(fd, SOL_IP, IP_MULTICAST_TTL, hostTtl('ipv4/ip_default_ttl'), what);
       if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
     } else {
       set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
@@ -164,6 +169,7 @@ export function openSource(options: SourceOptions): number {
       // Over IPv6 the kernel's driver sends from an address that is not the host's, too.
       trySet(fd, SOL_IPV6, IPV6_FREEBIND, 1);
       set(fd, SOL_IPV6, IPV6_MULTICAST_LOOP, 0, what);
+      set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, hostTtl('ipv6/conf/all/hop_limit'), what);
       // The label is what stands in the address of each datagram, and nothing of the kernel's own making.
       set(fd, SOL_IPV6, IPV6_FLOWINFO_SEND, 1, what);
       trySet(fd, SOL_IPV6, IPV6_AUTOFLOWLABEL, 0);
@@ -176,6 +182,10 @@ export function openSource(options: SourceOptions): number {
     syscalls().close(fd);
     throw error;
   }
+}
+
+function hostTtl(name: string): number {
+  return Number(readFileSync(`/proc/sys/net/${name}`, 'utf8'));
 }
 
 /** Does this kernel cut a message into datagrams (UDP_SEGMENT, Linux 4.18)? */
