@@ -62,6 +62,7 @@ import {
   IP_TOS,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
+  IPV6_PKTINFO,
   IPV6_TCLASS,
   LISTENER_BYTES,
   LISTENER_RECEIVE_OFFSET,
@@ -115,6 +116,8 @@ import * as udp from './wire/udp';
 import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
+/** struct in6_pktinfo */
+const IN6_PKTINFO_IFINDEX_OFFSET = 16;
 /** Flags of devices that look at more than the VNI. */
 const EXTENSIONS: u32 = DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX | DEVICE_FLAG_EXTERNAL;
 
@@ -202,15 +205,27 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   return true;
 }
 
-/** The value of a control message of 1 or 4 `bytes`, or `absent`. Lengths are looked at before they are believed. */
-function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i32, bytes: i32): i32 {
+/**
+ * The value of a control message, or of its field at `offset`, of 1 or 4 `bytes`, or `absent`. Lengths are looked at
+ * before they are believed.
+ */
+function controlOf(
+  control: usize,
+  end: usize,
+  level: i32,
+  type: i32,
+  absent: i32,
+  bytes: i32,
+  offset: i32 = 0,
+): i32 {
   let at = control;
   while (at + CMSGHDR_BYTES <= end) {
     const length = load<u64>(at);
     if (length < <u64>CMSGHDR_BYTES || length > <u64>(end - at)) return absent;
     if (load<i32>(at, 8) === level && load<i32>(at, 12) === type) {
-      if (length < <u64>(CMSGHDR_BYTES + bytes)) return absent;
-      return bytes === 1 ? load<u8>(at, CMSGHDR_BYTES) : load<i32>(at, CMSGHDR_BYTES);
+      if (length < <u64>(CMSGHDR_BYTES + offset + bytes)) return absent;
+      const value = at + <usize>offset;
+      return bytes === 1 ? load<u8>(value, CMSGHDR_BYTES) : load<i32>(value, CMSGHDR_BYTES);
     }
     at += (<usize>length + 7) & ~7;
   }
@@ -259,7 +274,10 @@ function datagram(
   const device = vni.deviceOf(found);
   const record = DEVICES_BASE + device * DEVICE_BYTES;
   const flags = load<u32>(record, DEVICE_FLAGS_OFFSET);
-  if (device === 0 || ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, scopeOf(sender))))
+  if (
+    device === 0 ||
+    ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, arrivalOf(worker, sender)))
+  )
     return counter.lost(worker, 0, 0, DROP_UNKNOWN_VNI);
   if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0)
     return counter.lost(worker, device, domain, DROP_RESERVED_BITS);
@@ -330,6 +348,16 @@ function readProtocol(at: usize, word: u32): i32 {
 function nameVersion(packet: usize): void {
   const type = load<u8>(packet) >>> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
   store<u16>(packet - 2, bswap<u16>(type as u16));
+}
+
+/** Where a datagram over IPv6 came in: the sockets of devices with link-local addresses are told. 0 = not known. */
+function arrivalOf(worker: usize, receipt: usize): u32 {
+  const message = (receipt - worker - RECEIPTS_OFFSET) / RECEIPT_BYTES;
+  const header = worker + RECEIVES_OFFSET + message * MMSGHDR_BYTES;
+  const control = receipt + RECEIPT_CONTROL_OFFSET;
+  const end = control + <usize>min(load<u64>(header, MMSGHDR_CONTROL_LENGTH_OFFSET), RECEIPT_CONTROL_BYTES);
+  const told = controlOf(control, end, SOL_IPV6, IPV6_PKTINFO, 0, 4, IN6_PKTINFO_IFINDEX_OFFSET);
+  return told !== 0 ? told : scopeOf(receipt);
 }
 
 /** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */

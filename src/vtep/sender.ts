@@ -41,6 +41,7 @@ import {
   SEND_RETRIES,
 } from '../../assembly/layout.ts';
 import {
+  EACCES,
   EADDRNOTAVAIL,
   EAGAIN,
   ECONNREFUSED,
@@ -191,6 +192,7 @@ function verdictOf(errno: number): number {
       return DROP_TOO_BIG;
     case ENETUNREACH:
     case EHOSTUNREACH:
+    case EACCES: // a route that prohibits
     case EADDRNOTAVAIL:
     case EINVAL: // the local address has gone
     case ENODEV:
