@@ -12,7 +12,8 @@
  *   8. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]
  *   9. merged into a super-frame, or written as it is           [gro_cells_receive]
  *
- * Learning comes before 8, as in the kernel: a frame dropped there has still taught its source.
+ * Learning comes before 8, as in the kernel: a frame dropped there has still taught its source. `latelearning` has it
+ * after all checks.
  * The walk stops when writes run out; the host writes what there is and calls again.
  */
 import * as coalesce from './coalesce';
@@ -28,6 +29,8 @@ import {
   DEVICE_BYTES,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_HONOUR_DONT_LEARN,
+  DEVICE_FLAG_LATE_LEARNING,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAG_LINK_LOCAL,
   DEVICE_FLAG_REMCSUM_RX,
@@ -114,6 +117,8 @@ import * as vxlan from './wire/vxlan';
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** Flags of devices that look at more than the VNI. */
 const EXTENSIONS: u32 = DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
+/** Flags of devices that do not learn as the kernel does. */
+const CAREFUL: u32 = DEVICE_FLAG_LATE_LEARNING | DEVICE_FLAG_HONOUR_DONT_LEARN;
 
 /** Lays out every mmsghdr for recvmmsg, once. */
 export function prepare(worker: usize): void {
@@ -272,7 +277,10 @@ function datagram(
   if (verdict === 0 && !isPacket) {
     if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
     else if ((flags & DEVICE_FLAG_LEARNING) !== 0)
-      verdict = learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
+      verdict =
+        (flags & CAREFUL) === 0
+          ? learning.snoop(worker, device, domain, frame, sender, scopeOf(sender))
+          : learnCarefully(worker, device, domain, flags, sender, outer, at, bytes);
   }
   if (verdict === 0)
     verdict = decapsulateEcn(ethernet.etherTypeBefore(frame, head), frame + head, bytes - head, outer);
@@ -284,6 +292,32 @@ function datagram(
   const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
   coalesce.add(worker, found, frame, bytes, l3, gsoSize);
   return DECAP_PACKETS;
+}
+
+/** Learning with an eye on the D bit and on what comes after. Returns 0 or the verdict to drop the datagram with. */
+function learnCarefully(
+  worker: usize,
+  device: u32,
+  domain: u32,
+  flags: u32,
+  sender: usize,
+  outer: u32,
+  at: usize,
+  bytes: i32,
+): i32 {
+  if (learning.isForbidden(flags, vxlan.word(at))) return 0;
+  const frame = at + VXLAN_HEADER_BYTES;
+  if ((flags & DEVICE_FLAG_LATE_LEARNING) !== 0) {
+    // Done again behind learning, it changes nothing more: a mark that has been carried over is there.
+    const ip = frame + ETHERNET_HEADER_BYTES;
+    const type = ethernet.etherTypeBefore(frame, ETHERNET_HEADER_BYTES);
+    const verdict = decapsulateEcn(type, ip, bytes - ETHERNET_HEADER_BYTES, outer);
+    if (verdict !== 0) return verdict;
+    // What is dropped there is dropped behind learning.
+    const record = DEVICES_BASE + device * DEVICE_BYTES;
+    if (load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) return 0;
+  }
+  return learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
 }
 
 /** Returns 0 or the verdict to drop the datagram with. */

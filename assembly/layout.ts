@@ -207,6 +207,12 @@ export const DEVICE_FLAG_LINK_LOCAL = 65536;
 export const DEVICE_FLAG_POLICIES = 131072;
 /** The TAP is set to `arp off`: its proxy answers no ARP request. */
 export const DEVICE_FLAG_NOARP = 262144;
+/** What the proxy cannot answer goes on as any frame does. */
+export const DEVICE_FLAG_PROXY_FORWARD = 524288;
+/** Learn from a frame only when nothing is left to drop it for. */
+export const DEVICE_FLAG_LATE_LEARNING = 1048576;
+/** A group policy header with the D bit teaches nothing. */
+export const DEVICE_FLAG_HONOUR_DONT_LEARN = 2097152;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -229,8 +235,9 @@ export const DEVICE_SOURCE_DF_OFFSET = 32;
 export const DEVICE_FDB_LIMIT_OFFSET = 36;
 /** u32: entries this device has now. */
 export const DEVICE_FDB_COUNT_OFFSET = 40;
-/** u32: ageing time in seconds. */
+/** u32: ageing time in seconds; AGEING_NEVER = what was learned stays. */
 export const DEVICE_AGEING_OFFSET = 44;
+export const AGEING_NEVER = 0xffffffff;
 /** two u32, in network order: bits of the VXLAN header that make a datagram be dropped. */
 export const DEVICE_RESERVED_OFFSET = 48;
 /** u32: fixed flow label, IPv6 underlay */
