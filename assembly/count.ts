@@ -23,6 +23,7 @@ import {
   DROP_ROUTE_LOOP,
   DROP_SHORT_INNER_IP_RECEIVED,
   DROP_UNKNOWN_LOCAL_VNI,
+  DROP_UNKNOWN_SENDER,
   ENCAP_BYTES_COUNTED,
   ENCAP_PACKETS,
 } from './layout';
@@ -65,7 +66,7 @@ export function lost(worker: usize, device: u32, domain: u32, verdict: i32): i32
   if (domain < (DEVICE_COUNT as u32)) return verdict;
   if (verdict === DROP_RESERVED_BITS || verdict === DROP_ECN || verdict === DROP_SHORT_INNER_IP_RECEIVED)
     ofDomain(worker, domain, DOMAIN_DECAP_ERRORS, 1);
-  else if (verdict === DROP_DEVICE_DOWN || verdict === DROP_POLICY)
+  else if (verdict === DROP_DEVICE_DOWN || verdict === DROP_POLICY || verdict === DROP_UNKNOWN_SENDER)
     ofDomain(worker, domain, DOMAIN_DECAP_DROPS, 1);
   return verdict;
 }

@@ -6,7 +6,7 @@
  *   2. per datagram: length, I flag, VNI -> domain -> device    [vxlan_rcv, vxlan_vs_find_vni]
  *   3. reserved bits; for a GPE device the next protocol        [vxlan_parse_gpe_proto]
  *   4. the inner frame's length
- *   5. remote checksum offload, group policy                    [vxlan_remcsum, vxlan_parse_gbp_hdr]
+ *   5. is the sender known (ours)? remote checksum offload, group policy                    [vxlan_remcsum, vxlan_parse_gbp_hdr]
  *   6. our own MAC                                              [vxlan_set_mac]
  *   7. learning                                                 [vxlan_snoop]
  *   8. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]
@@ -30,6 +30,7 @@ import {
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_HONOUR_DONT_LEARN,
+  DEVICE_FLAG_KNOWN_SENDERS,
   DEVICE_FLAG_LATE_LEARNING,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAG_LINK_LOCAL,
@@ -53,6 +54,7 @@ import {
   DROP_SHORT_INNER_IP_RECEIVED,
   DROP_SHORT_REMCSUM,
   DROP_TRUNCATED,
+  DROP_UNKNOWN_SENDER,
   DROP_UNKNOWN_VNI,
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
@@ -105,6 +107,7 @@ import {
 import * as learning from './learning';
 import { absolute } from './message';
 import * as policy from './policy';
+import * as senders from './sender';
 import * as vni from './vni';
 import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
@@ -116,7 +119,8 @@ import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** Flags of devices that look at more than the VNI. */
-const EXTENSIONS: u32 = DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX;
+const EXTENSIONS: u32 =
+  DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX | DEVICE_FLAG_KNOWN_SENDERS;
 /** Flags of devices that do not learn as the kernel does. */
 const CAREFUL: u32 = DEVICE_FLAG_LATE_LEARNING | DEVICE_FLAG_HONOUR_DONT_LEARN;
 
@@ -272,7 +276,7 @@ function datagram(
   const head = isPacket ? 0 : ETHERNET_HEADER_BYTES;
   let verdict = 0;
   if (bytes < head) verdict = DROP_SHORT_INNER_FRAME;
-  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, device, flags, at, bytes);
+  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, device, flags, sender, at, bytes);
   // Nothing can be learned from a packet without Ethernet header.
   if (verdict === 0 && !isPacket) {
     if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
@@ -321,7 +325,9 @@ function learnCarefully(
 }
 
 /** Returns 0 or the verdict to drop the datagram with. */
-function readExtensions(worker: usize, device: u32, flags: u32, at: usize, bytes: i32): i32 {
+function readExtensions(worker: usize, device: u32, flags: u32, sender: usize, at: usize, bytes: i32): i32 {
+  if ((flags & DEVICE_FLAG_KNOWN_SENDERS) !== 0 && !senders.isKnown(device, sender))
+    return DROP_UNKNOWN_SENDER;
   const word = vxlan.word(at);
   if ((flags & DEVICE_FLAG_GPE) !== 0) return readProtocol(at, word);
   if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {

@@ -78,6 +78,8 @@ export interface DeviceConfig {
   latelearning?: boolean;
   /** Ours, with `gbp`: a header with the D bit ("don't learn") teaches nothing. */
   honourdontlearn?: boolean;
+  /** Ours: take datagrams only from remotes of entries that a command made, the default destination's too. */
+  knownsenders?: boolean;
 }
 
 /** What `link set` may change. */
@@ -102,6 +104,7 @@ export interface DeviceChange {
   proxyforward?: boolean;
   latelearning?: boolean;
   honourdontlearn?: boolean;
+  knownsenders?: boolean;
 }
 
 /** `bytes` leave the inner Ethernet header out, as the kernel's driver counts. */

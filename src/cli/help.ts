@@ -48,7 +48,8 @@ const OPTIONS = `
   listen PORT[,PORT]   receive on these UDP ports too
   [no]proxyforward     with proxy: what it cannot answer goes through the tunnel
   [no]latelearning     learn from what has passed all checks only
-  [no]honourdontlearn  with gbp: the D bit of what is received is obeyed`;
+  [no]honourdontlearn  with gbp: the D bit of what is received is obeyed
+  [no]knownsenders     receive from remotes of entries made by commands only`;
 
 export const LINK = `
 Verbs:
@@ -60,8 +61,8 @@ Verbs:
 OPTIONS of type vxlan:${OPTIONS}
 
 "set" changes remote, group, local, dev, learning, ageing, ttl, tos, df, flowlabel, localbypass, policy
-and the last three.
-Options may be cut short as in iproute2; localbypass, reserved_bits, vnifilter, policy and the last five may not.
+and the last four.
+Options may be cut short as in iproute2; localbypass, reserved_bits, vnifilter, policy and what follows may not.
 
 Examples:
   vxlane link add vx0 type vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dstport 4789

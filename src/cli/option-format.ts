@@ -21,7 +21,7 @@ const SWITCHES: readonly (readonly [name: string, key: keyof DeviceConfig, usual
 ];
 
 /** Our own, told of only where they are on. */
-const OURS = ['proxyforward', 'latelearning', 'honourdontlearn'] as const;
+const OURS = ['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'] as const;
 
 /** The kernel tells of its VNI filter only where there is one. */
 function switchesOf(config: DeviceConfig): { name: string; value: boolean; usual: boolean }[] {

@@ -14,7 +14,7 @@ import * as values from './values.ts';
 const SWITCHES: readonly string[] = [
   ...['learning', 'proxy', 'rsc', 'l2miss', 'l3miss', 'udpcsum', 'udp6zerocsumtx', 'udp6zerocsumrx'],
   ...['remcsumtx', 'remcsumrx', 'localbypass', 'external', 'vnifilter'],
-  ...['proxyforward', 'latelearning', 'honourdontlearn'],
+  ...['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'],
 ];
 
 /** iproute2's other names. */
@@ -100,6 +100,7 @@ export const deviceEntries = {
   proxyforward: flag,
   latelearning: flag,
   honourdontlearn: flag,
+  knownsenders: flag,
 };
 
 type DeviceInput = v.InferOutput<v.StrictObjectSchema<typeof deviceEntries, undefined>>;
@@ -180,6 +181,7 @@ const changeSchema = v.pipe(
     proxyforward: flag,
     latelearning: flag,
     honourdontlearn: flag,
+    knownsenders: flag,
   }),
   v.forward(
     v.check(

@@ -5,6 +5,7 @@ import {
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_HONOUR_DONT_LEARN,
+  DEVICE_FLAG_KNOWN_SENDERS,
   DEVICE_FLAG_L2MISS,
   DEVICE_FLAG_L3MISS,
   DEVICE_FLAG_LATE_LEARNING,
@@ -46,6 +47,7 @@ export interface DeviceFeatures {
   proxyforward?: boolean;
   latelearning?: boolean;
   honourdontlearn?: boolean;
+  knownsenders?: boolean;
   /** Its underlay addresses are link-local. */
   linkLocal?: boolean;
   /** Its TAP is a port of a bridge. */
@@ -68,6 +70,7 @@ const FLAGS: readonly (readonly [keyof DeviceFeatures, number])[] = [
   ['proxyforward', DEVICE_FLAG_PROXY_FORWARD],
   ['latelearning', DEVICE_FLAG_LATE_LEARNING],
   ['honourdontlearn', DEVICE_FLAG_HONOUR_DONT_LEARN],
+  ['knownsenders', DEVICE_FLAG_KNOWN_SENDERS],
   ['linkLocal', DEVICE_FLAG_LINK_LOCAL],
   ['bridged', DEVICE_FLAG_BRIDGED],
   ['noarp', DEVICE_FLAG_NOARP],
