@@ -108,6 +108,10 @@ const RULES: readonly Rule[] = [
     bind === true &&
     (local === undefined || isAny(local)) && ['bind', '"bind" needs "local": the address to receive on'],
   ({ policy, gbp }) => policy !== undefined && !gbp && ['policy', '"policy" needs "gbp"'],
+  ({ proxyforward, proxy }) =>
+    proxyforward === true && !proxy && ['proxyforward', '"proxyforward" needs "proxy"'],
+  ({ honourdontlearn, gbp }) =>
+    honourdontlearn === true && !gbp && ['honourdontlearn', '"honourdontlearn" needs "gbp"'],
 ];
 
 /** What is wrong with a device as a whole, or undefined. */

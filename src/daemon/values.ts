@@ -129,9 +129,11 @@ export const mtuChange: Reader<number> = (value) => {
 
 const anyAgeing = within(0, 0xffffffff, 'ageing timer: a number of seconds or "none" is expected');
 
-/** Ageing can't be switched off: the kernel's driver takes 0 for its default, and so do we. */
-export const ageing: Reader<number> = (value) =>
-  value === 'none' ? AGEING_DEFAULT_SECONDS : anyAgeing(value) || AGEING_DEFAULT_SECONDS;
+/** 0 does not switch ageing off: the kernel's driver takes it for its default, and so do we. "never" does. */
+export const ageing: Reader<number | 'never'> = (value) => {
+  if (value === 'never') return value;
+  return value === 'none' ? AGEING_DEFAULT_SECONDS : anyAgeing(value) || AGEING_DEFAULT_SECONDS;
+};
 
 const anyLimit = within(0, 0xffffffff, 'max addresses: a number of entries or "unlimited" is expected');
 

@@ -148,6 +148,43 @@ export function hasFamily(family: Family): boolean {
   return true;
 }
 
+/** Opens a sending socket, or says PORT_TAKEN or ADDRESS_MISSING. @throws VtepError on anything else */
+export function openSource(options: SourceOptions): number {
+  const { family } = options;
+  const what = `source port ${options.port}${options.local === '' ? '' : ` of ${options.local}`}`;
+  const fd = openSocket(family, what);
+  try {
+    if (family === AF_INET) {
+      // What is larger than the path's MTU is refused with DF and cut without, as the kernel's driver has it.
+      set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT, what);
+      // A remote may be a broadcast address of the underlay.
+      set(fd, SOL_SOCKET, SO_BROADCAST, 1, what);
+      // A host does not hear what it sends to its own groups.
+      set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
+      // A TTL of 1 to a group is the driver's to give: without one it takes the host's own.
+      set(fd, SOL_IP, IP_MULTICAST_TTL, get(fd, SOL_IP, IP_TTL, what), what);
+      if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
+    } else {
+      set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
+      set(fd, SOL_IPV6, IPV6_DONTFRAG, 1, what);
+      // Over IPv6 the kernel's driver sends from an address that is not the host's, too.
+      trySet(fd, SOL_IPV6, IPV6_FREEBIND, 1);
+      set(fd, SOL_IPV6, IPV6_MULTICAST_LOOP, 0, what);
+      set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, get(fd, SOL_IPV6, IPV6_UNICAST_HOPS, what), what);
+      // The label is what stands in the address of each datagram, and nothing of the kernel's own making.
+      set(fd, SOL_IPV6, IPV6_FLOWINFO_SEND, 1, what);
+      trySet(fd, SOL_IPV6, IPV6_AUTOFLOWLABEL, 0);
+      if (options.noChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_TX, 1, what);
+    }
+    buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.bufferBytes);
+    refuseAll(fd);
+    return bound(fd, options, what);
+  } catch (error) {
+    syscalls().close(fd);
+    throw error;
+  }
+}
+
 /** Does this kernel cut a message into datagrams (UDP_SEGMENT, Linux 4.18)? */
 export function hasUdpSegment(): boolean {
   const fd = syscalls().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

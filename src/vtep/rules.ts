@@ -40,6 +40,7 @@ export function checkNew(config: DeviceConfig, others: Iterable<Device>): void {
   }
   const family = checkAddresses(config);
   if (config.bind && local === undefined) throw refusal('bind', 'needs "local"', 'the address to receive on');
+  checkNeeds(config);
   reservedBitsOf(config);
   for (const other of others) {
     if (!isSame(config, family, other)) continue;
@@ -48,6 +49,12 @@ export function checkNew(config: DeviceConfig, others: Iterable<Device>): void {
       `link ${name}: A VXLAN device with the specified VNI already exists: ${other.config.name} has id ${config.id} on port ${config.dstport}`,
     );
   }
+}
+
+/** Our own options that are nothing without another one. */
+function checkNeeds({ proxyforward, proxy, honourdontlearn, gbp }: DeviceConfig): void {
+  if (proxyforward && !proxy) throw refusal('proxyforward', 'needs "proxy"', 'say both, or leave it out');
+  if (honourdontlearn && !gbp) throw refusal('honourdontlearn', 'needs "gbp"', 'say both, or leave it out');
 }
 
 /** Addresses, scopes, `dev` and the flow label. Returns the family of the underlay. */
@@ -157,6 +164,7 @@ export function changed(device: Device, change: DeviceChange): CompleteConfig {
   if (ttl !== undefined && before.ttl !== 'inherit') config.ttl = ttl;
   if (change.ageing === 0) config.ageing = AGEING_DEFAULT;
   checkFamilies(change, family);
+  checkNeeds(config);
   checkAddresses(config);
   checkInterface(device, change, config);
   return config;
