@@ -2,7 +2,6 @@
  * UDP sockets of the underlay: listeners, which receive on a port of every local address, and sources,
  * which only send. Whatever the kernel's driver sets per device is a socket option here.
  */
-import { readFileSync } from 'node:fs';
 import ipaddr from 'ipaddr.js';
 import { UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
 import { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, systemError } from './errno.ts';
@@ -76,6 +75,8 @@ export interface SourceOptions {
   /** Set the DF bit; over IPv6: never mind, it is never fragmented. */
   df: boolean;
   noChecksum: boolean;
+  /** TTL or hop limit towards groups when a datagram says none. */
+  groupTtl: number;
   bufferBytes: number;
 }
 
@@ -161,7 +162,7 @@ export function openSource(options: SourceOptions): number {
       // A host does not hear what it sends to its own groups.
       set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
       // A TTL that is left to the route is the host's for a group too: 1 is said where 1 is meant.
-      set(fd, SOL_IP, IP_MULTICAST_TTL, hostTtl('ipv4/ip_default_ttl'), what);
+      set(fd, SOL_IP, IP_MULTICAST_TTL, options.groupTtl, what);
       if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
     } else {
       set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
@@ -169,7 +170,7 @@ export function openSource(options: SourceOptions): number {
       // Over IPv6 the kernel's driver sends from an address that is not the host's, too.
       trySet(fd, SOL_IPV6, IPV6_FREEBIND, 1);
       set(fd, SOL_IPV6, IPV6_MULTICAST_LOOP, 0, what);
-      set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, hostTtl('ipv6/conf/all/hop_limit'), what);
+      set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, options.groupTtl, what);
       // The label is what stands in the address of each datagram, and nothing of the kernel's own making.
       set(fd, SOL_IPV6, IPV6_FLOWINFO_SEND, 1, what);
       trySet(fd, SOL_IPV6, IPV6_AUTOFLOWLABEL, 0);
@@ -182,10 +183,6 @@ export function openSource(options: SourceOptions): number {
     syscalls().close(fd);
     throw error;
   }
-}
-
-function hostTtl(name: string): number {
-  return Number(readFileSync(`/proc/sys/net/${name}`, 'utf8'));
 }
 
 /** Does this kernel cut a message into datagrams (UDP_SEGMENT, Linux 4.18)? */
