@@ -77,8 +77,6 @@ export interface SourceOptions {
   /** Set the DF bit; over IPv6: never mind, it is never fragmented. */
   df: boolean;
   noChecksum: boolean;
-  /** TTL or hop limit towards groups when a datagram says none. */
-  groupTtl: number;
   bufferBytes: number;
 }
 
@@ -163,13 +161,8 @@ export function openSource(options: SourceOptions): number {
       set(fd, SOL_SOCKET, SO_BROADCAST, 1, what);
       // A host does not hear what it sends to its own groups.
       set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
-<<<<<<< HEAD
       // A TTL of 1 to a group is the driver's to give: without one it takes the host's own.
       set(fd, SOL_IP, IP_MULTICAST_TTL, get(fd, SOL_IP, IP_TTL, what), what);
-=======
-      // A TTL that is left to the route is the host's for a group too: 1 is said where 1 is meant.
-      set(fd, SOL_IP, IP_MULTICAST_TTL, options.groupTtl, what);
->>>>>>> refs/heads/replay
       if (options.noChecksum) set(fd, SOL_SOCKET, SO_NO_CHECK, 1, what);
     } else {
       set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
@@ -177,11 +170,7 @@ export function openSource(options: SourceOptions): number {
       // Over IPv6 the kernel's driver sends from an address that is not the host's, too.
       trySet(fd, SOL_IPV6, IPV6_FREEBIND, 1);
       set(fd, SOL_IPV6, IPV6_MULTICAST_LOOP, 0, what);
-<<<<<<< HEAD
       set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, get(fd, SOL_IPV6, IPV6_UNICAST_HOPS, what), what);
-=======
-      set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, options.groupTtl, what);
->>>>>>> refs/heads/replay
       // The label is what stands in the address of each datagram, and nothing of the kernel's own making.
       set(fd, SOL_IPV6, IPV6_FLOWINFO_SEND, 1, what);
       trySet(fd, SOL_IPV6, IPV6_AUTOFLOWLABEL, 0);

@@ -174,7 +174,6 @@ function bindSlot(views: Views, group: number, slot: number): number {
       port: min + offset,
       df: view.getUint8(base + SOURCE_DF_OFFSET) === 1,
       noChecksum: view.getUint8(base + SOURCE_NO_CHECKSUM_OFFSET) === 1,
-      groupTtl: hostTtl(family),
       bufferBytes: SEND_BUFFER_BYTES,
     });
     if (fd >= 0) return fd;
@@ -185,11 +184,6 @@ function bindSlot(views: Views, group: number, slot: number): number {
 
 function groupAt(group: number): number {
   return SOURCES_BASE + group * SOURCE_GROUP_BYTES;
-}
-
-function hostTtl(family: Family): number {
-  const name = family === AF_INET ? 'ipv4/ip_default_ttl' : 'ipv6/conf/all/hop_limit';
-  return Number(readFileSync(`/proc/sys/net/${name}`, 'utf8'));
 }
 
 /** `srcport N N` means this, whatever N, as the kernel has it. Half-open there too. */
