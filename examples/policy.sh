@@ -4,10 +4,11 @@
 set -e
 
 vxlane link add vx0 address 02:00:00:00:42:01 \
-  type vxlan id 42 gbp policy 5 dev eth0 local 192.0.2.1 remote 192.0.2.2 dstport 4789
+  type vxlan id 42 gbp dev eth0 local 192.0.2.1 remote 192.0.2.2 dstport 4789
 vxlane link set vx0 up
 
-# What is sent has id 5 ("policy 5" above), but what this MAC sends has id 6, with the bit that says "applied".
+# What is sent has id 5, but what this MAC sends has id 6, with the bit that says "applied".
+vxlane policy add dev vx0 id 5
 vxlane policy add dev vx0 id 6 mac 02:00:00:00:00:01 applied
 
 # What arrives with another id, or with none, is dropped and counted.

@@ -253,7 +253,7 @@ class BatchedVtep implements Vtep {
   }
 
   #info(device: Device): DeviceInfo {
-    return deviceInfo(this.#core.plane.views, this.#core.workers.count, device);
+    return deviceInfo(this.#core.plane, this.#core.workers.count, device);
   }
 
   #tick(): void {
