@@ -13,6 +13,7 @@
  *   POLICIES             group policy: ids to send, to refuse   written by the host
  *   MDB                  (domain, group, source) -> FDB entry   written by the host
  *   NEIGHBOURS           (device, IP address) -> MAC         written by the host
+ *   SENDERS              (device, IP address) that may send to it   written by the host
  *   SOURCES              sockets that datagrams leave from   written by the host
  *   FDB                  buckets, entries, extra remotes     written under the lock
  *   WORKERS              one block per worker; only its owner writes there
@@ -156,6 +157,8 @@ export const HEADER_NEIGHBOUR_VERSION_OFFSET = 136;
 export const HEADER_PATHS_OFFSET = 140;
 /** u32: highest listener number in use, so that a search needn't look at all. */
 export const HEADER_LISTENERS_OFFSET = 144;
+/** u32: odd while the table of senders is being changed. */
+export const HEADER_SENDER_VERSION_OFFSET = 148;
 /** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
 export const HEADER_MDB_KEY_OFFSET = 192;
 
@@ -207,6 +210,14 @@ export const DEVICE_FLAG_LINK_LOCAL = 65536;
 export const DEVICE_FLAG_POLICIES = 131072;
 /** The TAP is set to `arp off`: its proxy answers no ARP request. */
 export const DEVICE_FLAG_NOARP = 262144;
+/** What the proxy cannot answer goes on as any frame does. */
+export const DEVICE_FLAG_PROXY_FORWARD = 524288;
+/** Learn from a frame only when nothing is left to drop it for. */
+export const DEVICE_FLAG_LATE_LEARNING = 1048576;
+/** A group policy header with the D bit teaches nothing. */
+export const DEVICE_FLAG_HONOUR_DONT_LEARN = 2097152;
+/** Only remotes of entries that a command made may send to it: the table of senders has them. */
+export const DEVICE_FLAG_KNOWN_SENDERS = 4194304;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -229,8 +240,9 @@ export const DEVICE_SOURCE_DF_OFFSET = 32;
 export const DEVICE_FDB_LIMIT_OFFSET = 36;
 /** u32: entries this device has now. */
 export const DEVICE_FDB_COUNT_OFFSET = 40;
-/** u32: ageing time in seconds. */
+/** u32: ageing time in seconds; AGEING_NEVER = what was learned stays. */
 export const DEVICE_AGEING_OFFSET = 44;
+export const AGEING_NEVER = 0xffffffff;
 /** two u32, in network order: bits of the VXLAN header that make a datagram be dropped. */
 export const DEVICE_RESERVED_OFFSET = 48;
 /** u32: fixed flow label, IPv6 underlay */
@@ -369,13 +381,20 @@ export const NEIGHBOUR_ADDRESS_OFFSET = 16;
 export const NEIGHBOUR_HASH_MULTIPLIER = 0x9e3779b1;
 export const NEIGHBOUR_HASH_SHIFT = 19;
 
+// Senders: who may send to a device that asks for it; slots and hash as of neighbours, without MAC. Each is a remote
+// of the FDB, so there is room for all of them.
+export const SENDER_SLOT_COUNT = 131072;
+export const SENDER_HASH_SHIFT = 15;
+export const SENDERS_BASE = NEIGHBOURS_BASE + NEIGHBOURS_BYTES;
+export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
+
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.
 export const SOURCE_GROUP_COUNT = 64;
 export const SOURCE_PORT_COUNT = 64;
 export const SOURCE_GROUP_HEADER_BYTES = 64;
 export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * 4;
-export const SOURCES_BASE = NEIGHBOURS_BASE + NEIGHBOURS_BYTES;
+export const SOURCES_BASE = SENDERS_BASE + SENDERS_BYTES;
 export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 /** u32: sockets this group spreads its flows over, at most SOURCE_PORT_COUNT. */
 export const SOURCE_PORTS_OFFSET = 0;
@@ -677,7 +696,7 @@ export const PATH_OUT_OFFSET = 32;
  * How long a path is known. Routes and addresses that change are heard of; a path MTU that ICMP lowers is not:
  * it is asked for again.
  */
-export const PATH_KNOWN_MILLISECONDS = 500;
+export const PATH_KNOWN_MILLISECONDS = 100;
 /** u32 milliseconds: WORKER_CLOCK when it was found, and PATH_KNOWN_MILLISECONDS; and HEADER_PATHS_GENERATION when it was found */
 export const PATH_EXPIRES_OFFSET = 36;
 export const PATH_GENERATION_OFFSET = 40;
@@ -828,6 +847,10 @@ export const DROP_GPE_PROTOCOL = 30;
 export const DROP_SHORT_REMCSUM = 31;
 /** Group policy: the id is refused here. */
 export const DROP_POLICY = 51;
+/** External device with a VLAN map: the VNI is on none of its VLANs. */
+export const DROP_UNMAPPED_VNI = 59;
+/** The device takes datagrams of known senders only, and this is none. */
+export const DROP_UNKNOWN_SENDER = 60;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;

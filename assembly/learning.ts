@@ -5,6 +5,7 @@ import * as counter from './count';
 import * as event from './event';
 import * as fdb from './fdb';
 import {
+  DEVICE_FLAG_HONOUR_DONT_LEARN,
   DROP_ENTRY_EXISTS,
   DROP_INVALID_SOURCE_MAC,
   FDB_FULL,
@@ -12,8 +13,19 @@ import {
   FDB_MOVED,
   HEADER_BASE,
   HEADER_NOW_OFFSET,
+  VXLAN_FLAG_GBP,
+  VXLAN_GBP_DONT_LEARN,
 } from './layout';
 import * as ethernet from './wire/ethernet';
+
+/**
+ * Whether a header asks not to be learned from, and the device does as asked. Then it is as with `nolearning`.
+ * @param word first word of the VXLAN header, as a number
+ */
+export function isForbidden(flags: u32, word: u32): bool {
+  const bits: u32 = VXLAN_FLAG_GBP | VXLAN_GBP_DONT_LEARN;
+  return (flags & DEVICE_FLAG_HONOUR_DONT_LEARN) !== 0 && (word & bits) === bits;
+}
 
 /**
  * @param sender struct sockaddr_in or sockaddr_in6

@@ -91,8 +91,11 @@ export function deliver(
   const flags = load<u32>(DEVICES_BASE + owner * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
   const frame = header + VIRTIO_HEADER_BYTES;
   // Whatever learning says of the source, the frame is delivered.
-  if ((flags & DEVICE_FLAG_LEARNING) !== 0)
-    learning.snoop(worker, owner, target, frame, loopback(worker, remote), 0);
+  if ((flags & DEVICE_FLAG_LEARNING) !== 0) {
+    const word = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET);
+    if (!learning.isForbidden(flags, word))
+      learning.snoop(worker, owner, target, frame, loopback(worker, remote), 0);
+  }
   const isPacket = (flags & DEVICE_FLAG_GPE) !== 0;
   const tag = vlan.tagOf(target);
   if (isPacket || tag !== 0) {

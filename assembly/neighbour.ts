@@ -34,8 +34,8 @@ export const NEIGHBOUR_CONNECTED = 2;
 const STATE_SHIFT = 48;
 const MAC_MASK: u64 = 0xffffffffffff;
 const DEVICE_MASK = 0xffff;
-const KEY_MASK = 0xffffff;
-const FAMILY_SHIFT = 16;
+export const KEY_MASK = 0xffffff;
+export const FAMILY_SHIFT = 16;
 const CONNECTED_SHIFT = 24;
 /** Looks at a table that is being changed before going on without: some milliseconds. */
 const VERSION_SPINS = 4194304;
@@ -49,7 +49,7 @@ export function find(device: u32, family: u32, address: usize): u64 {
   const low = isIpv4 ? (load<u32>(address) as u64) : load<u64>(address);
   const high = isIpv4 ? (0 as u64) : load<u64>(address, 8);
   const key = device | (family << FAMILY_SHIFT);
-  const home = homeOf(key, low, high);
+  const home = hash(key, low, high) >>> NEIGHBOUR_HASH_SHIFT;
   for (let spin = 0; spin < VERSION_SPINS; spin++) {
     const version = atomic.load<u32>(HEADER_BASE, HEADER_NEIGHBOUR_VERSION_OFFSET);
     if ((version & 1) !== 0) continue;
@@ -104,17 +104,17 @@ function search(key: u32, low: u64, high: u64, home: u32): u64 {
   return 0;
 }
 
-function homeOf(key: u32, low: u64, high: u64): u32 {
-  let hash = load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET);
-  hash = stir(hash, key);
-  hash = stir(hash, low as u32);
-  hash = stir(hash, (low >>> 32) as u32);
-  hash = stir(hash, high as u32);
-  hash = stir(hash, (high >>> 32) as u32);
-  return hash >>> NEIGHBOUR_HASH_SHIFT;
+/** Of a device, a family and an address (layout.ts). */
+export function hash(key: u32, low: u64, high: u64): u32 {
+  let mixed = load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET);
+  mixed = stir(mixed, key);
+  mixed = stir(mixed, low as u32);
+  mixed = stir(mixed, (low >>> 32) as u32);
+  mixed = stir(mixed, high as u32);
+  return stir(mixed, (high >>> 32) as u32);
 }
 
-function stir(hash: u32, word: u32): u32 {
-  const mixed = (hash ^ word) * (NEIGHBOUR_HASH_MULTIPLIER as u32);
+function stir(before: u32, word: u32): u32 {
+  const mixed = (before ^ word) * (NEIGHBOUR_HASH_MULTIPLIER as u32);
   return mixed ^ (mixed >>> 15);
 }

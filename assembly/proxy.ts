@@ -6,6 +6,8 @@
  *     whose ICMPv6 header directly follows the IPv6 header. Checksum and hop limit are not looked at.
  *   - Answered is what asks for a neighbour in a connected state, unless the FDB has its MAC behind the "any" address:
  *     that one is on this side of the tunnel and answers for itself.
+ *   - With `proxyforward`, ours, what nobody here can answer goes on, and so do ARP replies: a neighbour beyond the
+ *     tunnel that asked must hear them. What could only be answered wrongly is swallowed still.
  *   - The reply comes from the neighbour, in Ethernet as in ARP or ND.
  */
 import * as counter from './count';
@@ -17,6 +19,7 @@ import {
   AF_INET6,
   DEVICE_BYTES,
   DEVICE_FLAG_NOARP,
+  DEVICE_FLAG_PROXY_FORWARD,
   DEVICE_FLAGS_OFFSET,
   DEVICES_BASE,
   DROP_SHORT_REQUEST,
@@ -81,17 +84,18 @@ export function reduce(
 
 function reduceArp(worker: usize, device: u32, domain: u32, frame: usize, length: i32, reply: usize): i32 {
   const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
-  if ((flags & DEVICE_FLAG_NOARP) !== 0) return swallow(worker, device);
+  if ((flags & DEVICE_FLAG_NOARP) !== 0) return pass(worker, device);
   if (length < ETHERNET_HEADER_BYTES + arp.ARP_BYTES) {
     counter.dropped(worker, device, domain, DROP_SHORT_REQUEST);
     return REDUCE_CONSUMED;
   }
   const request = frame + ETHERNET_HEADER_BYTES;
   const target = arp.targetIp(request);
-  if (!arp.isRequest(request) || isLoopbackOrMulticast(target)) return swallow(worker, device);
+  if (!arp.isRequest(request)) return pass(worker, device);
+  if (isLoopbackOrMulticast(target)) return swallow(worker, device);
   const found = neighbour.find(device, AF_INET, target);
   if (found === 0) neighbour.missed(worker, device, domain, AF_INET, target);
-  if (neighbour.stateOf(found) !== neighbour.NEIGHBOUR_CONNECTED) return swallow(worker, device);
+  if (neighbour.stateOf(found) !== neighbour.NEIGHBOUR_CONNECTED) return pass(worker, device);
   const mac = neighbour.macOf(found);
   if (placeOf(worker, domain, mac) === BEHIND_BRIDGE) return swallow(worker, device);
   emitEthernet(reply, arp.senderMac(request), mac, ETHERTYPE_ARP);
@@ -123,7 +127,7 @@ function reduceSolicitation(
   if (isLoopbackV6(ip + IPV6_DESTINATION_OFFSET) || isMulticastV6(target)) return swallow(worker, device);
   const found = neighbour.find(device, AF_INET6, target);
   if (found === 0) neighbour.missed(worker, device, domain, AF_INET6, target);
-  if (neighbour.stateOf(found) !== neighbour.NEIGHBOUR_CONNECTED) return swallow(worker, device);
+  if (neighbour.stateOf(found) !== neighbour.NEIGHBOUR_CONNECTED) return pass(worker, device);
   const mac = neighbour.macOf(found);
   const place = placeOf(worker, domain, mac);
   if (place === BEHIND_BRIDGE) return swallow(worker, device);
@@ -139,6 +143,12 @@ function reduceSolicitation(
   icmp.emitAdvertisement(replyIp, target, mac, place === BEHIND_TUNNEL_ROUTER);
   counter.one(worker, device, PROXY_REPLIES);
   return SOLICITATION_OFFSET + icmp.ADVERTISEMENT_BYTES;
+}
+
+/** There is no answer here. */
+function pass(worker: usize, device: u32): i32 {
+  const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
+  return (flags & DEVICE_FLAG_PROXY_FORWARD) !== 0 ? REDUCE_NOT_MINE : swallow(worker, device);
 }
 
 function swallow(worker: usize, device: u32): i32 {

@@ -27,8 +27,8 @@ export interface DeviceConfig {
   srcport: readonly [number, number];
   /** Learn source MACs from what is received. */
   learning: boolean;
-  /** Seconds after which a learned entry goes; 300 unless given. */
-  ageing: number;
+  /** Seconds after which a learned entry goes, 300 unless given; ours: never. */
+  ageing: number | 'never';
   /** Most entries; 0 = no limit. */
   maxaddress: number;
   /** Outer TTL: 0 = the route's hop limit ("auto"), 1 to 255, or the inner packet's. */
@@ -72,6 +72,14 @@ export interface DeviceConfig {
   listen?: readonly number[];
   /** Ours: the group policy id of what is sent, 0 to 65535, with `gbp`. */
   policy?: number;
+  /** Ours, with `proxy`: what the proxy cannot answer goes on as any frame does. */
+  proxyforward?: boolean;
+  /** Ours: learn from a frame only when all checks have passed. */
+  latelearning?: boolean;
+  /** Ours, with `gbp`: a header with the D bit ("don't learn") teaches nothing. */
+  honourdontlearn?: boolean;
+  /** Ours: take datagrams only from remotes of entries that a command made, the default destination's too. */
+  knownsenders?: boolean;
 }
 
 /** What `link set` may change. */
@@ -86,13 +94,17 @@ export interface DeviceChange {
   /** The underlay interface; the default destination keeps the way it had, as in the kernel. */
   dev?: string;
   learning?: boolean;
-  ageing?: number;
+  ageing?: number | 'never';
   ttl?: number;
   tos?: number | 'inherit';
   df?: 'unset' | 'set' | 'inherit';
   flowlabel?: number | 'inherit';
   localbypass?: boolean;
   policy?: number;
+  proxyforward?: boolean;
+  latelearning?: boolean;
+  honourdontlearn?: boolean;
+  knownsenders?: boolean;
 }
 
 /** `bytes` leave the inner Ethernet header out, as the kernel's driver counts. */

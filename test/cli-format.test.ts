@@ -244,6 +244,22 @@ const SHOWN: [device: Parameters<typeof completeDevice>[0], text: string, data: 
     'id 1 local 192.0.2.1 srcport 0 0 dstport 8472 ttl auto flowlabel inherit ageing 300 reserved_bits 0x77000000000000ff gbp bind listen 4789,8473 policy 7',
     { bind: true, listen: [4789, 8473], policy: 7, label: 'inherit' },
   ],
+  [
+    {
+      ...{ name: 'v', id: 1, proxy: true, gbp: true, ageing: 'never' },
+      ...{ proxyforward: true, latelearning: true, honourdontlearn: true, knownsenders: true },
+    },
+    'id 1 srcport 0 0 dstport 8472 ttl auto ageing never reserved_bits 0x77000000000000ff gbp proxy proxyforward latelearning honourdontlearn knownsenders',
+    {
+      ...{ ageing: 'never', proxyforward: true, latelearning: true },
+      ...{ honourdontlearn: true, knownsenders: true },
+    },
+  ],
+  [
+    { name: 'v', id: 1, proxy: true, proxyforward: false, knownsenders: false },
+    'id 1 srcport 0 0 dstport 8472 ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff proxy',
+    { proxyforward: undefined, latelearning: undefined, knownsenders: undefined },
+  ],
 ];
 
 test('link details: every option in its place', () => {

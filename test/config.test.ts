@@ -305,7 +305,7 @@ test('refusals name file, line, column and key', async () => {
   );
   await refuses(
     devices('fdb:', '  - { mac: x, dst: 192.0.2.7 }'),
-    'config f.yaml:5:16: devices[0].fdb[0].mac: invalid mac address: write it as aa:bb:cc:dd:ee:ff',
+    'config f.yaml:5:16: devices[0].fdb[0].mac: Invalid mac address x: write it as aa:bb:cc:dd:ee:ff',
   );
   await refuses(
     `${devices()}  - name: vx0\n    id: 2\n`,

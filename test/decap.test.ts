@@ -186,6 +186,32 @@ for (const build of BUILDS) {
       assert.equal(device.fdb.size, 2);
     });
 
+    it('with latelearning only what is delivered has taught its source', () => {
+      const [index, device] = deviceOf({ learning: true, features: { latelearning: true } });
+      const arrive = (bytes: Uint8Array, tos: number) => {
+        path.takeCounters(index);
+        const writes = path.decap([{ bytes, sender: SENDER, tos }]);
+        const { decap_bytes: _, ...counters } = path.takeCounters(index);
+        return [counters, ...writes.map(({ frame }) => frame)] as const;
+      };
+      const bytes = vxlan(device.vni, ping());
+      assert.deepEqual(arrive(bytes, 3), [{ drop_ecn: 1 }]);
+      assert.deepEqual(arrive(bytes.subarray(0, 30), 0), [{ drop_short_inner_ip_received: 1 }]);
+      const zero = vxlan(device.vni, ping('00:00:00:00:00:00'));
+      assert.deepEqual(arrive(zero, 0), [{ drop_invalid_source_mac: 1 }]);
+      path.setUp(index, false);
+      assert.deepEqual(arrive(bytes, 0), [{ drop_device_down: 1 }]);
+      path.setUp(index, true);
+      assert.deepEqual(arrive(bytes, 0), [{ decap_packets: 1, fdb_learned: 1 }, ping()]);
+      // Marks are carried over once, and what is fixed stays fixed.
+      const able = ethernet({ source: HOST }, ipv4({ tos: 2 }, udp()));
+      const marked = ethernet({ source: HOST }, ipv4({ tos: 3 }, udp()));
+      assert.deepEqual(arrive(vxlan(device.vni, able), 3), [{ decap_packets: 1 }, marked]);
+      path.entry(index, '02:00:00:00:00:0f', [{ address: '10.0.0.77' }]);
+      const spoofed = vxlan(device.vni, ping('02:00:00:00:00:0f'));
+      assert.deepEqual(arrive(spoofed, 0), [{ drop_entry_exists: 1 }]);
+    });
+
     it('drop_device_down: last of all, and nothing is learned', () => {
       const [index, device] = deviceOf({ learning: true, up: false });
       const bytes = vxlan(device.vni, ping());

@@ -38,6 +38,10 @@ describe('a device record', () => {
     ['remcsumrx', layout.DEVICE_FLAG_REMCSUM_RX],
     ['linkLocal', layout.DEVICE_FLAG_LINK_LOCAL],
     ['bridged', layout.DEVICE_FLAG_BRIDGED],
+    ['proxyforward', layout.DEVICE_FLAG_PROXY_FORWARD],
+    ['latelearning', layout.DEVICE_FLAG_LATE_LEARNING],
+    ['honourdontlearn', layout.DEVICE_FLAG_HONOUR_DONT_LEARN],
+    ['knownsenders', layout.DEVICE_FLAG_KNOWN_SENDERS],
   ];
 
   it('has one flag for each feature', () => {

@@ -135,6 +135,23 @@ for (const build of BUILDS) {
         for (const { bytes } of datagrams) assert.equal(wordOf(bytes), 0x88000009);
       });
 
+      it('with honourdontlearn the D bit keeps a frame from teaching; it arrives all the same', () => {
+        const features = { honourdontlearn: true };
+        for (const more of [{}, { latelearning: true }]) {
+          const [, device, vni] = gbp({ learning: true, features: { ...features, ...more } });
+          const arrive = (word: number) =>
+            path.decap([{ bytes: vxlan(word, vni, 0, ping) }], LISTENER_GBP).length;
+          assert.deepEqual([arrive(0x88400001), arrive(0x88480001)], [1, 1]);
+          assert.equal(path.takeCounters(device).fdb_learned, undefined);
+          // Without the G bit there is no D bit.
+          assert.equal(arrive(0x08400000), 1);
+          assert.equal(path.takeCounters(device).fdb_learned, 1);
+        }
+        const [, device, vni] = gbp({ learning: true, features });
+        path.decap([{ bytes: vxlan(0x88080001, vni, 0, ping) }], LISTENER_GBP);
+        assert.equal(path.takeCounters(device).fdb_learned, 1);
+      });
+
       it('drop_policy: ids that are refused; what comes without one counts as 0; D does not stop learning', () => {
         const [dev, device, vni] = gbp({ learning: true });
         const arrive = (word: number) =>

@@ -57,7 +57,7 @@ const MIDDLE = [
     'policy',
   ],
   ...['message', 'envelope', 'ring', 'count'],
-  ...['event', 'proxy', 'short-circuit', 'too-big'],
+  ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 
 interface Import {

@@ -56,6 +56,7 @@ describe('layout', () => {
     'REFUSED',
     'MDB',
     'NEIGHBOURS',
+    'SENDERS',
     'SOURCES',
     'FDB_BUCKETS',
     'FDB_ENTRIES',
@@ -107,6 +108,7 @@ describe('layout', () => {
       ['HEADER_NEIGHBOUR_VERSION', 4],
       ['HEADER_PATHS', 4],
       ['HEADER_LISTENERS', 4],
+      ['HEADER_SENDER_VERSION', 4],
       ['HEADER_MDB_KEY', 48, 8],
     ]);
     assertRecord(layout.LISTENER_BYTES, [

@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import {
   DEVICE_FLAG_L3MISS,
   DEVICE_FLAG_NOARP,
+  DEVICE_FLAG_PROXY_FORWARD,
   FDB_USED_OFFSET,
   HEADER_BASE,
   HEADER_NOW_OFFSET,
@@ -84,6 +85,31 @@ for (const build of BUILDS) {
     it('swallows every ARP of a device without ARP, but not solicitations', () => {
       engine.flags(DEVICE_FLAG_L3MISS | DEVICE_FLAG_NOARP);
       for (const { frame } of REQUESTS) assertLike(engine.proxy(frame), frame, naiveWorld(true));
+      engine.flags(DEVICE_FLAG_L3MISS);
+    });
+
+    it('with proxyforward lets go on what nobody here can answer, answers the rest, and tells of misses', () => {
+      const world = { ...naiveWorld(), forward: true };
+      const forwards = DEVICE_FLAG_L3MISS | DEVICE_FLAG_PROXY_FORWARD;
+      engine.flags(forwards);
+      const seen = new Map<string, number>();
+      const count = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
+      for (const { frame } of PROXY_CASES) assertLike(engine.proxy(frame), frame, world);
+      const unknown = frameOf(PROXY_CASES, 'arp unknown');
+      const { verdict, counters, misses } = engine.proxy(unknown);
+      assert.deepEqual([verdict, counters, misses], [0, { l3_misses: 1 }, ['10.5.0.99']]);
+      const prng = mulberry32(0xf0);
+      for (let round = 0; round < 3000; round++) {
+        const frame = mutatedRequest(prng, REQUESTS);
+        const { verdict, miss } = assertLike(engine.proxy(frame), frame, world);
+        count(verdict);
+        if (verdict === 'not-mine' && miss) count('missed and gone on');
+      }
+      for (const what of [...Object.keys(VERDICTS), 'missed and gone on'])
+        assert.ok((seen.get(what) ?? 0) > 10, `${what}: ${seen.get(what)}`);
+      engine.flags(forwards | DEVICE_FLAG_NOARP);
+      for (const { frame } of REQUESTS)
+        assertLike(engine.proxy(frame), frame, { ...naiveWorld(true), forward: true });
       engine.flags(DEVICE_FLAG_L3MISS);
     });
 

@@ -57,6 +57,7 @@ const EXPECTED: Partial<Record<CounterName, string>> = {
   drop_device_down: 'rx.dropped',
   drop_tap_write: 'rx.dropped',
   drop_policy: 'rx.dropped',
+  drop_unknown_sender: 'rx.dropped',
 };
 
 describe('statistics', () => {

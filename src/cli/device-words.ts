@@ -47,6 +47,7 @@ const VXLAN: readonly Keyword[] = [
     on('bind', 'bind'),
     value('listen', 'listen', values.listen),
     value('policy', 'policy', values.policy),
+    ...['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'].flatMap(orNo),
   ]),
 ];
 

@@ -29,7 +29,7 @@ const OPTIONS = `
   df unset|set|inherit
   flowlabel N|inherit  IPv6 flow label, 0 to 0xfffff
   [no]learning         learn MACs from what is received
-  ageing S|none        seconds until a learned MAC is forgotten, 300
+  ageing S|none|never  seconds until a learned MAC is forgotten, 300 (also "none")
   maxaddress N|unlimited
   [no]proxy            answer ARP and neighbour solicitations from "neigh"
   [no]rsc              route short circuit, to neighbours behind a router's MAC
@@ -45,7 +45,11 @@ const OPTIONS = `
   gpe                  no Ethernet header: packets of a TUN
   reserved_bits BITS   header bits, of 64, that make a packet be dropped
   bind                 receive on "local" only
-  listen PORT[,PORT]   receive on these UDP ports too`;
+  listen PORT[,PORT]   receive on these UDP ports too
+  [no]proxyforward     with proxy: what it cannot answer goes through the tunnel
+  [no]latelearning     learn from what has passed all checks only
+  [no]honourdontlearn  with gbp: the D bit of what is received is obeyed
+  [no]knownsenders     receive from remotes of entries made by commands only`;
 
 export const LINK = `
 Verbs:
@@ -56,8 +60,9 @@ Verbs:
 
 OPTIONS of type vxlan:${OPTIONS}
 
-"set" changes remote, group, local, dev, learning, ageing, ttl, tos, df, flowlabel, localbypass and policy.
-Options may be cut short as in iproute2; localbypass, reserved_bits, vnifilter and the last three may not.
+"set" changes remote, group, local, dev, learning, ageing, ttl, tos, df, flowlabel, localbypass, policy
+and the last four.
+Options may be cut short as in iproute2; localbypass, reserved_bits, vnifilter, policy and what follows may not.
 
 Examples:
   vxlane link add vx0 type vxlan id 42 remote 192.0.2.2 local 192.0.2.1 dstport 4789

@@ -20,6 +20,9 @@ const SWITCHES: readonly (readonly [name: string, key: keyof DeviceConfig, usual
   ['localbypass', 'localbypass', true],
 ];
 
+/** Our own, told of only where they are on. */
+const OURS = ['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'] as const;
+
 /** The kernel tells of its VNI filter only where there is one. */
 function switchesOf(config: DeviceConfig): { name: string; value: boolean; usual: boolean }[] {
   return SWITCHES.filter(([name]) => name !== 'vnifilter' || config.vnifilter).map(([name, key, usual]) => ({
@@ -69,6 +72,7 @@ export function optionWords(config: DeviceConfig, everything: boolean): string {
     ...(config.bind ? ['bind'] : []),
     ...(listen?.length ? [`listen ${listen.join(',')}`] : []),
     ...(policy === undefined ? [] : [`policy ${policy}`]),
+    ...OURS.filter((name) => config[name]),
   ].join(' ');
 }
 
@@ -101,5 +105,6 @@ export function optionData(config: DeviceConfig): object {
     ...(config.bind && { bind: true }),
     ...(listen?.length && { listen }),
     policy,
+    ...Object.fromEntries(OURS.filter((name) => config[name]).map((name) => [name, true])),
   };
 }

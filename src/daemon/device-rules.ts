@@ -108,6 +108,10 @@ const RULES: readonly Rule[] = [
     bind === true &&
     (local === undefined || isAny(local)) && ['bind', '"bind" needs "local": the address to receive on'],
   ({ policy, gbp }) => policy !== undefined && !gbp && ['policy', '"policy" needs "gbp"'],
+  ({ proxyforward, proxy }) =>
+    proxyforward === true && !proxy && ['proxyforward', '"proxyforward" needs "proxy"'],
+  ({ honourdontlearn, gbp }) =>
+    honourdontlearn === true && !gbp && ['honourdontlearn', '"honourdontlearn" needs "gbp"'],
 ];
 
 /** What is wrong with a device as a whole, or undefined. */
@@ -167,10 +171,11 @@ export function applicable(config: DeviceConfig, change: DeviceChange): DeviceCh
     refuse('UNSUPPORTED', `New group address family does not match old group: ${ADD_AGAIN}`);
   if (change.local !== undefined && family(change.local) !== old)
     refuse('UNSUPPORTED', `New local address family does not match old: ${ADD_AGAIN}`);
-  if (far !== undefined && isAny(far))
+  // The family of a device goes by its addresses: the last IPv6 one stays.
+  if (far !== undefined && isAny(far) && old === 'inet6' && config.local === undefined)
     refuse(
       'UNSUPPORTED',
-      `remote ${far} is not supported: take the entry out with "vxlane fdb del 00:00:00:00:00:00 dev ${config.name} dst ADDR"`,
+      `remote ${far} is not supported without "local": take the entry out with "vxlane fdb del 00:00:00:00:00:00 dev ${config.name} dst ADDR"`,
     );
   // A device that inherits the TTL goes on doing so: the kernel takes the new value and never uses it.
   const effective: DeviceChange = config.ttl === 'inherit' || ttl === undefined ? rest : { ...rest, ttl };

@@ -14,6 +14,7 @@ import * as values from './values.ts';
 const SWITCHES: readonly string[] = [
   ...['learning', 'proxy', 'rsc', 'l2miss', 'l3miss', 'udpcsum', 'udp6zerocsumtx', 'udp6zerocsumrx'],
   ...['remcsumtx', 'remcsumrx', 'localbypass', 'external', 'vnifilter'],
+  ...['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'],
 ];
 
 /** iproute2's other names. */
@@ -96,6 +97,10 @@ export const deviceEntries = {
   bind: flag,
   listen: v.exactOptional(ports),
   policy: maybe(values.policy),
+  proxyforward: flag,
+  latelearning: flag,
+  honourdontlearn: flag,
+  knownsenders: flag,
 };
 
 type DeviceInput = v.InferOutput<v.StrictObjectSchema<typeof deviceEntries, undefined>>;
@@ -173,6 +178,10 @@ const changeSchema = v.pipe(
     flowlabel: deviceEntries.flowlabel,
     localbypass: flag,
     policy: deviceEntries.policy,
+    proxyforward: flag,
+    latelearning: flag,
+    honourdontlearn: flag,
+    knownsenders: flag,
   }),
   v.forward(
     v.check(

@@ -129,9 +129,11 @@ export const mtuChange: Reader<number> = (value) => {
 
 const anyAgeing = within(0, 0xffffffff, 'ageing timer: a number of seconds or "none" is expected');
 
-/** Ageing can't be switched off: the kernel's driver takes 0 for its default, and so do we. */
-export const ageing: Reader<number> = (value) =>
-  value === 'none' ? AGEING_DEFAULT_SECONDS : anyAgeing(value) || AGEING_DEFAULT_SECONDS;
+/** 0 does not switch ageing off: the kernel's driver takes it for its default, and so do we. "never" does. */
+export const ageing: Reader<number | 'never'> = (value) => {
+  if (value === 'never') return value;
+  return value === 'none' ? AGEING_DEFAULT_SECONDS : anyAgeing(value) || AGEING_DEFAULT_SECONDS;
+};
 
 const anyLimit = within(0, 0xffffffff, 'max addresses: a number of entries or "unlimited" is expected');
 
@@ -178,7 +180,7 @@ function macOf(value: Value): string | undefined {
 }
 
 export const mac: Reader<string> = (value) =>
-  macOf(value) ?? refuse('invalid mac address: write it as aa:bb:cc:dd:ee:ff');
+  macOf(value) ?? refuse(`Invalid mac address ${value}: write it as aa:bb:cc:dd:ee:ff`);
 
 /** Broadcast, multicast and all-zeros addresses may have many remotes in an FDB entry. */
 export function isMany(address: string): boolean {
@@ -250,4 +252,4 @@ export const local: Reader<string> = (value) => {
 };
 
 export const dst: Reader<string> = (value) =>
-  canonical(value) ?? refuse('invalid dst address: the IP address of the far VTEP is expected');
+  addressOf(value, 'invalid dst address: the IP address of the far VTEP is expected');

@@ -115,6 +115,7 @@ export class Dataplane {
   /** Everything that the tables hold of a device goes; it still has its name, and no worker has it in hand. */
   forgetDevice(device: number): void {
     this.fdb.flushDevice(device);
+    this.fdb.setKnownSenders(device, false);
     this.mdb.flushDevice(device);
     this.vnis.remove(device);
     this.policies.remove(device);

@@ -4,12 +4,16 @@ import {
   DEVICE_FLAG_EXTERNAL,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_HONOUR_DONT_LEARN,
+  DEVICE_FLAG_KNOWN_SENDERS,
   DEVICE_FLAG_L2MISS,
   DEVICE_FLAG_L3MISS,
+  DEVICE_FLAG_LATE_LEARNING,
   DEVICE_FLAG_LINK_LOCAL,
   DEVICE_FLAG_LOCALBYPASS,
   DEVICE_FLAG_NOARP,
   DEVICE_FLAG_PROXY,
+  DEVICE_FLAG_PROXY_FORWARD,
   DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAG_REMCSUM_TX,
   DEVICE_FLAG_RSC,
@@ -40,6 +44,10 @@ export interface DeviceFeatures {
   remcsumtx?: boolean;
   remcsumrx?: boolean;
   udp6zerocsumrx?: boolean;
+  proxyforward?: boolean;
+  latelearning?: boolean;
+  honourdontlearn?: boolean;
+  knownsenders?: boolean;
   /** Its underlay addresses are link-local. */
   linkLocal?: boolean;
   /** Its TAP is a port of a bridge. */
@@ -59,6 +67,10 @@ const FLAGS: readonly (readonly [keyof DeviceFeatures, number])[] = [
   ['gpe', DEVICE_FLAG_GPE],
   ['remcsumtx', DEVICE_FLAG_REMCSUM_TX],
   ['remcsumrx', DEVICE_FLAG_REMCSUM_RX],
+  ['proxyforward', DEVICE_FLAG_PROXY_FORWARD],
+  ['latelearning', DEVICE_FLAG_LATE_LEARNING],
+  ['honourdontlearn', DEVICE_FLAG_HONOUR_DONT_LEARN],
+  ['knownsenders', DEVICE_FLAG_KNOWN_SENDERS],
   ['linkLocal', DEVICE_FLAG_LINK_LOCAL],
   ['bridged', DEVICE_FLAG_BRIDGED],
   ['noarp', DEVICE_FLAG_NOARP],

@@ -4,6 +4,7 @@
 import {
   type AF_INET,
   type AF_INET6,
+  AGEING_NEVER,
   DEVICE_AGEING_OFFSET,
   DEVICE_BYTES,
   DEVICE_COUNT,
@@ -61,7 +62,8 @@ export interface DeviceRecord {
   family: typeof AF_INET | typeof AF_INET6;
   port: number;
   learning: boolean;
-  ageing: number;
+  /** Seconds. */
+  ageing: number | 'never';
   maxaddress: number;
   ttl: number | 'inherit';
   tos: number | 'inherit';
@@ -161,7 +163,7 @@ export class Devices {
     view.setUint16(at + DEVICE_SOURCE_OFFSET, record.source, true);
     view.setUint16(at + DEVICE_SOURCE_DF_OFFSET, record.sourceDf, true);
     view.setUint32(at + DEVICE_FDB_LIMIT_OFFSET, record.maxaddress, true);
-    view.setUint32(at + DEVICE_AGEING_OFFSET, record.ageing, true);
+    view.setUint32(at + DEVICE_AGEING_OFFSET, record.ageing === 'never' ? AGEING_NEVER : record.ageing, true);
     // In network order, as the header is read.
     view.setBigUint64(at + DEVICE_RESERVED_OFFSET, record.reservedBits ?? reservedBits(features), false);
     view.setUint32(at + DEVICE_LABEL_OFFSET, flowlabel === 'inherit' ? 0 : flowlabel, true);

@@ -73,7 +73,7 @@ export interface EmbeddedDevice {
   /** Learn source MACs; true */
   learning?: boolean;
   /** Seconds; 300 */
-  ageing?: number;
+  ageing?: number | 'never';
   /** 0 = no limit */
   maxaddress?: number;
   /** Bytes of the largest inner packet; 1500 */

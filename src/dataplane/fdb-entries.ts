@@ -16,6 +16,7 @@ import {
 import { readDomain } from './domains.ts';
 import { entryRecord, type Remote, readKey, readRemotes, sameRemote } from './fdb-record.ts';
 import { isAny, type Mac } from './fdb-text.ts';
+import type { Senders } from './senders.ts';
 
 /** What the table needs of the engine (assembly/fdb.ts). */
 export interface FdbExports {
@@ -59,12 +60,14 @@ export interface Change {
 export class FdbEntries {
   readonly #view: DataView;
   readonly #exports: FdbExports;
+  readonly #senders: Senders;
   /** Entry -> nexthop group. Workers neither make such entries nor take any away, so the host alone keeps this. */
   readonly nhids = new Map<number, number>();
 
-  constructor(view: DataView, exports: FdbExports) {
+  constructor(view: DataView, exports: FdbExports, senders: Senders) {
     this.#view = view;
     this.#exports = exports;
+    this.#senders = senders;
   }
 
   locked<Result>(run: () => Result): Result {
@@ -133,6 +136,7 @@ export class FdbEntries {
       this.#exports.fdbBeginChange(entry);
       for (const position of going.toReversed()) this.#exports.fdbRemoveRemote(entry, position);
       this.#exports.fdbEndChange(entry);
+      this.follow(entry);
     }
     return going.map((position) => ({ deleted: true, entry: before, remote: remotes[position]! }));
   }
@@ -140,6 +144,12 @@ export class FdbEntries {
   erase(entry: number): void {
     this.nhids.delete(entry);
     this.#exports.fdbErase(entry);
+    this.follow(entry);
+  }
+
+  /** An entry has been made or changed: who may send follows. */
+  follow(entry: number): void {
+    this.#senders.follow(entry);
   }
 
   /**

@@ -65,7 +65,10 @@ export class FdbPut {
       this.#entries.locked(() => {
         const remotes = this.#nexthops.remotesOf(nhid);
         if (remotes === undefined) this.#entries.erase(entry);
-        else if (!sameGroup(readRemotes(this.#view, entry), remotes)) this.#rewrite(entry, remotes);
+        else if (!sameGroup(readRemotes(this.#view, entry), remotes)) {
+          this.#rewrite(entry, remotes);
+          this.#entries.follow(entry);
+        }
       });
     }
   }
@@ -93,6 +96,7 @@ export class FdbPut {
     }
     if (nhid) this.#entries.nhids.set(entry, nhid);
     this.#exports.fdbPublish(entry);
+    this.#entries.follow(entry);
     return this.#told(entry);
   }
 
@@ -141,6 +145,7 @@ export class FdbPut {
         this.#entries.nhids.set(entry, nhid!);
         this.#rewrite(entry, members);
       }
+      this.#entries.follow(entry);
     }
     if (changes || wanted.refresh) view.setUint32(record + FDB_UPDATED_OFFSET, now, true);
     if (changes) return this.#told(entry, appends || replaces ? remote : undefined);

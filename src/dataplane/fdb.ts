@@ -9,6 +9,7 @@
  *   fdb-entries.ts   reading, removing and ageing entries, under the lock
  *   fdb-record.ts    entries and remotes as bytes
  *   fdb-show.ts      an entry -> words
+ *   senders.ts       who may send to a device with `knownsenders`
  *   nexthops.ts      nexthop groups, which entries may name instead of a remote
  *
  * The one deliberate difference: a request that is refused changes nothing. (The kernel's
@@ -46,6 +47,7 @@ import {
 import { formatEntries, formatEntry, isExternal } from './fdb-show.ts';
 import { type Address, isAny, isZero, type Mac, ZERO_MAC } from './fdb-text.ts';
 import { type NexthopInfo, Nexthops } from './nexthops.ts';
+import { Senders } from './senders.ts';
 
 export type { FdbExports } from './fdb-entries.ts';
 
@@ -83,12 +85,14 @@ export const AGE_INTERVAL_SECONDS = 10;
 export class Fdb {
   readonly #host: FdbHost;
   readonly #nexthops = new Nexthops();
+  readonly #senders: Senders;
   readonly #entries: FdbEntries;
   readonly #put: FdbPut;
 
   constructor(host: FdbHost) {
     this.#host = host;
-    this.#entries = new FdbEntries(host.view, host.exports);
+    this.#senders = new Senders(host.view);
+    this.#entries = new FdbEntries(host.view, host.exports, this.#senders);
     this.#put = new FdbPut(host.view, host.exports, this.#entries, this.#nexthops);
   }
 
@@ -188,6 +192,17 @@ export class Fdb {
   setNexthops(nexthops: readonly NexthopInfo[]): void {
     this.#nexthops.set(nexthops);
     this.#put.followNexthops();
+  }
+
+  /** Keeps the table of those who may send to a device, or no longer. Have it on before the device's flag is. */
+  setKnownSenders(device: number, on: boolean): void {
+    if (on === this.#senders.has(device)) return;
+    if (!on) {
+      this.#senders.remove(device);
+      return;
+    }
+    this.#senders.add(device);
+    this.#entries.each(device, (entry) => this.#entries.follow(entry));
   }
 
   /**

@@ -40,7 +40,9 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
   // The name may have been changed from outside while `ip` ran; here it is what was asked for.
   Object.assign(device, { link, ...sources, config: { ...config, name: device.config.name } });
   if (change.name !== undefined) rename(core, device, change.name);
+  if (config.knownsenders) plane.fdb.setKnownSenders(device.index, true);
   plane.devices.write(device.index, recordOf(device));
+  if (!config.knownsenders) plane.fdb.setKnownSenders(device.index, false);
   if (change.policy !== undefined) plane.policies.setDevice(device.index, { id: change.policy });
   if (sources !== undefined) {
     await workers.quiesce();

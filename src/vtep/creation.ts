@@ -62,6 +62,8 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
       ...{ up: false, listeners: [], bridged: false, noarp: false },
     };
     clearCounters(plane.views, workers.count, index);
+    undo.push(() => plane.fdb.setKnownSenders(index, false));
+    plane.fdb.setKnownSenders(index, config.knownsenders === true);
     plane.devices.write(index, recordOf(device));
     plane.fdb.setDefaultRemote(index, undefined, remoteOf(config), link);
     undo.push(() => plane.forgetDevice(index));

@@ -118,9 +118,16 @@ export function randomMac(): string {
 export function featuresOf(config: DeviceConfig, { bridged = false, noarp = false } = {}): DeviceFeatures {
   const { proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe } = config;
   const { remcsumtx, remcsumrx, udp6zerocsumrx } = config;
+  const {
+    proxyforward = false,
+    latelearning = false,
+    honourdontlearn = false,
+    knownsenders = false,
+  } = config;
   return {
     ...{ proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe },
     ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged, noarp },
+    ...{ proxyforward, latelearning, honourdontlearn, knownsenders },
   };
 }
 

@@ -40,6 +40,7 @@ export function checkNew(config: DeviceConfig, others: Iterable<Device>): void {
   }
   const family = checkAddresses(config);
   if (config.bind && local === undefined) throw refusal('bind', 'needs "local"', 'the address to receive on');
+  checkNeeds(config);
   reservedBitsOf(config);
   for (const other of others) {
     if (!isSame(config, family, other)) continue;
@@ -48,6 +49,12 @@ export function checkNew(config: DeviceConfig, others: Iterable<Device>): void {
       `link ${name}: A VXLAN device with the specified VNI already exists: ${other.config.name} has id ${config.id} on port ${config.dstport}`,
     );
   }
+}
+
+/** Our own options that are nothing without another one. */
+function checkNeeds({ proxyforward, proxy, honourdontlearn, gbp }: DeviceConfig): void {
+  if (proxyforward && !proxy) throw refusal('proxyforward', 'needs "proxy"', 'say both, or leave it out');
+  if (honourdontlearn && !gbp) throw refusal('honourdontlearn', 'needs "gbp"', 'say both, or leave it out');
 }
 
 /** Addresses, scopes, `dev` and the flow label. Returns the family of the underlay. */
@@ -147,10 +154,17 @@ export function changed(device: Device, change: DeviceChange): CompleteConfig {
   }
   if (change.remote !== undefined) delete config.group;
   if (change.group !== undefined) delete config.remote;
+  // No address in particular: there is no default destination any more.
+  const far = remoteOf(config);
+  if (far !== undefined && isUnspecified(far)) {
+    delete config.remote;
+    delete config.group;
+  }
   // A device that inherits the TTL goes on doing so: the kernel takes the new value and never uses it.
   if (ttl !== undefined && before.ttl !== 'inherit') config.ttl = ttl;
   if (change.ageing === 0) config.ageing = AGEING_DEFAULT;
   checkFamilies(change, family);
+  checkNeeds(config);
   checkAddresses(config);
   checkInterface(device, change, config);
   return config;
@@ -202,6 +216,10 @@ function refusal(what: string, sentence: string, remedy: string): VtepError {
 
 function unchangeable(what: string, sentence: string): VtepError {
   return new VtepError('UNSUPPORTED', `${what}: ${sentence}: ${ADD_AGAIN}`);
+}
+
+function isUnspecified(address: string): boolean {
+  return ipaddr.parse(address).range() === 'unspecified';
 }
 
 export function isMulticast(address: string): boolean {

@@ -12,6 +12,8 @@ export interface NaiveWorld {
   /** By MAC; `any`: behind 0.0.0.0 or ::. */
   fdb: ReadonlyMap<string, { any: boolean; router: boolean }>;
   noarp: boolean;
+  /** What nobody here can answer goes on (`proxyforward`). */
+  forward?: boolean;
 }
 
 export interface Reduction {
@@ -34,15 +36,17 @@ export function reduceNaively(frame: Uint8Array, world: NaiveWorld): Reduction {
 }
 
 function reduceArp(frame: Uint8Array, world: NaiveWorld): Reduction {
-  if (world.noarp) return SWALLOWED;
+  const unanswered: Reduction = world.forward ? NOT_MINE : SWALLOWED;
+  if (world.noarp) return unanswered;
   if (frame.length < 42) return { verdict: 'short' };
   const [hardware, ...rest] = [frame[14]! * 256 + frame[15]!, ...frame.subarray(16, 22)];
-  if (![1, 6].includes(hardware!) || rest.join() !== '8,0,6,4,0,1') return SWALLOWED;
+  if (![1, 6].includes(hardware!) || rest.join() !== '8,0,6,4,0,1') return unanswered;
   const target = ipText(frame, 38, 4);
   if (frame[38] === 127 || (frame[38]! >= 224 && frame[38]! < 240)) return SWALLOWED;
   const known = world.neighbours.get(target);
-  if (known === undefined) return { verdict: 'swallowed', miss: target };
-  if (!known.connected || world.fdb.get(known.mac)?.any) return SWALLOWED;
+  if (known === undefined) return { ...unanswered, miss: target };
+  if (!known.connected) return unanswered;
+  if (world.fdb.get(known.mac)?.any) return SWALLOWED;
   const requester = macText(frame, 22);
   const answer = arp({
     operation: 2,
@@ -55,11 +59,13 @@ function reduceArp(frame: Uint8Array, world: NaiveWorld): Reduction {
 }
 
 function reduceSolicitation(frame: Uint8Array, world: NaiveWorld): Reduction {
+  const unanswered: Reduction = world.forward ? NOT_MINE : SWALLOWED;
   const target = ipText(frame, 62, 16);
   if (ipText(frame, 38, 16) === '::1' || frame[62] === 0xff) return SWALLOWED;
   const known = world.neighbours.get(target);
-  if (known === undefined) return { verdict: 'swallowed', miss: target };
-  if (!known.connected || world.fdb.get(known.mac)?.any) return SWALLOWED;
+  if (known === undefined) return { ...unanswered, miss: target };
+  if (!known.connected) return unanswered;
+  if (world.fdb.get(known.mac)?.any) return SWALLOWED;
   const requester = requesterOf(frame);
   if (requester === undefined) return SWALLOWED;
   const flags = world.fdb.get(known.mac)?.router ? 0xe0 : 0x60;
