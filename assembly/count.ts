@@ -24,6 +24,7 @@ import {
   DROP_SHORT_INNER_IP_RECEIVED,
   DROP_UNKNOWN_LOCAL_VNI,
   DROP_UNKNOWN_SENDER,
+  DROP_UNMAPPED_VNI,
   ENCAP_BYTES_COUNTED,
   ENCAP_PACKETS,
 } from './layout';
@@ -60,14 +61,22 @@ export function sent(worker: usize, device: u32, domain: u32, packets: u32, byte
   ofDomain(worker, domain, DOMAIN_ENCAP_BYTES, bytes);
 }
 
+function isPlainDrop(verdict: i32): boolean {
+  return (
+    verdict === DROP_DEVICE_DOWN ||
+    verdict === DROP_POLICY ||
+    verdict === DROP_UNMAPPED_VNI ||
+    verdict === DROP_UNKNOWN_SENDER
+  );
+}
+
 /** A received frame that is dropped: an error or a drop of its VNI, or neither, as the kernel counts. Returns `verdict`. */
 export function lost(worker: usize, device: u32, domain: u32, verdict: i32): i32 {
   one(worker, device, verdict);
   if (domain < (DEVICE_COUNT as u32)) return verdict;
   if (verdict === DROP_RESERVED_BITS || verdict === DROP_ECN || verdict === DROP_SHORT_INNER_IP_RECEIVED)
     ofDomain(worker, domain, DOMAIN_DECAP_ERRORS, 1);
-  else if (verdict === DROP_DEVICE_DOWN || verdict === DROP_POLICY || verdict === DROP_UNKNOWN_SENDER)
-    ofDomain(worker, domain, DOMAIN_DECAP_DROPS, 1);
+  else if (isPlainDrop(verdict)) ofDomain(worker, domain, DOMAIN_DECAP_DROPS, 1);
   return verdict;
 }
 

@@ -27,6 +27,7 @@ import {
   DECAP_POSITION_OFFSET,
   DECAP_STATE_OFFSET,
   DEVICE_BYTES,
+  DEVICE_FLAG_EXTERNAL,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_HONOUR_DONT_LEARN,
@@ -56,6 +57,7 @@ import {
   DROP_TRUNCATED,
   DROP_UNKNOWN_SENDER,
   DROP_UNKNOWN_VNI,
+  DROP_UNMAPPED_VNI,
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
@@ -65,6 +67,7 @@ import {
   IP_TOS,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
+  IPV6_PKTINFO,
   IPV6_TCLASS,
   LISTENER_BYTES,
   LISTENER_RECEIVE_OFFSET,
@@ -108,6 +111,7 @@ import * as learning from './learning';
 import { absolute } from './message';
 import * as policy from './policy';
 import * as senders from './sender';
+import * as vlan from './vlan';
 import * as vni from './vni';
 import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
@@ -118,9 +122,15 @@ import * as udp from './wire/udp';
 import * as vxlan from './wire/vxlan';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
+/** struct in6_pktinfo */
+const IN6_PKTINFO_IFINDEX_OFFSET = 16;
 /** Flags of devices that look at more than the VNI. */
 const EXTENSIONS: u32 =
-  DEVICE_FLAG_GPE | DEVICE_FLAG_GBP | DEVICE_FLAG_REMCSUM_RX | DEVICE_FLAG_KNOWN_SENDERS;
+  DEVICE_FLAG_GPE |
+  DEVICE_FLAG_GBP |
+  DEVICE_FLAG_REMCSUM_RX |
+  DEVICE_FLAG_EXTERNAL |
+  DEVICE_FLAG_KNOWN_SENDERS;
 /** Flags of devices that do not learn as the kernel does. */
 const CAREFUL: u32 = DEVICE_FLAG_LATE_LEARNING | DEVICE_FLAG_HONOUR_DONT_LEARN;
 
@@ -208,15 +218,27 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   return true;
 }
 
-/** The value of a control message of 1 or 4 `bytes`, or `absent`. Lengths are looked at before they are believed. */
-function controlOf(control: usize, end: usize, level: i32, type: i32, absent: i32, bytes: i32): i32 {
+/**
+ * The value of a control message, or of its field at `offset`, of 1 or 4 `bytes`, or `absent`. Lengths are looked at
+ * before they are believed.
+ */
+function controlOf(
+  control: usize,
+  end: usize,
+  level: i32,
+  type: i32,
+  absent: i32,
+  bytes: i32,
+  offset: i32 = 0,
+): i32 {
   let at = control;
   while (at + CMSGHDR_BYTES <= end) {
     const length = load<u64>(at);
     if (length < <u64>CMSGHDR_BYTES || length > <u64>(end - at)) return absent;
     if (load<i32>(at, 8) === level && load<i32>(at, 12) === type) {
-      if (length < <u64>(CMSGHDR_BYTES + bytes)) return absent;
-      return bytes === 1 ? load<u8>(at, CMSGHDR_BYTES) : load<i32>(at, CMSGHDR_BYTES);
+      if (length < <u64>(CMSGHDR_BYTES + offset + bytes)) return absent;
+      const value = at + <usize>offset;
+      return bytes === 1 ? load<u8>(value, CMSGHDR_BYTES) : load<i32>(value, CMSGHDR_BYTES);
     }
     at += (<usize>length + 7) & ~7;
   }
@@ -265,7 +287,10 @@ function datagram(
   const device = vni.deviceOf(found);
   const record = DEVICES_BASE + device * DEVICE_BYTES;
   const flags = load<u32>(record, DEVICE_FLAGS_OFFSET);
-  if (device === 0 || ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, scopeOf(sender))))
+  if (
+    device === 0 ||
+    ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, arrivalOf(worker, sender)))
+  )
     return counter.lost(worker, 0, 0, DROP_UNKNOWN_VNI);
   if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0)
     return counter.lost(worker, device, domain, DROP_RESERVED_BITS);
@@ -276,7 +301,7 @@ function datagram(
   const head = isPacket ? 0 : ETHERNET_HEADER_BYTES;
   let verdict = 0;
   if (bytes < head) verdict = DROP_SHORT_INNER_FRAME;
-  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, device, flags, sender, at, bytes);
+  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, found, flags, sender, at, bytes);
   // Nothing can be learned from a packet without Ethernet header.
   if (verdict === 0 && !isPacket) {
     if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
@@ -325,11 +350,14 @@ function learnCarefully(
 }
 
 /** Returns 0 or the verdict to drop the datagram with. */
-function readExtensions(worker: usize, device: u32, flags: u32, sender: usize, at: usize, bytes: i32): i32 {
+function readExtensions(worker: usize, place: u32, flags: u32, sender: usize, at: usize, bytes: i32): i32 {
+  const device = vni.deviceOf(place);
   if ((flags & DEVICE_FLAG_KNOWN_SENDERS) !== 0 && !senders.isKnown(device, sender))
     return DROP_UNKNOWN_SENDER;
   const word = vxlan.word(at);
   if ((flags & DEVICE_FLAG_GPE) !== 0) return readProtocol(at, word);
+  if ((flags & DEVICE_FLAG_EXTERNAL) !== 0 && vlan.isCutOff(device, vni.domainOf(place)))
+    return DROP_UNMAPPED_VNI;
   if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
     if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
   }
@@ -364,6 +392,16 @@ function readProtocol(at: usize, word: u32): i32 {
 function nameVersion(packet: usize): void {
   const type = load<u8>(packet) >>> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
   store<u16>(packet - 2, bswap<u16>(type as u16));
+}
+
+/** Where a datagram over IPv6 came in: the sockets of devices with link-local addresses are told. 0 = not known. */
+function arrivalOf(worker: usize, receipt: usize): u32 {
+  const message = (receipt - worker - RECEIPTS_OFFSET) / RECEIPT_BYTES;
+  const header = worker + RECEIVES_OFFSET + message * MMSGHDR_BYTES;
+  const control = receipt + RECEIPT_CONTROL_OFFSET;
+  const end = control + <usize>min(load<u64>(header, MMSGHDR_CONTROL_LENGTH_OFFSET), RECEIPT_CONTROL_BYTES);
+  const told = controlOf(control, end, SOL_IPV6, IPV6_PKTINFO, 0, 4, IN6_PKTINFO_IFINDEX_OFFSET);
+  return told !== 0 ? told : scopeOf(receipt);
 }
 
 /** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */

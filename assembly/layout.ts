@@ -696,7 +696,7 @@ export const PATH_OUT_OFFSET = 32;
  * How long a path is known. Routes and addresses that change are heard of; a path MTU that ICMP lowers is not:
  * it is asked for again.
  */
-export const PATH_KNOWN_MILLISECONDS = 500;
+export const PATH_KNOWN_MILLISECONDS = 100;
 /** u32 milliseconds: WORKER_CLOCK when it was found, and PATH_KNOWN_MILLISECONDS; and HEADER_PATHS_GENERATION when it was found */
 export const PATH_EXPIRES_OFFSET = 36;
 export const PATH_GENERATION_OFFSET = 40;
@@ -847,8 +847,10 @@ export const DROP_GPE_PROTOCOL = 30;
 export const DROP_SHORT_REMCSUM = 31;
 /** Group policy: the id is refused here. */
 export const DROP_POLICY = 51;
+/** External device with a VLAN map: the VNI is on none of its VLANs. */
+export const DROP_UNMAPPED_VNI = 59;
 /** The device takes datagrams of known senders only, and this is none. */
-export const DROP_UNKNOWN_SENDER = 59;
+export const DROP_UNKNOWN_SENDER = 60;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;

@@ -3,7 +3,11 @@
  * to send is taken off and chooses the domain; a frame that arrives gets the tag of its domain.
  */
 import {
+  DEVICE_BYTES,
   DEVICE_COUNT,
+  DEVICE_UNTAGGED_OFFSET,
+  DEVICE_VLANS_OFFSET,
+  DEVICES_BASE,
   DOMAIN_BYTES,
   DOMAIN_NO_VLAN,
   DOMAIN_UNTAGGED_OFFSET,
@@ -37,6 +41,20 @@ export function strip(header: usize): usize {
   memory.copy(moved, header, VIRTIO_HEADER_BYTES + MACS_BYTES);
   shift(moved, -VLAN_TAG_BYTES);
   return moved;
+}
+
+/**
+ * Has a domain of an external device no way onto its TAP? On one that maps VLANs, a VNI that is on none of them
+ * would come out untagged, among the frames of another.
+ */
+export function isCutOff(device: u32, domain: u32): boolean {
+  const record = DEVICES_BASE + device * DEVICE_BYTES;
+  if (load<u32>(record, DEVICE_UNTAGGED_OFFSET) === 0 && load<u16>(record, DEVICE_VLANS_OFFSET) === 0)
+    return false;
+  const own = DOMAINS_BASE + domain * DOMAIN_BYTES;
+  return (
+    load<u16>(own, DOMAIN_VLAN_OFFSET) === DOMAIN_NO_VLAN && load<u16>(own, DOMAIN_UNTAGGED_OFFSET) === 0
+  );
 }
 
 /** Is a tag to be put on frames of this domain? Its VLAN, or 0. */

@@ -43,13 +43,14 @@ interface Options extends ProbeOptions {
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
-function usage(message: string): never {
-  say(`bench: ${message}`);
+/** @param message what was wrong; absent: it was asked for */
+function usage(message?: string): never {
+  if (message !== undefined) say(`bench: ${message}`);
   say(
     'usage: npm run bench -- [--pairs 5] [--seconds 5] [--only NAME,...] [--all] [--quick] [--pin] [--json FILE]',
   );
   say(`names: ${NAMES.join(' ')}`);
-  process.exit(1);
+  process.exit(message === undefined ? 0 : 1);
 }
 
 function parse() {
@@ -57,7 +58,7 @@ function parse() {
   const flag = { type: 'boolean', default: false } as const;
   const words = { pairs: word, seconds: word, only: word, json: word, candidate: word };
   try {
-    return parseArgs({ options: { ...words, all: flag, quick: flag, pin: flag } }).values;
+    return parseArgs({ options: { ...words, all: flag, quick: flag, pin: flag, help: flag } }).values;
   } catch (error) {
     usage((error as Error).message);
   }
@@ -65,6 +66,7 @@ function parse() {
 
 function options(): Options {
   const values = parse();
+  if (values.help) usage();
   const { quick, all, pin, json, candidate = 'vxlane' } = values;
   const number = (word: 'pairs' | 'seconds', otherwise: number) => {
     const value = Number(values[word] ?? otherwise);

@@ -117,7 +117,9 @@ test('the example of every key', async () => {
     },
     up: false,
     vnis: [
-      { ...vnis, vni: [[100, 100]], vlan: [10, 10], pvid: true, untagged: true, remote: '192.0.2.2' },
+      { ...vnis, vni: [[100, 100]], remote: '192.0.2.2' },
+      { ...vnis, vni: [[100, 100]], vlan: [10, 10], pvid: true, untagged: true },
+      { ...vnis, vni: [[200, 209]] },
       { ...vnis, vni: [[200, 209]], vlan: [20, 29] },
       {
         ...vnis,
@@ -135,7 +137,7 @@ test('the example of every key', async () => {
 
 test('what is wrong with VNIs, groups and states', async () => {
   const external = (...lines: string[]) =>
-    `devices:\n  - name: vx0\n    external: true\n    vnis:\n${lines.map((l) => `      - ${l}\n`).join('')}`;
+    `devices:\n  - name: vx0\n    external: true\n    vnifilter: true\n    vnis:\n${lines.map((l) => `      - ${l}\n`).join('')}`;
   for (const [key, why, ...list] of [
     ['vni', 'vni start nor end found in vni entry. Give VNIs as in 100,200-205', '{ vni: x }'],
     ['vlan', 'Invalid VLAN ID "4096": VLANs are 1 to 4094', '{ vni: 1, vlan: 4096 }'],
@@ -154,9 +156,17 @@ test('what is wrong with VNIs, groups and states', async () => {
     const column = 9 + (found < 0 ? 0 : found + key.length + 2);
     await refuses(
       external(...list),
-      `config f.yaml:${5 + last}:${column}: devices[0].vnis[${last}].${key}: ${why}`,
+      `config f.yaml:${6 + last}:${column}: devices[0].vnis[${last}].${key}: ${why}`,
     );
   }
+  await refuses(
+    'devices:\n  - { name: vx0, external: true, vnis: [{ vni: 5 }] }\n',
+    'config f.yaml:2:41: devices[0].vnis[0].vlan: missing: without "vnifilter: true" those VNIs are received that have a VLAN',
+  );
+  await refuses(
+    'devices:\n  - { name: vx0, external: true, vnis: [{ vni: 5, vlan: 5, remote: 192.0.2.1 }] }\n',
+    'config f.yaml:2:68: devices[0].vnis[0].remote: only with "vnifilter: true" has a VNI a destination of its own: give it in "fdb", with "src_vni"',
+  );
   await refuses(
     'devices:\n  - { name: vx0, id: 1, vnis: [{ vni: 5 }] }\n',
     'config f.yaml:2:31: devices[0].vnis: only an external device has many VNIs: say "external: true"',
@@ -170,6 +180,18 @@ test('what is wrong with VNIs, groups and states', async () => {
     'f.yaml',
   );
   assert.equal(devices[0]?.fdb[0]?.state, 'static');
+});
+
+test('without vnifilter the VLANs of a device say which VNIs it has', async () => {
+  const { devices } = await readConfig(
+    'devices: [{ name: vx0, external: true, vnis: [{ vni: "5,7", vlan: 10 }] }]',
+    'f.yaml',
+  );
+  const vni = [
+    [5, 5],
+    [7, 7],
+  ];
+  assert.deepEqual(devices[0]?.vnis, [{ op: 'add', dev: 'vx0', vni, vlan: [10, 11] }]);
 });
 
 test('a config is frozen to its depths', async () => {
@@ -283,7 +305,7 @@ test('refusals name file, line, column and key', async () => {
   );
   await refuses(
     devices('fdb:', '  - { mac: x, dst: 192.0.2.7 }'),
-    'config f.yaml:5:16: devices[0].fdb[0].mac: invalid mac address: write it as aa:bb:cc:dd:ee:ff',
+    'config f.yaml:5:16: devices[0].fdb[0].mac: Invalid mac address x: write it as aa:bb:cc:dd:ee:ff',
   );
   await refuses(
     `${devices()}  - name: vx0\n    id: 2\n`,

@@ -10,12 +10,14 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { Divergence, OptionSet } from './support/differential-cases.ts';
+import { cornerSets } from './support/differential-corners.ts';
 import { decapSets } from './support/differential-decap.ts';
 import { SEED } from './support/differential-dice.ts';
 import { encapSets } from './support/differential-encap.ts';
 import { entrySets } from './support/differential-entries.ts';
+import { flowSets } from './support/differential-flows.ts';
 import { groupSets } from './support/differential-groups.ts';
-import { KNOWN } from './support/differential-known.ts';
+import { KNOWN, NOT_COMPARED } from './support/differential-known.ts';
 import { manySets } from './support/differential-many.ts';
 import { neighbourSets } from './support/differential-neighbours.ts';
 import { pathSets } from './support/differential-paths.ts';
@@ -33,10 +35,12 @@ const sets = [
   ...entrySets(),
   ...decapSets(),
   ...settingSets(),
+  ...flowSets(),
   ...neighbourSets(),
   ...pathSets(),
   ...groupSets(),
   ...manySets(),
+  ...cornerSets(),
 ].filter(({ name, branch }) => only === undefined || name.includes(only) || branch.includes(only));
 
 /** The set with a round for each case. */
@@ -76,6 +80,7 @@ suite('the kernel and vxlane', ['kernel', 'vxlane'], (bed) => {
 
   test('summary', (t) => {
     for (const line of report.lines()) t.diagnostic(line);
+    for (const line of NOT_COMPARED) t.diagnostic(`not compared: ${line}`);
     const seconds = (performance.now() - started) / 1e3;
     t.diagnostic(`${report.cases} cases in ${seconds.toFixed(1)} s; VXLANE_TEST_SEED=${SEED} repeats them`);
     if (only === undefined) assert.ok(report.cases >= CASES_MIN, `${report.cases} cases`);

@@ -260,28 +260,40 @@ for (const build of BUILDS) {
       const receive = (...frames: [number, Uint8Array][]) =>
         path.decap(frames.map(([vni, frame]) => ({ bytes: vxlan(vni, frame) })));
 
-      it('are put on; not where frames are untagged or no VLAN is mapped', () => {
+      it('are put on; not where frames are untagged', () => {
         for (const packet of packets) {
           const frame = ethernet({}, packet);
-          const writes = receive(
-            [one.vni, frame],
-            [other.vni, frame],
-            [plain.vni, frame],
-            [unmapped.vni, frame],
-          );
-          const expected = [tagged(frame, 70), tagged(frame, 4000), frame, frame];
+          const writes = receive([one.vni, frame], [other.vni, frame], [plain.vni, frame]);
+          const expected = [tagged(frame, 70), tagged(frame, 4000), frame];
           for (const [i, write] of writes.entries()) {
             assertBytes(write.frame, expected[i]);
             assert.deepEqual([write.device, write.virtio], [device, NOTHING_ASKED]);
           }
-          assert.equal(writes.length, 4);
+          assert.equal(writes.length, 3);
           const bytes = frame.length - 14;
-          for (const { domain } of [one, other, plain, unmapped])
+          for (const { domain } of [one, other, plain])
             assert.deepEqual(path.takeVniCounters(domain), {
               rx_packets: 1,
               ...(bytes > 0 && { rx_bytes: bytes }),
             });
         }
+      });
+
+      it('drop_unmapped_vni: a VNI on none of a device’s VLANs never comes out among untagged frames', () => {
+        path.takeCounters(device);
+        const frame = ethernet({}, packets[0]!);
+        assert.deepEqual(receive([unmapped.vni, frame], [unmapped.vni, frame]), []);
+        assert.deepEqual(path.takeCounters(device), { drop_unmapped_vni: 2 });
+        assert.deepEqual(path.takeVniCounters(unmapped.domain), { rx_drops: 2 });
+      });
+
+      it('are left out on a device that maps none', () => {
+        const flat = external();
+        const only = { vni: 77_001, domain: path.vni(flat, { vni: 77_001 }) };
+        const frame = ethernet({}, packets[0]!);
+        const [write] = receive([only.vni, frame]);
+        assertBytes(write!.frame, frame);
+        assert.equal(write!.device, flat);
       });
 
       it('are put on merged super-frames; what two VNIs bring of one flow is never merged', () => {

@@ -60,7 +60,7 @@ test('what can not be right in a change', () => {
     [
       'zz dev vx0 dst 192.0.2.7',
       'USAGE',
-      'argument "zz" is wrong: invalid mac address: write it as aa:bb:cc:dd:ee:ff',
+      'argument "zz" is wrong: Invalid mac address zz: write it as aa:bb:cc:dd:ee:ff',
     ],
     ['dst 192.0.2.7', 'USAGE', REQUIRED],
     [`${MAC} dst 192.0.2.7`, 'USAGE', REQUIRED],
@@ -81,7 +81,7 @@ test('what can not be right in a change', () => {
     [
       `${MAC} dev vx0 dst 192.0.2.x`,
       'USAGE',
-      'argument "192.0.2.x" is wrong: invalid dst address: the IP address of the far VTEP is expected',
+      'argument "192.0.2.x" is wrong: any valid address is expected rather than "192.0.2.x": an IP address, not a name',
     ],
     [
       `${MAC} dev vx0 dst 192.0.2.7 port 99999`,

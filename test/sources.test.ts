@@ -70,17 +70,18 @@ describe('sources', missing === null ? {} : { skip: missing }, () => {
   });
 
   it('a local address that is not the host’s is unreachable until it is', () => {
-    for (const [family, local] of [
-      [AF_INET, '192.0.2.7'],
-      [AF_INET6, '2001:db8::7'],
-    ] as const) {
-      const number = retainSource(views, group({ family, local }));
-      assert.equal(socketOf(views, first(number)), SOURCE_UNREACHABLE);
-      assert.equal(socketOf(views, first(number)), SOURCE_UNREACHABLE, 'asked again');
-      here.ip(`addr add ${local} dev u0${family === AF_INET6 ? ' nodad' : ''}`);
-      assert.ok(socketOf(views, first(number)) >= 0);
-      releaseSource(views, number);
-    }
+    const number = retainSource(views, group({ local: '192.0.2.7' }));
+    assert.equal(socketOf(views, first(number)), SOURCE_UNREACHABLE);
+    assert.equal(socketOf(views, first(number)), SOURCE_UNREACHABLE, 'asked again');
+    here.ip('addr add 192.0.2.7 dev u0');
+    assert.ok(socketOf(views, first(number)) >= 0);
+    releaseSource(views, number);
+  });
+
+  it('over IPv6 it is sent from all the same, as by the kernel’s device', () => {
+    const number = retainSource(views, group({ family: AF_INET6, local: '2001:db8::7' }));
+    assert.ok(socketOf(views, first(number)) >= 0);
+    releaseSource(views, number);
   });
 
   it('a link-local address belongs to its interface', () => {
@@ -92,7 +93,7 @@ describe('sources', missing === null ? {} : { skip: missing }, () => {
     );
     assert.notEqual(links[0], links[1]);
     assert.ok(socketOf(views, first(links[0]!)) >= 0);
-    assert.equal(socketOf(views, first(links[1]!)), SOURCE_UNREACHABLE);
+    assert.ok(socketOf(views, first(links[1]!)) >= 0, 'on another one it is another');
     for (const number of links) releaseSource(views, number);
   });
 

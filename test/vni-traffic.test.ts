@@ -102,10 +102,10 @@ test('a refused id is dropped and counted, what is allowed is not', { skip }, as
   assert.equal(answers(peer, NEAR, '-m', '7'), false);
   const [policy] = await client.policies('vx0');
   assert.deepEqual(policy!.refused, [[1, 0xffff]]);
-  assert.deepEqual(
-    policy!.received.map(({ id, packets }) => [id, packets >= 3]),
-    [[7, true]],
-  );
+  // Beside it may stand 148, which is what the kernel marks its multicast listener reports with.
+  const marked = policy!.received.find(({ id }) => id === 7);
+  assert.ok(marked !== undefined && marked.packets >= 3);
+  assert.ok(policy!.received.every(({ id }) => id === 7 || id === 148));
   await client.policyChange({ op: 'allow', dev: 'vx0', id: [[7, 7]] });
   assert.equal(answers(peer, NEAR, '-m', '7'), true);
 });

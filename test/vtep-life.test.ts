@@ -170,6 +170,19 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       assert.ok(isOpen(4789));
     });
 
+    it("the policy that a command gives a device is the device's", async () => {
+      await add({ name: 'vx0', id: 1, gbp: true, policy: 5 });
+      const policy = () => [vtep.devices()[0]!.config.policy, vtep.status().devices[0]!.config.policy];
+      assert.deepEqual(policy(), [5, 5]);
+      vtep.policy({ op: 'add', dev: 'vx0', id: 9 });
+      vtep.policy({ op: 'add', dev: 'vx0', id: 7, mac: '02:00:00:00:00:01' });
+      assert.deepEqual(policy(), [9, 9]);
+      assert.equal((await vtep.setDevice('vx0', { ageing: 60 })).config.policy, 9);
+      vtep.policy({ op: 'del', dev: 'vx0' });
+      assert.deepEqual(policy(), [undefined, undefined]);
+      assert.ok(!('policy' in vtep.devices()[0]!.config));
+    });
+
     it('of both families for an external device, of local only with bind, several with listen', async () => {
       underlay();
       await add({ name: 'e0', id: 0, external: true, dstport: 4790 });

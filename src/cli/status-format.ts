@@ -38,6 +38,7 @@ const REASONS: Readonly<Record<string, string>> = {
   drop_gpe_protocol: 'GPE protocol that a TUN cannot carry',
   drop_short_remcsum: 'remote checksum offload points behind the end',
   drop_policy: 'group policy id refused',
+  drop_unmapped_vni: 'no VLAN for this VNI, though the device maps others',
   drop_unknown_sender: 'knownsenders: the sender is no remote of an entry made by a command',
   drop_truncated: 'datagram larger than the receive buffer',
   drop_tap_write: 'writing to the TAP failed',

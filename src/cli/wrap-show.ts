@@ -112,7 +112,7 @@ export function patchText(
   const first = lines.findIndex((line) => /^ {4}RX:/.test(line));
   if (first >= 0) lines.splice(first, rows, ...counters.slice(0, rows));
   return lines
-    .map((line) => line.replace(/^ {4}tun type tap .*?(?=addrgenmode|$)/, kind))
+    .map((line) => line.replace(/^ {4}tun type t[au][pn] .*?(?=addrgenmode|$)/, kind))
     .join('\n')
     .replace(/maxmtu \d+/, 'maxmtu 65535');
 }

@@ -28,15 +28,25 @@ function vlansOf({ vni, vlan }: VniEntry): NumberRange | undefined {
   return [vlan[0], vlan[0] + Math.max(1, sum(vni)) - 1];
 }
 
-/** What is asked of the VTEP for one entry. */
-export function vniRequest(dev: string, entry: VniEntry): VniRequest {
+/** What is asked of the VTEP for one entry: `vni add` where VNIs are listed, then `vlan add`. */
+export function vniRequests(
+  { name, vnifilter }: Pick<DeviceConfig, 'name' | 'vnifilter'>,
+  entry: VniEntry,
+): VniRequest[] {
+  const { vlan: _, pvid, untagged, ...listed } = entry;
   const vlan = vlansOf(entry);
-  return { op: 'add', dev, ...entry, ...(vlan === undefined ? {} : { vlan }) };
+  const { vni } = entry;
+  return [
+    ...(vnifilter ? [{ op: 'add' as const, dev: name, ...listed }] : []),
+    ...(vlan === undefined
+      ? []
+      : [{ op: 'add' as const, dev: name, vni, vlan, ...(pvid && { pvid }), ...(untagged && { untagged }) }]),
+  ];
 }
 
 /** What one entry can't show by itself, with its place in the list and the key. */
 export function* objectionsToVnis(
-  { external, dev }: DeviceConfig,
+  { external, vnifilter, dev }: DeviceConfig,
   list: readonly VniEntry[],
 ): Generator<readonly [place: (string | number)[], message: string]> {
   if (list.length > 0 && !external) yield [[], 'only an external device has many VNIs: say "external: true"'];
@@ -49,7 +59,14 @@ export function* objectionsToVnis(
       yield [[index, 'group'], 'both group and remote cannot be specified'];
     if (group !== undefined && dev === undefined)
       yield [[index, 'group'], 'Local interface required for multicast remote group.'];
+    if ((remote ?? group) !== undefined && !vnifilter)
+      yield [
+        [index, remote === undefined ? 'group' : 'remote'],
+        'only with "vnifilter: true" has a VNI a destination of its own: give it in "fdb", with "src_vni"',
+      ];
     const vlans = vlansOf(entry);
+    if (vlans === undefined && !vnifilter)
+      yield [[index, 'vlan'], 'missing: without "vnifilter: true" those VNIs are received that have a VLAN'];
     if (vlans === undefined) {
       if (pvid || untagged) yield [[index, 'vlan'], 'missing: "pvid" and "untagged" are said of a VLAN'];
       continue;

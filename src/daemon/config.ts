@@ -16,13 +16,13 @@
  *       mdb:                             # the words of `bridge mdb add`
  *         - { grp: 239.1.1.1, dst: 10.169.72.98 }
  *       vnis:                            # of an external device: `bridge vni add`, and the VLANs they are on
- *         - { vni: 100-109, vlan: 10 }
+ *         - { vni: 100-109, vlan: 10 }     # with `vnifilter` both, without it the VLANs alone
  */
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
 import type { DeviceConfig, FdbRequest, MdbRequest, VniRequest } from '../types.ts';
-import { objectionsToVnis, vniRequest, vniSchema } from './config-vnis.ts';
+import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
 import { mdbEntries } from './mdb-schema.ts';
 import {
@@ -148,7 +148,7 @@ function setup({ up, fdb, mdb, vnis, ...given }: SetupInput): DeviceSetup {
   return {
     device,
     up,
-    vnis: vnis.map((entry) => vniRequest(dev, entry)),
+    vnis: vnis.flatMap((entry) => vniRequests(device, entry)),
     fdb: requests as FdbRequest[],
     mdb: mdb.map((entry) => ({ op: 'add', dev, ...entry }) as MdbRequest),
   };

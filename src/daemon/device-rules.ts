@@ -171,10 +171,11 @@ export function applicable(config: DeviceConfig, change: DeviceChange): DeviceCh
     refuse('UNSUPPORTED', `New group address family does not match old group: ${ADD_AGAIN}`);
   if (change.local !== undefined && family(change.local) !== old)
     refuse('UNSUPPORTED', `New local address family does not match old: ${ADD_AGAIN}`);
-  if (far !== undefined && isAny(far))
+  // The family of a device goes by its addresses: the last IPv6 one stays.
+  if (far !== undefined && isAny(far) && old === 'inet6' && config.local === undefined)
     refuse(
       'UNSUPPORTED',
-      `remote ${far} is not supported: take the entry out with "vxlane fdb del 00:00:00:00:00:00 dev ${config.name} dst ADDR"`,
+      `remote ${far} is not supported without "local": take the entry out with "vxlane fdb del 00:00:00:00:00:00 dev ${config.name} dst ADDR"`,
     );
   // A device that inherits the TTL goes on doing so: the kernel takes the new value and never uses it.
   const effective: DeviceChange = config.ttl === 'inherit' || ttl === undefined ? rest : { ...rest, ttl };

@@ -180,7 +180,7 @@ function macOf(value: Value): string | undefined {
 }
 
 export const mac: Reader<string> = (value) =>
-  macOf(value) ?? refuse('invalid mac address: write it as aa:bb:cc:dd:ee:ff');
+  macOf(value) ?? refuse(`Invalid mac address ${value}: write it as aa:bb:cc:dd:ee:ff`);
 
 /** Broadcast, multicast and all-zeros addresses may have many remotes in an FDB entry. */
 export function isMany(address: string): boolean {
@@ -252,4 +252,4 @@ export const local: Reader<string> = (value) => {
 };
 
 export const dst: Reader<string> = (value) =>
-  canonical(value) ?? refuse('invalid dst address: the IP address of the far VTEP is expected');
+  addressOf(value, 'invalid dst address: the IP address of the far VTEP is expected');

@@ -49,6 +49,7 @@ export const COUNTERS = {
   drop_gpe_protocol: layout.DROP_GPE_PROTOCOL,
   drop_short_remcsum: layout.DROP_SHORT_REMCSUM,
   drop_policy: layout.DROP_POLICY,
+  drop_unmapped_vni: layout.DROP_UNMAPPED_VNI,
   drop_unknown_sender: layout.DROP_UNKNOWN_SENDER,
   super_frames_split: layout.SUPER_FRAMES_SPLIT,
   segments_sent: layout.SEGMENTS_SENT,

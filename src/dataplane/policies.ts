@@ -94,6 +94,11 @@ export class Policies {
     return found;
   }
 
+  /** What a device sends unless VNI or MAC say otherwise. */
+  ofDevice(device: number): Policy | undefined {
+    return this.#sent.get(device)?.device;
+  }
+
   /** The device's own, as `link add ... policy` gives it. @param policy undefined: plain headers */
   setDevice(device: number, policy: Policy | undefined): void {
     this.#sentOf(device).device = policy;

@@ -4,6 +4,7 @@ import { VtepError, type VtepErrorCode } from '../errors.ts';
 import { syscalls } from './syscalls.ts';
 
 export const EPERM = 1;
+export const ENOENT = 2;
 export const EINTR = 4;
 export const EIO = 5;
 export const ENXIO = 6;

@@ -4,7 +4,7 @@
  */
 
 import { VtepError } from '../errors.ts';
-import { EBUSY, EINVAL, errorName, systemError } from './errno.ts';
+import { EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, errorName, systemError } from './errno.ts';
 import { indexOf } from './interface.ts';
 import { syscalls } from './syscalls.ts';
 
@@ -92,9 +92,10 @@ function openQueue(name: string, kind: number): number {
   const sys = syscalls();
   const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) {
+    const missing = [ENOENT, ENODEV, ENXIO].includes(sys.errno());
     throw systemError(
       `link ${name}: /dev/net/tun`,
-      'load the module (modprobe tun), or give the container the device',
+      missing ? 'load the module (modprobe tun), or give the container the device' : '',
     );
   }
   const request = new Uint8Array(40);

@@ -12,6 +12,7 @@ const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
+const SO_BROADCAST = 6;
 const SO_NO_CHECK = 11;
 const SO_ATTACH_FILTER = 26;
 const SO_SNDBUFFORCE = 32;
@@ -38,8 +39,10 @@ const IPV6_LEAVE_GROUP = 21;
 const IPV6_V6ONLY = 26;
 const IPV6_MULTICAST_ALL = 29;
 const IPV6_FLOWINFO_SEND = 33;
+const IPV6_RECVPKTINFO = 49;
 const IPV6_DONTFRAG = 62;
 const IPV6_RECVTCLASS = 66;
+const IPV6_FREEBIND = 78;
 const IPV6_AUTOFLOWLABEL = 70;
 const SOL_UDP = 17;
 const UDP_NO_CHECK6_TX = 101;
@@ -105,6 +108,11 @@ export function openListener(options: ListenerOptions): number {
   }
 }
 
+/** From now on each datagram comes with the interface that it came in through (IPv6). */
+export function tellArrivals(fd: number): void {
+  set(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1, 'listener');
+}
+
 /**
  * Joins a multicast group on an interface, as `ip maddr` shows it, or leaves it.
  * @throws VtepError SYSTEM: no such interface, or more groups than igmp_max_memberships
@@ -149,6 +157,8 @@ export function openSource(options: SourceOptions): number {
     if (family === AF_INET) {
       // What is larger than the path's MTU is refused with DF and cut without, as the kernel's driver has it.
       set(fd, SOL_IP, IP_MTU_DISCOVER, options.df ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT, what);
+      // A remote may be a broadcast address of the underlay.
+      set(fd, SOL_SOCKET, SO_BROADCAST, 1, what);
       // A host does not hear what it sends to its own groups.
       set(fd, SOL_IP, IP_MULTICAST_LOOP, 0, what);
       // A TTL of 1 to a group is the driver's to give: without one it takes the host's own.
@@ -157,6 +167,8 @@ export function openSource(options: SourceOptions): number {
     } else {
       set(fd, SOL_IPV6, IPV6_V6ONLY, 1, what);
       set(fd, SOL_IPV6, IPV6_DONTFRAG, 1, what);
+      // Over IPv6 the kernel's driver sends from an address that is not the host's, too.
+      trySet(fd, SOL_IPV6, IPV6_FREEBIND, 1);
       set(fd, SOL_IPV6, IPV6_MULTICAST_LOOP, 0, what);
       set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, get(fd, SOL_IPV6, IPV6_UNICAST_HOPS, what), what);
       // The label is what stands in the address of each datagram, and nothing of the kernel's own making.

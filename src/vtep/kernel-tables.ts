@@ -115,10 +115,13 @@ export class KernelTables {
     const known = this.#neighbours.get(device) ?? new Map<string, Neighbour>();
     this.#neighbours.set(device, known);
     const before = known.get(neighbour.address);
-    if (removed) known.delete(neighbour.address);
-    else known.set(neighbour.address, neighbour);
-    if (removed ? before !== undefined : before === undefined || isOther(before, neighbour)) {
-      this.#listener.onNeighbour(device, neighbour, removed);
+    // One that failed is told of without its MAC; the kernel still has it, and so does a route short circuit.
+    const lladdr = neighbour.lladdr === '' ? (before?.lladdr ?? '') : neighbour.lladdr;
+    const now = { ...neighbour, lladdr };
+    if (removed) known.delete(now.address);
+    else known.set(now.address, now);
+    if (removed ? before !== undefined : before === undefined || isOther(before, now)) {
+      this.#listener.onNeighbour(device, now, removed);
     }
   }
 

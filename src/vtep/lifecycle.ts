@@ -6,7 +6,7 @@ import { AF_INET, AF_INET6 } from '../../assembly/layout.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { receiveBits } from '../dataplane/device-features.ts';
 import { VtepError } from '../errors.ts';
-import { hasFamily } from '../io/udp.ts';
+import { hasFamily, tellArrivals } from '../io/udp.ts';
 import { type Device, featuresOf, isLinkLocal, scopeOf } from './device.ts';
 import type { Groups } from './groups.ts';
 import type { Listener, Listeners, Wanted } from './listeners.ts';
@@ -47,6 +47,8 @@ export class Lifecycle {
         const listener = await listeners.retain(device.index, wanted);
         device.listeners.push(listener);
         undo.push(() => listeners.release(listener, device.index) && listeners.close(listener));
+        // Whether it is of this device's link shows the interface alone: the sender may have any address.
+        if (isLinkLocal(device.config)) tellArrivals(listener.fd);
       }
       const { group, external } = device.config;
       if (!external) {

@@ -154,6 +154,12 @@ export function changed(device: Device, change: DeviceChange): CompleteConfig {
   }
   if (change.remote !== undefined) delete config.group;
   if (change.group !== undefined) delete config.remote;
+  // No address in particular: there is no default destination any more.
+  const far = remoteOf(config);
+  if (far !== undefined && isUnspecified(far)) {
+    delete config.remote;
+    delete config.group;
+  }
   // A device that inherits the TTL goes on doing so: the kernel takes the new value and never uses it.
   if (ttl !== undefined && before.ttl !== 'inherit') config.ttl = ttl;
   if (change.ageing === 0) config.ageing = AGEING_DEFAULT;
@@ -210,6 +216,10 @@ function refusal(what: string, sentence: string, remedy: string): VtepError {
 
 function unchangeable(what: string, sentence: string): VtepError {
   return new VtepError('UNSUPPORTED', `${what}: ${sentence}: ${ADD_AGAIN}`);
+}
+
+function isUnspecified(address: string): boolean {
+  return ipaddr.parse(address).range() === 'unspecified';
 }
 
 export function isMulticast(address: string): boolean {

@@ -7,6 +7,7 @@ import {
   DEVICE_COUNT,
   DOMAIN_ENCAP_BYTES,
   DOMAIN_ENCAP_DROPS,
+  DOMAIN_ENCAP_ERRORS,
   DOMAIN_ENCAP_PACKETS,
   DROP_NO_BUFFERS,
   DROP_REFUSED,
@@ -40,6 +41,7 @@ import {
   SEND_RETRIES,
 } from '../../assembly/layout.ts';
 import {
+  EACCES,
   EADDRNOTAVAIL,
   EAGAIN,
   ECONNREFUSED,
@@ -165,7 +167,8 @@ export class Sender {
     this.#count(message, ENCAP_BYTES_COUNTED, datagrams * overhead - bytes);
     const domain = this.#envelope(message, ENVELOPE_DOMAIN_OFFSET);
     if (domain < DEVICE_COUNT) return;
-    countOfDomain(this.#context, domain, DOMAIN_ENCAP_DROPS, datagrams);
+    const isError = verdict === DROP_UNREACHABLE || verdict === DROP_SEND_ERROR;
+    countOfDomain(this.#context, domain, isError ? DOMAIN_ENCAP_ERRORS : DOMAIN_ENCAP_DROPS, datagrams);
     countOfDomain(this.#context, domain, DOMAIN_ENCAP_PACKETS, -datagrams);
     countOfDomain(this.#context, domain, DOMAIN_ENCAP_BYTES, datagrams * overhead - bytes);
   }
@@ -189,6 +192,7 @@ function verdictOf(errno: number): number {
       return DROP_TOO_BIG;
     case ENETUNREACH:
     case EHOSTUNREACH:
+    case EACCES: // a route that prohibits
     case EADDRNOTAVAIL:
     case EINVAL: // the local address has gone
     case ENODEV:

@@ -11,8 +11,17 @@ import type { Listeners } from './listeners.ts';
 import type { Offloads } from './offloads.ts';
 import type { Workers } from './workers.ts';
 
-export function deviceInfo(views: Views, workers: number, device: Device): DeviceInfo {
-  const { config, index } = device;
+export function deviceInfo(
+  { views, policies }: { views: Views; policies: Pick<Dataplane['policies'], 'ofDevice'> },
+  workers: number,
+  device: Device,
+): DeviceInfo {
+  const { index } = device;
+  const config = { ...device.config };
+  // Commands change it, too.
+  const policy = policies.ofDevice(index)?.id;
+  if (policy === undefined) delete config.policy;
+  else config.policy = policy;
   const count = (...names: CounterName[]) =>
     names.reduce((sum, name) => sum + readCounter(views, workers, index, name), 0);
   // What does not fit through is an error of the IPv6 stack and a drop of the IPv4 one, as the driver counts.
@@ -101,7 +110,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       port,
       devices: [...of].map((index) => names.get(index) ?? ''),
     })),
-    devices: devices.map((device) => deviceInfo(views, workers.count, device)),
+    devices: devices.map((device) => deviceInfo(plane, workers.count, device)),
     counters,
     fdb: {
       entries: plane.entries,

@@ -55,6 +55,8 @@ export interface VtepOptions {
 }
 
 const CLOCK_MILLISECONDS = 500;
+/** From when a device goes up until it looks for old entries first, however short its ageing time is. */
+const FIRST_AGEING_SECONDS = 10;
 
 /**
  * @throws VtepError UNSUPPORTED (not Linux, no koffi), SYSTEM
@@ -71,7 +73,8 @@ class BatchedVtep implements Vtep {
   readonly #started = Date.now();
   #home: Place | undefined;
   #clock: NodeJS.Timeout | undefined;
-  #nextAgeing = 0;
+  /** When each device that is up looks for old entries next, as `plane.tick` counts. */
+  readonly #ageingDue = new Map<Device, number>();
   #closing: Promise<void> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -138,13 +141,14 @@ class BatchedVtep implements Vtep {
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
       const device = this.#find(name);
+      const { ageing } = device.config;
       try {
         await changeDevice(this.#core, device, change);
       } finally {
         // Also when it was taken back: what was heard in its midst is old.
         this.#following.settle(device);
       }
-      if (change.ageing !== undefined) this.#nextAgeing = 0;
+      if (device.config.ageing !== ageing) this.#ageingDue.set(device, 0);
       return this.#info(device);
     });
   }
@@ -249,16 +253,21 @@ class BatchedVtep implements Vtep {
   }
 
   #info(device: Device): DeviceInfo {
-    return deviceInfo(this.#core.plane.views, this.#core.workers.count, device);
+    return deviceInfo(this.#core.plane, this.#core.workers.count, device);
   }
 
   #tick(): void {
     const { plane, devices } = this.#core;
     const now = plane.tick();
-    if (now < this.#nextAgeing) return;
-    let next = 10;
-    for (const device of devices.values()) next = Math.min(next, plane.fdb.age(device.index).next);
-    this.#nextAgeing = now + Math.max(1, next);
+    for (const device of this.#ageingDue.keys()) {
+      if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);
+    }
+    for (const device of devices.values()) {
+      if (!device.up) continue;
+      const due = this.#ageingDue.get(device) ?? now + FIRST_AGEING_SECONDS;
+      const next = now < due ? due : now + Math.max(1, plane.fdb.age(device.index).next);
+      this.#ageingDue.set(device, next);
+    }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

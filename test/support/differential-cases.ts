@@ -15,6 +15,8 @@ export interface Case {
   mark?: number;
   /** The VTEP chooses the remote by the flow: outer destinations may differ. */
   choice?: boolean;
+  /** The inner checksum may be left for the interface to fill in; it is verified where it is not. */
+  unfinished?: boolean;
   frames(number: number, twin: Played): Uint8Array[];
 }
 

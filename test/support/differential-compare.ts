@@ -24,9 +24,15 @@ function fragmentKey(packet: Uint8Array): string | undefined {
   return Buffer.from(packet.subarray(at + 4, at + 6)).toString('hex');
 }
 
+const unfinished = new WeakSet<Uint8Array>();
+
+/** Was the frame captured before its checksum was filled in? */
+export const isUnfinished = (frame: Uint8Array) => unfinished.has(frame);
+
 export function byCase(frames: readonly CapturedFrame[], numberOf: (data: Uint8Array) => number): Seen {
   const seen: Seen = new Map();
-  for (const { data } of frames) {
+  for (const { data, checksumNotReady } of frames) {
+    if (checksumNotReady) unfinished.add(data);
     const number = numberOf(data);
     seen.set(number, [...(seen.get(number) ?? []), data]);
   }

@@ -40,6 +40,7 @@ const HEADERS: readonly Header[] = [
   { branch: 'source port range', words: 'srcport 50000 50001', family: 4, sourcePorts: [50000, 50001] },
   { branch: 'source port range', words: 'srcport 4000 4000', family: 4 },
   { branch: 'flow label fixed', words: 'flowlabel 0xabcde', family: 6 },
+  { branch: 'flow label inherit', words: 'flowlabel inherit', family: 6 },
 ];
 
 function headerSets(): OptionSet[] {

@@ -142,6 +142,7 @@ function sequence(v6: boolean): OptionSet {
   const remotes = v6 ? REMOTES6 : REMOTES;
   const line = (): string => {
     const verb = dice.pick(['add', 'append', 'append', 'replace', 'replace', 'del', 'del', 'flush'] as const);
+    // Filters that iproute2 has known since there is a flush: it passes over the others.
     if (verb === 'flush' && dice.chance(50)) {
       const filter = dice.pick([
         'permanent',
@@ -150,8 +151,6 @@ function sequence(v6: boolean): OptionSet {
         'nostatic',
         'dynamic',
         'nodynamic',
-        'router',
-        'norouter',
         'extern_learn',
       ]);
       return `fdb flush dev ${DEVICE} ${filter}`;

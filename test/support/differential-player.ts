@@ -3,7 +3,8 @@ import type { Case } from './differential-cases.ts';
 import { WIRE } from './differential-cases.ts';
 import { byCase, comparableCounts, onWire, type Seen, sorted, total } from './differential-compare.ts';
 import { caseOf } from './differential-frames.ts';
-import { DEVICE, Tap, type Twin } from './differential-twins.ts';
+import { Tap } from './differential-tap.ts';
+import { DEVICE, type Twin } from './differential-twins.ts';
 import { tunnelPacket } from './traffic-packets.ts';
 import { type Kind, UNDERLAY } from './traffic-vtep.ts';
 

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { runCli } from '../../src/cli/program.ts';
-import type { CapturedFrame } from './capture.ts';
+import { Heard } from './differential-monitor.ts';
 import { type Bed, type Namespace, REPOSITORY } from './netns.ts';
 import { layer2 } from './scenario.ts';
 import { HOSTS, type Host, type Kind, PORT, type Statistics, UNDERLAY } from './traffic-vtep.ts';
@@ -80,28 +80,6 @@ function setKey(namespace: Namespace, line: string): Said {
 }
 
 const words = (line: string) => line.split(' ').filter((word) => word !== '');
-
-/** Lines of a monitor as they come: those of VXLAN devices' own tables, blanks made one. */
-class Heard {
-  #lines: string[] = [];
-  #rest = '';
-
-  hear(text: string): void {
-    const lines = (this.#rest + text).split('\n');
-    this.#rest = lines.pop() ?? '';
-    for (const line of lines) {
-      const isMiss = line.startsWith('miss ');
-      const isEntry = / self\b/.test(line) && !/ master /.test(line);
-      if (isMiss || isEntry) this.#lines.push(line.trim().replace(/ +/g, ' '));
-    }
-  }
-
-  take(): string[] {
-    const lines = this.#lines;
-    this.#lines = [];
-    return lines;
-  }
-}
 
 function kernelTwin(host: Host, far: Host): Twin {
   const { namespace } = host;
@@ -246,43 +224,3 @@ async function untilHeard(twin: Twin): Promise<void> {
 
 const hearsAll = (lines: readonly string[]) =>
   lines.some((line) => line.startsWith('miss')) && lines.some((line) => line.startsWith('Deleted'));
-
-/** A capture that stays open while cases come and go. */
-export class Tap {
-  readonly #host: Host;
-  readonly #id: number;
-  #kept: CapturedFrame[] = [];
-
-  private constructor(host: Host, id: number) {
-    this.#host = host;
-    this.#id = id;
-  }
-
-  static async open(host: Host, ifname: string): Promise<Tap> {
-    return new Tap(host, await host.agent.call('captureStart', ifname, { direction: 'in' }));
-  }
-
-  /** Waits for `frames` and then for `quietMs` of silence, at most `withinMs`; what came since the last `take`. */
-  async settle(frames: number, quietMs: number, withinMs: number): Promise<readonly CapturedFrame[]> {
-    await this.#host.agent.call(
-      'captureSettle',
-      this.#id,
-      Math.max(0, frames - this.#kept.length),
-      quietMs,
-      withinMs,
-    );
-    this.#kept.push(...(await this.#host.agent.call('captureTake', this.#id)));
-    return this.#kept;
-  }
-
-  take(): CapturedFrame[] {
-    const frames = this.#kept;
-    this.#kept = [];
-    return frames;
-  }
-
-  async close(): Promise<void> {
-    const { missed } = await this.#host.agent.call('captureStop', this.#id);
-    if (missed !== 0) throw new Error(`${missed} frames were not captured`);
-  }
-}

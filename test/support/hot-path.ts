@@ -207,7 +207,7 @@ export class HotPath {
       ...(vlan !== undefined && { vlan }),
       ...(untagged && { untagged }),
     });
-    this.#vlans.retain('test', device);
+    if (vlan !== undefined || pvid) this.#vlans.retain('test', device);
     if (vlan !== undefined) this.#vlans.set(device, vlan, domain);
     if (pvid) this.#vlans.setUntagged(device, domain);
     this.#vnis.add(listener, vni, domain, device);
