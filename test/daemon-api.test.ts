@@ -183,6 +183,8 @@ const TOGETHER: [device: Record<string, unknown>, key: string, sentence: string]
   [{ flowlabel: 'inherit' }, 'flowlabel', 'Label policy only applies to IPv6 VXLAN devices.'],
   [{ bind: true }, 'bind', '"bind" needs "local"'],
   [{ policy: 7 }, 'policy', '"policy" needs "gbp"'],
+  [{ proxyforward: true }, 'proxyforward', '"proxyforward" needs "proxy"'],
+  [{ honourdontlearn: true }, 'honourdontlearn', '"honourdontlearn" needs "gbp"'],
 ];
 
 test('words that are right by themselves and wrong together', async () => {
@@ -262,6 +264,7 @@ test('what a device keeps for life', async () => {
   for (const [change, message] of [
     [{ flowlabel: 5 }, 'flowlabel: Label attribute only applies to IPv6 VXLAN devices.'],
     [{ policy: 5 }, 'policy: "policy" needs "gbp"'],
+    [{ proxyforward: true }, 'proxyforward: "proxyforward" needs "proxy"'],
     [{ remote: '192.0.2.2', group: '239.1.1.1' }, 'group: both group and remote cannot be specified'],
     [{ mtu: 67 }, 'mtu: mtu less than device minimum, which is 68'],
   ] as const)

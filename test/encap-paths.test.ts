@@ -10,6 +10,7 @@ import {
   DEVICE_BYTES,
   DEVICE_FLAG_POLICIES,
   DEVICE_FLAGS_OFFSET,
+  DEVICE_POLICY_OFFSET,
   DEVICE_REFUSED_OFFSET,
   DEVICES_BASE,
   INJECT_COUNT,
@@ -429,6 +430,20 @@ for (const build of BUILDS) {
         assertBytes(injected[0]!.frame, packet);
         assertBytes(injected[1]!.frame, ping().subarray(14));
         assert.equal(path.counters(target).decap_bytes, packet.length + ping().length - 14);
+      });
+
+      it('with honourdontlearn the D bit of what stays on this host teaches nothing either', () => {
+        const { view } = path.engine;
+        for (const [word, count] of [
+          [0x80400001, undefined],
+          [0x80000001, 1],
+        ] as const) {
+          const features = { gbp: true, honourdontlearn: true };
+          const [device, target] = pairOf({ features, learning: true, listener: LISTENER_GBP });
+          view.setUint32(DEVICES_BASE + device * DEVICE_BYTES + DEVICE_POLICY_OFFSET, word, true);
+          assert.equal(path.encap([{ frame: ping(), device }]).injected.length, 1);
+          assert.equal(path.counters(target).fdb_learned, count);
+        }
       });
 
       it('drop_policy: a group that the other device refuses', () => {

@@ -168,6 +168,24 @@ for (const build of BUILDS) {
         paths.wanted = false;
       });
 
+      it('with proxyforward leave by their VNI when the proxy knows no answer', () => {
+        const device = external({ features: { proxy: true, proxyforward: true } });
+        mapped(device, { vlan: 52 });
+        const request = ethernet(
+          { destination: 'ff:ff:ff:ff:ff:ff' },
+          arp({ senderIp: '10.0.0.1', targetIp: '10.0.0.78' }),
+        );
+        const ask = () => path.encap([{ frame: tagged(request, 52), device }]);
+        assert.deepEqual(ask().injected, []);
+        const [datagram, ...others] = ask().datagrams;
+        assert.equal(others.length, 0);
+        assertBytes(datagram!.bytes.subarray(8), request);
+        const mac = parseMac('02:00:00:00:00:78')!;
+        new Neighbours(path.engine.memory).set(device, parseAddress('10.0.0.78')!, mac, true);
+        const { datagrams, injected } = ask();
+        assert.deepEqual([datagrams.length, injected.length], [0, 1], 'what it answers stays here');
+      });
+
       it('come back on what the proxy answers, and on what had to wait for room', () => {
         const device = external({ features: { proxy: true } });
         const { domain } = mapped(device, { vlan: 50 });

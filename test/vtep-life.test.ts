@@ -641,6 +641,23 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       assert.equal((await add({ name: 'n', id: 9, dev: 'u0', local: '2001:db8::1' })).config.mtu, 1430);
     });
 
+    it('turn our own options on and off', async () => {
+      underlay();
+      await add({ proxy: true, ageing: 'never' });
+      const on = { proxyforward: true, latelearning: true, knownsenders: true, ageing: 77 };
+      const { config } = await vtep.setDevice('vx0', on);
+      const { proxyforward, latelearning, knownsenders, ageing } = config;
+      assert.deepEqual({ proxyforward, latelearning, knownsenders, ageing }, on);
+      const changed = await vtep.setDevice('vx0', { knownsenders: false, ageing: 'never' });
+      assert.deepEqual([changed.config.knownsenders, changed.config.ageing], [false, 'never']);
+      const needs = { code: 'USAGE', message: /^honourdontlearn: needs "gbp"/ };
+      await assert.rejects(vtep.setDevice('vx0', { honourdontlearn: true }), needs);
+      await assert.rejects(add({ name: 'm', id: 9, proxyforward: true }), {
+        code: 'USAGE',
+        message: /^proxyforward: needs "proxy"/,
+      });
+    });
+
     it('a GPE device is a TUN without a MAC', async () => {
       underlay();
       const { config } = await add({
