@@ -101,7 +101,7 @@ describe('fdb of an external device', () => {
       `${A} dst 192.0.2.1 src_vni 5 self permanent`,
     ]);
     fixture.fdb.setDefaultRemote(4, undefined, '192.0.2.60', 0);
-    assert.equal(fixture.fdb.flushDomain(domain), 2);
+    assert.equal(fixture.fdb.flush({ dev: 'ex0', src_vni: 5 }), 2);
     assert.deepEqual(lines('ex0'), [`${ZERO} dst 192.0.2.60 self permanent`]);
   });
 

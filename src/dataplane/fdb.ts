@@ -159,12 +159,6 @@ export class Fdb {
     return this.#flush(device, 'device', () => true);
   }
 
-  /** All entries of one VNI of an external device. Nothing may be learned in it any more. */
-  flushDomain(domain: number): number {
-    const { device } = readDomain(this.#host.view, domain);
-    return this.#flush(device, 'device', (entry) => entry.domain === domain);
-  }
-
   /** What a device loses when it goes down: all that is dynamic but for the default remotes. Mark it down first. */
   flushDown(device: number): number {
     const matches = ({ mac, state }: Snapshot) => (state & (NUD_PERMANENT | NUD_NOARP)) === 0 && !isZero(mac);

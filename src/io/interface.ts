@@ -74,6 +74,12 @@ function ask(request: number, name: string): DataView | undefined {
   return new DataView(argument.buffer);
 }
 
+/** The socket that this thread has asked on; the next question opens another. */
+export function closeControl(): void {
+  if (control >= 0) syscalls().close(control);
+  control = -1;
+}
+
 function controlSocket(): number {
   if (control < 0) {
     control = syscalls().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

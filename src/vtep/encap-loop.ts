@@ -35,7 +35,7 @@ import {
 } from '../../assembly/layout.ts';
 import { EAGAIN, EINTR, EIO } from '../io/errno.ts';
 import { unwatch } from '../io/poller.ts';
-import { Paths } from './paths.ts';
+import type { Paths } from './paths.ts';
 import { Sender } from './sender.ts';
 import { countOf, note, type WorkerContext } from './worker-context.ts';
 
@@ -44,10 +44,9 @@ const BATCH_BYTES = 262144;
 /** Batches of one device before others, and the stop word, get their turn: epoll reports what is left. */
 const BATCH_MAX = 32;
 
-export function encapServer(context: WorkerContext): (device: number) => void {
+export function encapServer(context: WorkerContext, paths: Paths): (device: number) => void {
   const { base, exports, i32, u32 } = context;
   const sender = new Sender(context);
-  const paths = new Paths(context);
   const ring = base + ENCAP_RING_OFFSET;
   const filled = (ring + RING_FILLED_OFFSET) >>> 2;
   const taken = (ring + RING_TAKEN_OFFSET) >>> 2;

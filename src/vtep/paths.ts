@@ -23,6 +23,7 @@ import {
   WORKER_CLOCK_OFFSET,
 } from '../../assembly/layout.ts';
 import type { Family } from '../io/family.ts';
+import { closeControl } from '../io/interface.ts';
 import { type Route, Routes } from '../netlink/routes.ts';
 import type { WorkerContext } from './worker-context.ts';
 
@@ -35,6 +36,11 @@ export class Paths {
 
   constructor(context: WorkerContext) {
     this.#context = context;
+  }
+
+  close(): void {
+    this.#routes.close();
+    closeControl();
   }
 
   /** Tells the engine the time. */

@@ -16,13 +16,17 @@ import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.
 import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
 import { listenerSocket } from './listeners.ts';
+import { Paths } from './paths.ts';
 import { Waiting } from './waiting.ts';
 import { contextOf, EVENTS, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
 
 const start = workerData as WorkerStart;
 const context = contextOf(start, instantiateEngine(start.module, start.memory));
 parentPort?.postMessage('ready');
-run(context, start.kind === 'encap' ? encapServer(context) : decapTokens(context));
+const paths = start.kind === 'encap' ? new Paths(context) : undefined;
+run(context, paths === undefined ? decapTokens(context) : encapServer(context, paths));
+// The thread ends; descriptors are the process's.
+paths?.close();
 
 /** epoll's token of a listener is its number; its descriptor stands in the memory. */
 function decapTokens(of: WorkerContext): (token: number) => void {
