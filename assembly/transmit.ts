@@ -109,42 +109,20 @@ export function transmit(
   const word = load<u32>(state, ENCAP_WORD_OFFSET);
   const tail = <u32>load<u8>(state, ENCAP_TAIL_OFFSET);
   if (!message.hasRoom(worker, source, 1, bytes)) return false;
-  if (alone) {
-    // The header of a frame that goes to one place only is written over its virtio header, which such a
-    // frame has no more use for.
-    const head = inner - VXLAN_HEADER_BYTES;
-    vxlan.emit(head, word, vni, tail);
-    message.append(
-      worker,
-      device,
-      source,
-      remote,
-      port,
-      marks,
-      bytes - counted,
-      head,
-      VXLAN_HEADER_BYTES + bytes,
-      0,
-      0,
-    );
-  } else {
+  // The header of a frame that goes to one place only is written over its virtio header, which such a frame has
+  // no more use for; else it stands by itself.
+  let head = inner - VXLAN_HEADER_BYTES;
+  let headBytes = VXLAN_HEADER_BYTES + bytes;
+  let bodyBytes = 0;
+  if (!alone) {
     if (!segment.hasRoom(worker, 1)) return false;
-    const head = segment.claimHeader(worker);
-    vxlan.emit(head, word, vni, tail);
-    message.append(
-      worker,
-      device,
-      source,
-      remote,
-      port,
-      marks,
-      bytes - counted,
-      head,
-      VXLAN_HEADER_BYTES,
-      inner,
-      bytes,
-    );
+    head = segment.claimHeader(worker);
+    headBytes = VXLAN_HEADER_BYTES;
+    bodyBytes = bytes;
   }
+  vxlan.emit(head, word, vni, tail);
+  const overhead = bytes - counted;
+  message.append(worker, device, source, remote, port, marks, overhead, head, headBytes, inner, bodyBytes);
   counter.sent(worker, device, domain, 1, counted);
   return true;
 }

@@ -7,32 +7,9 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { loadConfig, readConfig } from '../src/daemon/config.ts';
 import { VtepError } from '../src/errors.ts';
+import { deviceConfig } from './support/device-config.ts';
 
-const DEFAULTS = {
-  dstport: 8472,
-  srcport: [0, 0],
-  learning: true,
-  ageing: 300,
-  maxaddress: 0,
-  ttl: 0,
-  tos: 0,
-  df: 'unset',
-  udpcsum: true,
-  udp6zerocsumtx: false,
-  udp6zerocsumrx: false,
-  flowlabel: 0,
-  proxy: false,
-  rsc: false,
-  l2miss: false,
-  l3miss: false,
-  remcsumtx: false,
-  remcsumrx: false,
-  localbypass: true,
-  external: false,
-  vnifilter: false,
-  gbp: false,
-  gpe: false,
-};
+const { name: _name, id: _id, ...DEFAULTS } = deviceConfig({ dstport: 8472 });
 
 async function refuses(text: string, message: string): Promise<void> {
   await assert.rejects(readConfig(text, 'f.yaml'), (error: unknown) => {

@@ -1,6 +1,7 @@
 /** The options of a device in the words and the JSON keys of `ip -d link show` of iproute2 7.1, in its order. */
-import { reservedBitsOf } from '../daemon/device-rules.ts';
+
 import { isMulticast } from '../daemon/values.ts';
+import { reservedBits as unusedBits } from '../dataplane/device-features.ts';
 import type { DeviceConfig } from '../types.ts';
 
 /** What iproute2 calls each switch, and what it needn't say. */
@@ -38,7 +39,7 @@ function hex(value: number | bigint): string {
 }
 
 function reservedBits(config: DeviceConfig): string {
-  return hex(config.reserved_bits === undefined ? reservedBitsOf(config) : BigInt(config.reserved_bits));
+  return hex(config.reserved_bits === undefined ? unusedBits(config) : BigInt(config.reserved_bits));
 }
 
 /** Where frames for unknown MACs go; remote and group are one thing to the kernel. */

@@ -8,6 +8,7 @@
  */
 import { VtepError } from '../errors.ts';
 import type { DeviceChange, DeviceConfig } from '../types.ts';
+import { reservedBits } from '../vtep/device.ts';
 import { family, isAny, isLinkLocal } from './values.ts';
 
 export type Objection = readonly [key: string, message: string];
@@ -21,25 +22,7 @@ export function underlayOf(config: DeviceConfig): 'inet' | 'inet6' {
   return addressesOf(config).some((address) => family(address) === 'inet6') ? 'inet6' : 'inet';
 }
 
-/** The header bits that each feature does not use: what is dropped by default (`reserved_bits`). */
-const RESERVED_PLAIN = 0xf7ffffff000000ffn;
-const RESERVED_GBP = 0x77000000ffffffffn;
-const RESERVED_GPE = 0xc2ffff00ffffffffn;
-const RESERVED_REMCSUM = 0xffdfffffffffff00n;
 const ALL_BITS = 0xffffffffffffffffn;
-
-/** Bits that make a datagram be dropped when nothing else is asked for. */
-export function reservedBitsOf({
-  gbp,
-  gpe,
-  remcsumrx,
-}: Pick<DeviceConfig, 'gbp' | 'gpe' | 'remcsumrx'>): bigint {
-  let bits = RESERVED_PLAIN;
-  if (gbp) bits &= RESERVED_GBP;
-  if (gpe) bits &= RESERVED_GPE;
-  if (remcsumrx) bits &= RESERVED_REMCSUM;
-  return bits;
-}
 
 const hex = (bits: bigint) => `0x${bits.toString(16).padStart(16, '0')}`;
 
@@ -55,7 +38,7 @@ const RULES: readonly Rule[] = [
     low > high && ['srcport', 'Invalid source port range: MIN is greater than MAX'],
   ({ reserved_bits, ...config }) => {
     if (reserved_bits === undefined) return;
-    const used = ALL_BITS ^ reservedBitsOf(config);
+    const used = ALL_BITS ^ reservedBits(config);
     const asked = BigInt(reserved_bits);
     if ((used & asked) === 0n) return;
     return ['reserved_bits', `Used bits ${hex(used)} cannot overlap reserved bits ${hex(asked)}.`];

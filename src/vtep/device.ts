@@ -11,6 +11,9 @@ import type { DeviceConfig } from '../types.ts';
 import type { Listener } from './listeners.ts';
 import type { Place } from './places.ts';
 
+// The rules of the daemon ask for it too.
+export { reservedBits } from '../dataplane/device-features.ts';
+
 export const MTU_MIN = 68;
 /** A TAP takes no more (65535 less its Ethernet header). */
 export const MTU_MAX = 65521;
