@@ -116,6 +116,7 @@ class BatchedVtep implements Vtep {
     try {
       await workers.start(
         queues,
+        process.env['VXP'] !== '0',
         module,
         address,
         (reason) => log('error', reason),

@@ -14,20 +14,27 @@ import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
 
-/** Posted by a worker thread that has written events into its ring. */
-export const EVENTS = 'events';
+/** One direction of one queue: what has a block of the memory. */
+export interface Role {
+  kind: 'encap' | 'decap';
+  /** Number of the block. */
+  index: number;
+  queue: number;
+}
 
 /** Posted to a worker thread when it starts. */
 export interface WorkerStart {
-  kind: 'encap' | 'decap';
-  index: number;
-  queue: number;
+  /** Served by this thread: both directions of a queue where cores are few. */
+  roles: readonly Role[];
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
   /** Where the memory lies in the process: the same in all threads. */
   address: number;
   poller: Poller;
 }
+
+/** epoll's token of a listener is its number and this bit, that of a TAP the number of its device. */
+export const LISTENER_TOKEN = 0x10000;
 
 export interface WorkerContext extends Views {
   readonly sys: Syscalls;
@@ -41,14 +48,14 @@ export interface WorkerContext extends Views {
   readonly f64: Float64Array;
 }
 
-export function contextOf(start: WorkerStart, exports: EngineExports): WorkerContext {
+export function contextOf(start: WorkerStart, role: Role, exports: EngineExports): WorkerContext {
   return {
     ...viewsOf(start.memory),
     sys: syscalls(),
     exports,
     address: start.address,
-    base: workerBase(start.index),
-    queue: start.queue,
+    base: workerBase(role.index),
+    queue: role.queue,
     poller: start.poller,
     f64: new Float64Array(start.memory.buffer),
   };

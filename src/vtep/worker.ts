@@ -18,47 +18,67 @@ import { encapServer } from './encap-loop.ts';
 import { listenerSocket } from './listeners.ts';
 import { Paths } from './paths.ts';
 import { Waiting } from './waiting.ts';
-import { contextOf, EVENTS, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
+import { contextOf, LISTENER_TOKEN, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
 
-const start = workerData as WorkerStart;
-const context = contextOf(start, instantiateEngine(start.module, start.memory));
-parentPort?.postMessage('ready');
-const paths = start.kind === 'encap' ? new Paths(context) : undefined;
-run(context, paths === undefined ? decapTokens(context) : encapServer(context, paths));
-// The thread ends; descriptors are the process's.
-paths?.close();
-
-/** epoll's token of a listener is its number; its descriptor stands in the memory. */
-function decapTokens(of: WorkerContext): (token: number) => void {
-  const serve = decapServer(of);
-  return (token) => {
-    const fd = listenerSocket(of.i32, token);
-    if (fd >= 0) serve(token, fd);
-  };
+interface Served {
+  readonly context: WorkerContext;
+  readonly block: number;
+  serve(id: number): void;
+  close(): void;
 }
 
-function run(of: WorkerContext, serve: (token: number) => void): void {
-  const { address, base, i32, poller, sys, u32, view } = of;
+const start = workerData as WorkerStart;
+const engine = instantiateEngine(start.module, start.memory);
+const served = start.roles.map((role): Served => {
+  const context = contextOf(start, role, engine);
+  return role.kind === 'encap' ? encapRole(context, role.index) : decapRole(context, role.index);
+});
+parentPort?.postMessage('ready');
+run(served);
+// The thread ends; descriptors are the process's.
+for (const role of served) role.close();
+
+function encapRole(context: WorkerContext, block: number): Served {
+  const paths = new Paths(context);
+  return { context, block, serve: encapServer(context, paths), close: () => paths.close() };
+}
+
+function decapRole(context: WorkerContext, block: number): Served {
+  const server = decapServer(context);
+  const serve = (listener: number) => {
+    const fd = listenerSocket(context.i32, listener);
+    if (fd >= 0) server(listener, fd);
+  };
+  return { context, block, serve, close: () => {} };
+}
+
+function run(roles: readonly Served[]): void {
+  const first = roles[0]!;
+  const last = roles.at(-1)!;
+  const { address, base, i32, poller, sys, u32, view } = first.context;
   const stop = (base + WORKER_STOP_OFFSET) >>> 2;
   const rounds = (base + WORKER_ROUNDS_OFFSET) >>> 2;
   const events = base + EPOLL_OFFSET;
   const drained = events + EPOLL_EVENT_COUNT * EPOLL_EVENT_BYTES;
-  const written = (base + EVENTS_OFFSET + EVENTS_WRITTEN_OFFSET) >>> 2;
-  let told = 0;
+  const written = roles.map((role) => (role.context.base + EVENTS_OFFSET + EVENTS_WRITTEN_OFFSET) >>> 2);
+  const told = roles.map(() => 0);
   const waiting = new Waiting();
   while (Atomics.load(i32, stop) === 0) {
     const sleep = waiting.next();
     const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, sleep ? -1 : 0);
-    if (sleep) note(of, 1, 1);
+    if (sleep) note(first.context, 1, 1);
     if (!waiting.ended(count > 0)) sys.sched_yield();
     for (let index = 0; index < count; ++index) {
       const token = view.getUint32(events + index * EPOLL_EVENT_BYTES + EPOLL_TOKEN_OFFSET, true);
       if (token === WAKE_TOKEN) sys.read(poller.wake, address + drained, 8);
-      else serve(token);
+      else if (token < LISTENER_TOKEN) first.serve(token);
+      else last.serve(token - LISTENER_TOKEN);
     }
-    if (u32[written] !== told) {
-      told = u32[written]!;
-      parentPort?.postMessage(EVENTS);
+    for (let role = 0; role < roles.length; ++role) {
+      const now = u32[written[role]!]!;
+      if (now === told[role]) continue;
+      told[role] = now;
+      parentPort?.postMessage(roles[role]!.block);
     }
     Atomics.add(u32, rounds, 1);
   }

@@ -16,7 +16,7 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
-import { EVENTS, type WorkerStart } from './worker-context.ts';
+import { LISTENER_TOKEN, type Role, type WorkerStart } from './worker-context.ts';
 
 interface Thread {
   readonly start: WorkerStart;
@@ -36,8 +36,9 @@ export class Workers {
     this.#views = views;
   }
 
+  /** Blocks in use. */
   get count(): number {
-    return this.#threads.length;
+    return this.#threads.reduce((sum, { start }) => sum + start.roles.length, 0);
   }
 
   /**
@@ -46,6 +47,7 @@ export class Workers {
    */
   async start(
     queues: number,
+    paired: boolean,
     module: WebAssembly.Module,
     address: number,
     failed: (reason: string) => void,
@@ -54,51 +56,39 @@ export class Workers {
     const entry = fileURLToPath(import.meta.resolve('#worker'));
     // Encap workers answer the walk's questions about paths (paths.ts).
     this.#views.view.setUint32(HEADER_BASE + HEADER_PATHS_OFFSET, 1, true);
-    const ready: Promise<void>[] = [];
-    for (let queue = 0; queue < queues; ++queue) {
-      for (const kind of ['encap', 'decap'] as const) {
-        const index = this.#threads.length;
-        const memory = this.#views.memory;
-        const start: WorkerStart = { kind, index, queue, memory, module, address, poller: openPoller() };
-        const worker = new Worker(entry, {
-          workerData: start,
-          name: `vxlane ${kind} ${queue}`,
-          execArgv: [],
-        });
-        this.#threads.push({ start, worker });
-        ready.push(
-          new Promise((resolve, reject) => {
-            worker.once('message', () => resolve());
-            worker.once('error', (error) =>
-              reject(new VtepError('SYSTEM', `${kind} worker: ${error.message}`)),
-            );
-          }),
-        );
-        worker.on('message', (message) => message === EVENTS && heard(index));
-        worker.on('error', (error) => failed(`${kind} worker ${queue}: ${error.stack ?? error.message}`));
-      }
-    }
+    const ready = rolesOf(queues, paired).map((roles) => {
+      const memory = this.#views.memory;
+      const start: WorkerStart = { roles, memory, module, address, poller: openPoller() };
+      const name = nameOf(roles);
+      const worker = new Worker(entry, { workerData: start, name: `vxlane ${name}`, execArgv: [] });
+      this.#threads.push({ start, worker });
+      // The block that events have been written in.
+      worker.on('message', (message) => typeof message === 'number' && heard(message));
+      worker.on('error', (error) => failed(`${name} worker: ${error.stack ?? error.message}`));
+      return new Promise<void>((resolve, reject) => {
+        worker.once('message', () => resolve());
+        worker.once('error', (error) => reject(new VtepError('SYSTEM', `${name} worker: ${error.message}`)));
+      });
+    });
     await Promise.all(ready);
   }
 
   /** Encap worker of a queue: wake for this TAP. */
   watchTap(fds: readonly number[], device: number): void {
-    for (const { start } of this.#threads) {
-      const fd = fds[start.queue];
-      if (start.kind === 'encap' && fd !== undefined) watch(start.poller, fd, device);
-    }
+    fds.forEach((fd, queue) => {
+      watch(this.#pollerOf('encap', queue), fd, device);
+    });
   }
 
   unwatchTap(fds: readonly number[]): void {
-    for (const { start } of this.#threads) {
-      const fd = fds[start.queue];
-      if (start.kind === 'encap' && fd !== undefined) unwatch(start.poller, fd);
-    }
+    fds.forEach((fd, queue) => {
+      unwatch(this.#pollerOf('encap', queue), fd);
+    });
   }
 
   /** A listener has one socket, so one decap worker serves it: which one depends on its number. */
   watchListener(fd: number, listener: number): void {
-    watch(this.#decapPoller(listener), fd, listener);
+    watch(this.#decapPoller(listener), fd, LISTENER_TOKEN | listener);
   }
 
   unwatchListener(fd: number, listener: number): void {
@@ -109,7 +99,7 @@ export class Workers {
   async quiesce(): Promise<void> {
     const { u32 } = this.#views;
     const waiting = this.#threads.map(({ start }) => {
-      const at = (workerBase(start.index) + WORKER_ROUNDS_OFFSET) >>> 2;
+      const at = (threadBase(start) + WORKER_ROUNDS_OFFSET) >>> 2;
       return { at, before: Atomics.load(u32, at), poller: start.poller };
     });
     for (const { poller } of waiting) wake(poller);
@@ -130,12 +120,12 @@ export class Workers {
     sleeps: number;
   }[] {
     const { view } = this.#views;
-    return this.#threads.map(({ start: { index, kind, queue } }) => {
+    const roles = this.#threads.flatMap(({ start }) => start.roles);
+    return roles.map((role) => {
+      const { index, kind } = role;
       const base = workerBase(index);
       return {
-        name: `${kind} ${queue}`,
-        index,
-        kind,
+        ...{ name: nameOf([role]), index, kind },
         syscalls: view.getFloat64(base + WORKER_SYSCALLS_OFFSET, true),
         batches: view.getFloat64(base + WORKER_BATCHES_OFFSET, true),
         sleeps: view.getFloat64(base + WORKER_SLEEPS_OFFSET, true),
@@ -145,7 +135,7 @@ export class Workers {
 
   async stop(): Promise<void> {
     for (const { start } of this.#threads) {
-      Atomics.store(this.#views.i32, (workerBase(start.index) + WORKER_STOP_OFFSET) >>> 2, 1);
+      Atomics.store(this.#views.i32, (threadBase(start) + WORKER_STOP_OFFSET) >>> 2, 1);
       wake(start.poller);
     }
     await Promise.all(this.#threads.map(({ worker }) => ended(worker)));
@@ -154,9 +144,34 @@ export class Workers {
   }
 
   #decapPoller(listener: number): Poller {
-    const decap = this.#threads.filter(({ start }) => start.kind === 'decap');
-    return decap[listener % decap.length]!.start.poller;
+    return this.#pollerOf('decap', listener % (this.count / 2));
   }
+
+  #pollerOf(kind: Role['kind'], queue: number): Poller {
+    const serves = ({ start }: Thread) =>
+      start.roles.some((role) => role.kind === kind && role.queue === queue);
+    return this.#threads.find(serves)!.start.poller;
+  }
+}
+
+/** The roles of each thread. Encap of queue 0 has block 0, decap block 1, and so on. */
+function rolesOf(queues: number, paired: boolean): Role[][] {
+  const queue = (number: number): Role[] => [
+    { kind: 'encap', index: 2 * number, queue: number },
+    { kind: 'decap', index: 2 * number + 1, queue: number },
+  ];
+  const pairs = Array.from({ length: queues }, (_, number) => queue(number));
+  return paired ? pairs : pairs.flat().map((role) => [role]);
+}
+
+/** "encap 0", "encap + decap 1" */
+function nameOf(roles: readonly Role[]): string {
+  return `${roles.map(({ kind }) => kind).join(' + ')} ${roles[0]!.queue}`;
+}
+
+/** The block that a thread counts its rounds in and is stopped by: that of its first role. */
+function threadBase({ roles }: WorkerStart): number {
+  return workerBase(roles[0]!.index);
 }
 
 /** A thread that has left its loop has nothing left to do and ends by itself. */
