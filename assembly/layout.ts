@@ -504,6 +504,14 @@ export const WORKER_SLEEPS_OFFSET = 88;
 /** u32: milliseconds of a monotonic clock, kept by the worker, for the age of paths. */
 export const WORKER_CLOCK_OFFSET = 96;
 
+/** Where its time goes, when somebody asks: [slot][WORKER_PROFILE_*], see src/vtep/profile.ts. */
+export const WORKER_PROFILE_OFFSET = 1024;
+export const WORKER_PROFILE_SLOTS = 64;
+/** f64 calls, f64 seconds */
+export const WORKER_PROFILE_COUNT_OFFSET = 0;
+export const WORKER_PROFILE_SECONDS_OFFSET = 8;
+export const WORKER_PROFILE_SLOT_BYTES = 16;
+
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
 export const COUNTER_COUNT = 64;

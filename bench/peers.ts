@@ -29,7 +29,7 @@ export interface Peer extends Tunnel {
 /** Open vSwitch with its datapath in user space: a bridge over the veth, and one with a vxlan port and the TAP. */
 const ovs: Peer = {
   name: 'ovs',
-  title: 'Open vSwitch, userspace datapath',
+  title: 'Open vSwitch (userspace)',
   programs: ['ovsdb-server', 'ovsdb-tool', 'ovs-vsctl', 'ovs-vswitchd'],
   package: 'openvswitch-switch',
   async start(bed, host, peer) {
@@ -60,7 +60,7 @@ const ovs: Peer = {
 
 const fastd: Peer = {
   name: 'fastd',
-  title: 'fastd, method null',
+  title: 'fastd (method null)',
   programs: ['fastd'],
   package: 'fastd',
   async start(bed, host, peer) {
@@ -95,7 +95,7 @@ const fastdKey = (host: Host) =>
 
 const tinc: Peer = {
   name: 'tinc',
-  title: 'tinc 1.0, no cipher, no digest',
+  title: 'tinc 1.0 (no cipher)',
   programs: ['tincd'],
   package: 'tinc',
   async start(bed, host, peer) {

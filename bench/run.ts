@@ -98,9 +98,9 @@ function contestants(): Contestant[] {
   return [
     { name: BASELINE, title: 'Linux vxlan', judged: false },
     ...judged,
-    { name: WITHOUT_GSO, title: 'Linux vxlan without GSO and GRO', judged: false },
+    { name: WITHOUT_GSO, title: 'Linux vxlan, no GSO/GRO', judged: false },
     ...others,
-    { name: BARE, title: 'no tunnel (bare veth)', judged: false },
+    { name: BARE, title: 'bare veth, no tunnel', judged: false },
   ];
 }
 

@@ -169,7 +169,7 @@ export function endToEndCells(all: Row[], only?: string[]): string[][] {
       spread(entry.ratio, 2),
       [kernel, entry].map((side) => side?.cores?.toFixed(2) ?? '-').join(' / '),
       mean(entries[BARE]?.of, digits),
-      only?.includes(who) === false ? '' : (floor ?? ''),
+      entry.verdict ? (floor ?? '') : '',
       entry.verdict ?? '',
     ]);
   });

@@ -111,6 +111,15 @@ describe('layout', () => {
       ['HEADER_SENDER_VERSION', 4],
       ['HEADER_MDB_KEY', 48, 8],
     ]);
+    assertRecord(layout.COUNTERS_OFFSET, [
+      ['WORKER_STOP', 4],
+      ['WORKER_ROUNDS', 4],
+      ['WORKER_SYSCALLS', 8],
+      ['WORKER_BATCHES', 8],
+      ['WORKER_SLEEPS', 8],
+      ['WORKER_CLOCK', 4],
+      ['WORKER_PROFILE', layout.WORKER_PROFILE_SLOTS * layout.WORKER_PROFILE_SLOT_BYTES, 8],
+    ]);
     assertRecord(layout.LISTENER_BYTES, [
       ['LISTENER_SOCKET', 4],
       ['LISTENER_PORT', 2],
