@@ -108,7 +108,9 @@ export function shares(before: WorkerProfile, after: WorkerProfile, wall: number
   const stopwatch = { what: 'stopwatch', seconds: calls * after.secondsPerCall, count: calls };
   const known = kinds.reduce((sum, { seconds }) => sum + seconds, stopwatch.seconds);
   const rest = { what: 'JavaScript', seconds: Math.max(0, wall - known) };
-  return [...kinds.filter(({ count }) => count > 0), stopwatch, rest].sort((x, y) => y.seconds - x.seconds);
+  return [...kinds.filter(({ count, seconds }) => count > 0 || seconds > 0), stopwatch, rest].sort(
+    (x, y) => y.seconds - x.seconds,
+  );
 }
 
 function workersText(before: Sight, after: Sight): string[] {
@@ -127,7 +129,7 @@ function workersText(before: Sight, after: Sight): string[] {
       (each(seconds) * 1e9).toFixed(1),
       count === undefined ? '' : perSecond(count),
       count === undefined ? '' : each(count).toFixed(3),
-      count === undefined ? '' : ((seconds / count) * 1e9).toFixed(0),
+      count ? ((seconds / count) * 1e9).toFixed(0) : '',
     ]);
     return [
       `${status.name} (thread ${profile.thread}): ${perSecond(packets)} packets/s, ${(packets / Math.max(1, batches)).toFixed(1)} a batch`,
