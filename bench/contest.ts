@@ -72,7 +72,6 @@ export class Contest {
 
   async #reach(name: string, pair: Pair): Promise<void> {
     await this.#probe.reach({ name, pair, reverse: false, bare: false });
-    await this.#probe.dismiss();
   }
 
   /** All rounds of one row. */
@@ -89,7 +88,7 @@ export class Contest {
       trial: name,
       metrics,
       rounds: [],
-      background: await busyCores(500, 1000),
+      background: await (this.#options.quick ? busyCores(0, 200) : busyCores(500, 1000)),
       stolen: 0,
       failures: {},
     };

@@ -9,8 +9,8 @@
  *
  * A second pair without the stopwatch carries the same traffic, so that it shows what the looking costs.
  */
-import { request } from 'node:http';
-import type { VtepStatus, WorkerProfile, WorkerStatus } from '../src/types.ts';
+import { createClient } from '../src/daemon/client.ts';
+import type { WorkerProfile, WorkerStatus } from '../src/types.ts';
 import { type ThreadTimes, threadTimes } from './cpu.ts';
 import type { Options } from './options.ts';
 import type { Probe, Subject } from './probe.ts';
@@ -66,7 +66,7 @@ export async function profile(
 }
 
 async function sightOf(host: Host): Promise<Sight> {
-  const { workers, pid } = await statusOf(host.socket!);
+  const { workers, pid } = await createClient(host.socket!).status();
   const at = performance.now() / 1000;
   return {
     at,
@@ -75,19 +75,6 @@ async function sightOf(host: Host): Promise<Sight> {
       return { status, profile: status.profile, times: threadTimes(pid, status.profile.thread) };
     }),
   };
-}
-
-function statusOf(socketPath: string): Promise<VtepStatus> {
-  return new Promise((resolve, reject) => {
-    const asking = request({ socketPath, path: '/v1/status' }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('end', () => resolve(JSON.parse(text)));
-    });
-    asking.once('error', reject).end();
-  });
 }
 
 export interface Share {

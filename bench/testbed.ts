@@ -24,7 +24,7 @@ export interface Tunnel {
   /** Makes the device VTEP, and resolves when it is there. */
   start(bed: Testbed, host: Host, peer: Host): void | Promise<void>;
   /** Says where the peer's MAC address is, to a tunnel that is to be told. */
-  learn?(host: Host, mac: string, remote: string): void;
+  learn?(host: Host, mac: string, remote: string): void | Promise<void>;
 }
 
 export interface Host {
@@ -99,8 +99,8 @@ export class Testbed {
       const mac = macOf(peer, VTEP);
       ip(host, `link set ${VTEP} mtu ${OVERLAY_MTU} up`);
       ip(host, `addr add ${host.overlay}/24 dev ${VTEP}`);
-      tunnel.learn?.(host, mac, peer.underlay);
-      tunnel.learn?.(host, '00:00:00:00:00:00', peer.underlay);
+      await tunnel.learn?.(host, mac, peer.underlay);
+      await tunnel.learn?.(host, '00:00:00:00:00:00', peer.underlay);
       // Permanent neighbours: an ARP exchange in the middle of a trial would be somebody's outlier.
       ip(host, `neigh replace ${peer.overlay} lladdr ${mac} dev ${VTEP} nud permanent`);
       ip(

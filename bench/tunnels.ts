@@ -1,6 +1,7 @@
 /** Linux's own vxlan device, and vxlane in any number of variants: what is held against each other. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createClient } from '../src/daemon/client.ts';
 import { ip, ROOT, run, type Tunnel, UNDERLAY, VTEP, waitForLine } from './testbed.ts';
 
 /** One variant of vxlane to measure. */
@@ -85,9 +86,6 @@ export function tunnelOf(candidate: Candidate): Tunnel {
       );
       await waitForLine(host.process, ' up:');
     },
-    learn: (host, mac, remote) => {
-      const entry = `fdb append ${mac} dev ${VTEP} dst ${remote}`.split(' ');
-      run(process.execPath, program, '--socket', host.socket!, ...entry);
-    },
+    learn: (host, mac, dst) => createClient(host.socket!).fdbChange({ op: 'append', dev: VTEP, mac, dst }),
   };
 }

@@ -41,6 +41,7 @@ test('calls are counted by kind, timed, and answered as without', () => {
   const { calls } = workerProfile(plane.views, WORKER)!;
   const counts = Object.fromEntries(Object.entries(calls).map(([kind, { count }]) => [kind, count]));
   assert.deepEqual(counts, {
+    addressOf: 1,
     wasm: 1,
     asleep: 1,
     read: 1000,
