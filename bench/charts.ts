@@ -8,7 +8,7 @@ import { FRAME_BYTES } from './trials.ts';
 
 const WIDTH = 820;
 /** Wide gaps: whoever shows the picture may have wider letters than were reckoned with. */
-const LEGEND = { top: 32, left: 10, itemGap: 28, itemWidth: 18 };
+const LEGEND = { top: 30, left: 10, itemGap: 20, itemWidth: 18 };
 const GREY = '#9aa0a6';
 const COLOURS = ['#5470c6', '#ee6666', '#73c0de', '#91cc75', '#fac858', '#9a60b4', '#3ba272'];
 
@@ -70,7 +70,7 @@ function bars(
   const chart: echarts.EChartsOption = {
     title: { text: title },
     legend: LEGEND,
-    grid: { left: 60, right: 20, top: 90, bottom: 50 },
+    grid: { left: 60, right: 20, top: 100, bottom: 50 },
     xAxis: {
       type: 'category',
       data: present.map((name) => wanted[name]!),
@@ -168,7 +168,7 @@ function rtt(measured: Measured): Drawing | undefined {
   const chart: echarts.EChartsOption = {
     title: { text: 'Round trip, back to back echoes (less is better)' },
     legend: LEGEND,
-    grid: { left: 70, right: 30, top: 90, bottom: 50 },
+    grid: { left: 70, right: 30, top: 100, bottom: 50 },
     xAxis: {
       type: 'category',
       boundaryGap: false,
@@ -199,6 +199,8 @@ function frames(measured: Measured): Drawing | undefined {
   const series = rivals(measured).flatMap(({ name, title }) =>
     (['', '-flood'] as const).map((suffix) => ({
       type: 'line' as const,
+      symbol: suffix ? 'diamond' : 'circle',
+      symbolSize: 8,
       name: `${title}, ${suffix ? 'flood (MRR)' : '<= 0.1 % loss (NDR)'}`,
       lineStyle: { color: colour(measured, name), type: suffix ? ('dashed' as const) : ('solid' as const) },
       itemStyle: { color: colour(measured, name) },
