@@ -65,8 +65,8 @@ export class Probe {
   }
 
   async iperf(subject: Subject, words: string[]): Promise<Metrics> {
-    const { seconds } = this.#options;
-    const omit = seconds >= 5 ? 2 : 1;
+    const { seconds, quick } = this.#options;
+    const omit = quick ? 1 : 2;
     const { from, to, address } = ends(subject);
     const server = this.#bed.spawn(to, 'iperf3', ['-s', '-1', '--forceflush']);
     await waitForLine(server, 'Server listening');

@@ -2,8 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import type { Result } from './samples.ts';
-import type { KernelRow, Row } from './table.ts';
+import { type KernelRow, notes, type Row, rows } from './table.ts';
 import { ROOT } from './testbed.ts';
+import { TRIALS } from './trials.ts';
 
 /** What a figure is worth nothing without. */
 export interface About {
@@ -30,6 +31,7 @@ export interface RunRecord {
   kernels: KernelRow[];
   rows: Row[];
   results: Result[];
+  /** Of the run as a whole; those of a row come from its samples. */
   notes: string[];
   failures: string[];
 }
@@ -60,7 +62,8 @@ function commit(): string {
 }
 
 /**
- * Runs that were made one after the other, row by row: of a row that was measured twice, the later one.
+ * Runs that were made one after the other. A row that was measured twice has the rounds of both, unless they
+ * are of different builds: then those of the later one.
  *
  * @throws Error when they come from different machines
  */
@@ -73,25 +76,49 @@ export function merged(records: RunRecord[]): { abouts: About[] } & Omit<RunReco
   const last = <T>(lists: T[][], key: (item: T) => string) => [
     ...new Map(lists.flat().map((item) => [key(item), item])).values(),
   ];
+  const contestants = last(
+    records.map((record) => record.contestants),
+    ({ name }) => name,
+  );
+  const results = joined(records);
+  const judged = contestants.filter((contestant) => contestant.judged).map(({ name }) => name);
   return {
     abouts,
-    contestants: last(
-      records.map(({ contestants }) => contestants),
-      ({ name }) => name,
-    ),
+    contestants,
     kernels: last(
       records.map(({ kernels }) => kernels),
       ({ name, implementation, bytes }) => `${name} ${implementation} ${bytes}`,
     ),
-    rows: last(
-      records.map(({ rows }) => rows),
-      ({ row }) => row,
-    ),
-    results: last(
-      records.map(({ results }) => results),
-      ({ trial }) => trial,
-    ),
-    notes: [...new Set(records.flatMap(({ notes }) => notes))],
+    rows: results.flatMap((result) => rows(result, judged)),
+    results,
+    notes: [...new Set([...records.flatMap((record) => record.notes), ...results.flatMap(notes)])],
     failures: [...new Set(records.flatMap(({ failures }) => failures))],
+  };
+}
+
+/** One result a row, in the order of the table. */
+function joined(records: RunRecord[]): Result[] {
+  const found = new Map<string, { commit: string; result: Result }>();
+  for (const { about, results } of records) {
+    for (const result of results) {
+      const before = found.get(result.trial);
+      const isMore = before?.commit === about.commit;
+      found.set(result.trial, {
+        commit: about.commit,
+        result: isMore ? more(before.result, result) : result,
+      });
+    }
+  }
+  const place = ({ trial }: Result) => TRIALS.findIndex(({ name }) => name === trial);
+  return [...found.values()].map(({ result }) => result).sort((one, other) => place(one) - place(other));
+}
+
+function more(one: Result, other: Result): Result {
+  return {
+    ...other,
+    rounds: [...one.rounds, ...other.rounds],
+    background: Math.max(one.background, other.background),
+    stolen: Math.max(one.stolen, other.stolen),
+    failures: { ...one.failures, ...other.failures },
   };
 }

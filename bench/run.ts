@@ -13,7 +13,7 @@ import { about, type Contestant } from './record.ts';
 import { writeReport } from './report.ts';
 import { installedPeers, missing } from './requirements.ts';
 import { BARE, BASELINE, type Result } from './samples.ts';
-import { columns, endToEndCells, type KernelRow, kernelTable, LEAST_PAIRS, notes, rows } from './table.ts';
+import { columns, endToEndCells, type KernelRow, kernelTable, notes, rows } from './table.ts';
 import { ROOT, Testbed } from './testbed.ts';
 import { KERNEL } from './tunnels.ts';
 import { walks } from './walk.bench.ts';
@@ -113,9 +113,7 @@ await bed.close();
 for (const { trial, failures: of } of results) {
   for (const [who, why] of Object.entries(of)) failures.push(`${trial}: ${who}: ${why}`);
 }
-remarks.push(...results.flatMap(notes));
-if (asked.pairs < LEAST_PAIRS || asked.quick)
-  remarks.push(`quick or under ${LEAST_PAIRS} rounds: a look, not a result`);
+if (asked.quick) remarks.push('quick: does it work, not how fast');
 
 const everybody = contestants();
 const judged = everybody.filter((contestant) => contestant.judged).map(({ name }) => name);
@@ -129,7 +127,7 @@ print(
 );
 if (kernelRows.length > 0) print(`\n${kernelTable(kernelRows)}`);
 if (table.length > 0) print(`\n${columns(endToEndCells(table))}\n`);
-for (const remark of remarks) print(`note: ${remark}`);
+for (const remark of [...remarks, ...results.flatMap(notes)]) print(`note: ${remark}`);
 for (const failure of failures) print(`failed: ${failure}`);
 
 if (table.length + kernelRows.length > 0) {

@@ -36,9 +36,14 @@ const STOLEN_CORES = 0.02;
 /** A baseline whose best is this many times its worst has changed its way of working between rounds. */
 const STEADY = 1.5;
 
+/** Fewer interleaved rounds say nothing about a ratio. */
+export const LEAST_PAIRS = 5;
+
 /** What a reader must know before believing a result. */
 export function notes({ trial, metrics, rounds, background, stolen }: Result): string[] {
   const said: string[] = [];
+  const times = rounds.filter((round) => round[BASELINE]).length;
+  if (times > 0 && times < LEAST_PAIRS) said.push(`${times} of ${LEAST_PAIRS} rounds: a look, not a result`);
   if (background > QUIET_CORES) said.push(`${background.toFixed(2)} cores were busy before it began`);
   if (stolen > STOLEN_CORES) said.push(`the hypervisor kept ${stolen.toFixed(2)} cores back`);
   const steady = summary(values(rounds, BASELINE, metrics[0]!.key));
@@ -58,9 +63,6 @@ export function notes({ trial, metrics, rounds, background, stolen }: Result): s
   say('lost', 'echoes were lost');
   return said.map((what) => `${trial}: ${what}`);
 }
-
-/** Fewer interleaved rounds say nothing about a ratio. */
-export const LEAST_PAIRS = 5;
 
 /** "aim" = the floor and what lies beyond it. */
 export type Verdict = 'aim' | 'pass' | 'below' | 'failed';

@@ -92,8 +92,14 @@ describe('the table', () => {
   });
 
   it('says what makes a row doubtful', () => {
-    const clean = result('tcp1', [round(10, 9), round(11, 9)]);
+    const clean = result(
+      'tcp1',
+      [10, 11, 10, 12, 11].map((kernel) => round(kernel, 9)),
+    );
     assert.deepEqual(notes(clean), []);
+    assert.deepEqual(notes({ ...clean, rounds: clean.rounds.slice(1) }), [
+      'tcp1: 4 of 5 rounds: a look, not a result',
+    ]);
     const doubtful: Partial<Result> = { background: 0.5, stolen: 0.1 };
     const overrun = { ...round(20, 9), vxlane: { gbits: 9, overrun: 3 } };
     const said = notes(result('tcp1', [round(10, 9), overrun], doubtful)).join('\n');
@@ -342,17 +348,26 @@ describe('a report', () => {
     assert.deepEqual([...charts({ contestants: [], rows: [], results: [] }).keys()], []);
   });
 
-  it('of several runs has each row once, the later one, and all commands', () => {
-    const both = merged([record(['tcp1', 'rtt']), record(['tcp1', 'udp64'], 2, 'second')]);
-    const medians = both.rows
-      .filter(({ row }) => row === 'tcp1')
-      .map(({ entries }) => entries.kernel!.of!.median);
-    assert.deepEqual(medians, [202]);
-    assert.deepEqual(both.results.map(({ trial }) => trial).sort(), ['rtt', 'tcp1', 'udp64']);
+  it('of several runs joins the rounds of one build, takes those of the later build, and names all commands', () => {
+    const kernelOf = (of: ReturnType<typeof merged>) =>
+      of.rows.find(({ row }) => row === 'tcp1')!.entries.kernel!.of!;
+    const [first, second] = [record(['rtt', 'tcp1']), record(['tcp1', 'udp64'], 2, 'second')];
+    const both = merged([first, second]);
+    assert.deepEqual(kernelOf(both), { median: 152, min: 101, max: 203 });
+    assert.deepEqual(
+      both.results.map(({ trial, rounds }) => [trial, rounds.length]),
+      [
+        ['tcp1', 6],
+        ['udp64', 3],
+        ['rtt', 3],
+      ],
+    );
     assert.deepEqual(
       both.abouts.map(({ command }) => command),
       ['npm run bench -- --only x', 'second'],
     );
+    second.about.commit = 'def';
+    assert.deepEqual(kernelOf(merged([first, second])), { median: 202, min: 201, max: 203 });
     const other = record(['tcp1']);
     other.about.kernel = '6.1';
     assert.throws(() => merged([record(['rtt']), other]), /differ in kernel: 6\.18, 6\.1/);
