@@ -218,6 +218,14 @@ export const DEVICE_FLAG_LATE_LEARNING = 1048576;
 export const DEVICE_FLAG_HONOUR_DONT_LEARN = 2097152;
 /** Only remotes of entries that a command made may send to it: the table of senders has them. */
 export const DEVICE_FLAG_KNOWN_SENDERS = 4194304;
+/** One datagram per message, whatever the VTEP can do. */
+export const DEVICE_FLAG_GSO_OFF = 8388608;
+/** Whole super-frames may leave through an underlay TAP. */
+export const DEVICE_FLAG_GSO_TUNNEL = 16777216;
+/** Nothing that arrives is merged. */
+export const DEVICE_FLAG_GRO_OFF = 33554432;
+/** No UDP is merged into super-frames for the TAP. */
+export const DEVICE_FLAG_USO_OFF = 67108864;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */

@@ -49,7 +49,10 @@ import { Workers } from './workers.ts';
 export interface VtepOptions {
   /** Pairs of worker threads; 1 unless given. */
   queues?: number;
-  /** Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. */
+  /**
+   * Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. What is off here is
+   * off for every device; what is on, each device may switch off for itself (`gso`, `gro`, `uso`).
+   */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
   logger?: Logger;
 }
