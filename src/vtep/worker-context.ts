@@ -17,11 +17,15 @@ import { type Syscalls, syscalls } from '../io/syscalls.ts';
 /** Posted by a worker thread that has written events into its ring. */
 export const EVENTS = 'events';
 
+/** How frames cross the border between TAP and memory: a call for each, or io_uring. */
+export type IoEngine = 'batched' | 'uring';
+
 /** Posted to a worker thread when it starts. */
 export interface WorkerStart {
   kind: 'encap' | 'decap';
   index: number;
   queue: number;
+  engine: IoEngine;
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
   /** Where the memory lies in the process: the same in all threads. */

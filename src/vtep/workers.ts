@@ -59,7 +59,17 @@ export class Workers {
       for (const kind of ['encap', 'decap'] as const) {
         const index = this.#threads.length;
         const memory = this.#views.memory;
-        const start: WorkerStart = { kind, index, queue, memory, module, address, poller: openPoller() };
+        const engine = process.env.VXLANE_ENGINE === 'uring' ? 'uring' : 'batched';
+        const start: WorkerStart = {
+          kind,
+          index,
+          queue,
+          memory,
+          module,
+          address,
+          engine,
+          poller: openPoller(),
+        };
         const worker = new Worker(entry, {
           workerData: start,
           name: `vxlane ${kind} ${queue}`,
