@@ -56,7 +56,7 @@ import * as ring from './ring';
 
 const EAGAIN = -11;
 /** A TAP has no position. */
-const NO_POSITION: u64 = 0xffffffffffffffff;
+const NO_POSITION: u64 = ~0;
 
 /** Submits reads of one TAP into the slots `first` to `first + count - 1`, at most URING_ENTRIES. */
 export function reads(worker: usize, fd: i32, first: i32, count: i32): void {

@@ -62,7 +62,7 @@ describe('layout', () => {
     'FDB_ENTRIES',
     'REMOTES',
   ];
-  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'EVENTS', 'SEEN', 'FANOUT'];
+  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'FANOUT'];
   const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', 'RUNS'];
   const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
   const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'RECEIVE_BUFFERS', 'DECAP_STATE', 'WRITES'];

@@ -38,6 +38,7 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
+import { type EngineChoice, engineChoice } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
@@ -51,6 +52,8 @@ export interface VtepOptions {
   queues?: number;
   /** Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
+  /** How frames cross the border to a TAP; what VXLANE_ENGINE says unless given, and `auto` without that. */
+  engine?: EngineChoice;
   logger?: Logger;
 }
 
@@ -59,7 +62,7 @@ const CLOCK_MILLISECONDS = 500;
 const FIRST_AGEING_SECONDS = 10;
 
 /**
- * @throws VtepError UNSUPPORTED (not Linux, no koffi), SYSTEM
+ * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
 export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
   const vtep = new BatchedVtep(options);
@@ -91,7 +94,7 @@ class BatchedVtep implements Vtep {
       joinGroup: (device, address) => this.#group('join', device, address),
       leaveGroup: (device, address) => this.#group('leave', device, address),
     });
-    const workers = new Workers(plane.views);
+    const workers = new Workers(plane.views, engineChoice(options.engine));
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
     this.#core = {
@@ -121,6 +124,7 @@ class BatchedVtep implements Vtep {
         (reason) => log('error', reason),
         (worker) => this.#core.plane.relayEvents(worker),
       );
+      if (workers.refused !== '') log('info', `engine: batched, for io_uring is off: ${workers.refused}`);
       this.#home = await this.#following.start();
     } catch (error) {
       await this.#following.close();

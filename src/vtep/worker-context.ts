@@ -13,19 +13,17 @@ import type { EngineExports } from '../dataplane/exports.ts';
 import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
+import type { EngineChoice } from './io-engine.ts';
 
 /** Posted by a worker thread that has written events into its ring. */
 export const EVENTS = 'events';
-
-/** How frames cross the border between TAP and memory: a call for each, or io_uring. */
-export type IoEngine = 'batched' | 'uring';
 
 /** Posted to a worker thread when it starts. */
 export interface WorkerStart {
   kind: 'encap' | 'decap';
   index: number;
   queue: number;
-  engine: IoEngine;
+  engine: EngineChoice;
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
   /** Where the memory lies in the process: the same in all threads. */

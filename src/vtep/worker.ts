@@ -15,17 +15,17 @@ import { instantiateEngine } from '../dataplane/engine.ts';
 import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.ts';
 import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
+import { openTransfers } from './io-engine.ts';
 import { listenerSocket } from './listeners.ts';
 import { Paths } from './paths.ts';
 import type { TapWriter } from './tap-writer.ts';
-import { openTransfers } from './transfers.ts';
 import { Waiting } from './waiting.ts';
 import { contextOf, EVENTS, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
 
 const start = workerData as WorkerStart;
 const context = contextOf(start, instantiateEngine(start.module, start.memory));
-parentPort?.postMessage('ready');
 const transfers = openTransfers(context, start.engine);
+parentPort?.postMessage(transfers.refused);
 const paths = start.kind === 'encap' ? new Paths(context) : undefined;
 run(
   context,
