@@ -8,7 +8,9 @@ import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { VtepStatus } from '../src/types.ts';
+import { ratesBetween } from '../src/cli/status.ts';
+import { statusText } from '../src/cli/status-format.ts';
+import { createClient } from '../src/daemon/client.ts';
 import { engineChoice } from '../src/vtep/io-engine.ts';
 import { type Bed, end, REPOSITORY } from './support/netns.ts';
 import { layer3 } from './support/scenario.ts';
@@ -52,14 +54,13 @@ test('an engine is given, or named by the environment, or chosen', () => {
 
 suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
   /** Runs a daemon with `words` until it has been asked for its status. */
-  async function daemon(words: string[], preload: string[] = []) {
+  async function daemon(words: string[], { preload = [], under = [] }: { preload?: string[]; under?: string[] } = {}) {
     const host = bed.namespace('engine');
     const socket = join(bed.directory(), 'v.sock');
-    const child: ChildProcess = host.spawn(
-      process.execPath,
-      [...preload, PROGRAM, '--socket', socket, 'daemon', ...words],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
-    );
+    const line = [...under, process.execPath, ...preload, PROGRAM, '--socket', socket, 'daemon', ...words];
+    const child: ChildProcess = host.spawn(line[0]!, line.slice(1), 
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let said = '';
     const ready = new Promise<void>((done) => {
       const hear = (chunk: Buffer) => {
@@ -71,13 +72,10 @@ suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
     });
     const late = new Promise((_, fail) => setTimeout(fail, READY_MS, new Error('not ready')).unref());
     await Promise.race([ready, late, once(child, 'exit')]);
-    const { stdout } = spawnSync(process.execPath, [PROGRAM, '--socket', socket, '-j', 'status'], {
-      encoding: 'utf8',
-    });
-    const text = spawnSync(process.execPath, [PROGRAM, '--socket', socket, 'status'], { encoding: 'utf8' });
+    const status = await createClient(socket).status();
     const open = rings(child.pid!);
     await end(child);
-    return { engine: (JSON.parse(stdout) as VtepStatus).engine, text: text.stdout, said, open };
+    return { engine: status.engine, text: statusText(status, ratesBetween(status, status, 1)), said, open };
   }
 
   test('io_uring where it is permitted: one ring for each worker', async () => {
@@ -97,7 +95,7 @@ suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
 
   for (const words of [[], ['--engine', 'uring']]) {
     test(`where a seccomp filter forbids it, ${words.join(' ') || 'by itself'}: batched, and one line says why`, async () => {
-      const { engine, text, open, said } = await daemon(words, ['--import', 'tsx', WITHOUT]);
+      const { engine, text, open, said } = await daemon(words, { preload: ['--import', 'tsx', WITHOUT] });
       assert.equal(engine.io, 'batched');
       assert.equal(engine.uring, 'off: io_uring is forbidden here (seccomp)');
       assert.equal(open, 0);
@@ -111,6 +109,14 @@ suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
       );
     });
   }
+
+  test('where no memory may be locked: batched, and why', async () => {
+    const under = ['prlimit', '--memlock=0', 'setpriv', '--bounding-set=-ipc_lock'];
+    const { engine, open } = await daemon([], { under });
+    assert.equal(engine.io, 'batched');
+    assert.equal(engine.uring, 'off: the limit of locked memory is too low (ulimit -l)');
+    assert.equal(open, 0);
+  });
 
   test('an engine that there is not', () => {
     const { stderr, status } = spawnSync(process.execPath, [PROGRAM, 'daemon', '--engine', 'fast'], {
