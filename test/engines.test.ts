@@ -54,11 +54,14 @@ test('an engine is given, or named by the environment, or chosen', () => {
 
 suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
   /** Runs a daemon with `words` until it has been asked for its status. */
-  async function daemon(words: string[], { preload = [], under = [] }: { preload?: string[]; under?: string[] } = {}) {
+  async function daemon(
+    words: string[],
+    { preload = [], under = [] }: { preload?: string[]; under?: string[] } = {},
+  ) {
     const host = bed.namespace('engine');
     const socket = join(bed.directory(), 'v.sock');
     const line = [...under, process.execPath, ...preload, PROGRAM, '--socket', socket, 'daemon', ...words];
-    const child: ChildProcess = host.spawn(line[0]!, line.slice(1), 
+    const child: ChildProcess = host.spawn(line[0]!, line.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let said = '';
