@@ -92,6 +92,24 @@ export const MMSGHDR_CONTROL_LENGTH_OFFSET = 40;
 export const MMSGHDR_FLAGS_OFFSET = 48;
 export const MMSGHDR_LENGTH_OFFSET = 56;
 export const CMSGHDR_BYTES = 16;
+
+/** struct io_uring_sqe and io_uring_cqe (linux/io_uring.h), and what is used of it. */
+export const SQE_BYTES = 64;
+export const SQE_OPCODE_OFFSET = 0;
+export const SQE_FD_OFFSET = 4;
+export const SQE_POSITION_OFFSET = 8;
+export const SQE_ADDRESS_OFFSET = 16;
+export const SQE_LENGTH_OFFSET = 24;
+/** RWF_* of a read or write, MSG_* of a send */
+export const SQE_FLAGS_OFFSET = 28;
+export const SQE_USER_DATA_OFFSET = 32;
+export const CQE_BYTES = 16;
+export const CQE_USER_DATA_OFFSET = 0;
+export const CQE_RESULT_OFFSET = 8;
+export const IORING_OP_WRITEV = 2;
+export const IORING_OP_READ = 22;
+/** Answer EAGAIN instead of waiting. */
+export const RWF_NOWAIT = 8;
 export const SOCKADDR_IN_BYTES = 16;
 export const SOCKADDR_IN6_BYTES = 28;
 
@@ -118,9 +136,11 @@ export const VXLAN_RCO_START = 0x7f;
 // ----------------------------------------------------------- implementation
 
 /** Raised with every change of this file that an older module could not read. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 export const WASM_PAGE_BYTES = 65536;
+/** What the kernel maps memory by. */
+export const PAGE_BYTES = 4096;
 export const CACHE_LINE_BYTES = 64;
 
 export const HEADER_BASE = 65536;
@@ -511,6 +531,17 @@ export const WORKER_BATCHES_OFFSET = 80;
 export const WORKER_SLEEPS_OFFSET = 88;
 /** u32: milliseconds of a monotonic clock, kept by the worker, for the age of paths. */
 export const WORKER_CLOCK_OFFSET = 96;
+/** u32s, on a cache line of their own: where in this memory the parts of the worker's io_uring lie, stored by the host. */
+export const WORKER_SQ_HEAD_OFFSET = 128;
+export const WORKER_SQ_TAIL_OFFSET = 132;
+export const WORKER_CQ_HEAD_OFFSET = 136;
+export const WORKER_CQ_TAIL_OFFSET = 140;
+export const WORKER_CQES_OFFSET = 144;
+/** u32: entries of the completion queue less one */
+export const WORKER_CQ_MASK_OFFSET = 148;
+/** Of the completions that were reaped last: u32 bytes read, i32 the last result below 0 that is not EAGAIN, 0 = none. */
+export const WORKER_URING_READ_OFFSET = 152;
+export const WORKER_URING_ERROR_OFFSET = 156;
 
 /** Where its time goes, when somebody asks: [slot][WORKER_PROFILE_*], see src/vtep/profile.ts. */
 export const WORKER_PROFILE_OFFSET = 1024;
@@ -540,8 +571,17 @@ export const DOMAIN_DECAP_BYTES = 5;
 export const DOMAIN_DECAP_DROPS = 6;
 export const DOMAIN_DECAP_ERRORS = 7;
 
+/**
+ * io_uring: the submission queue, and a page for the cursors and the completion queue (twice as many). One page each,
+ * for Linux before 6.10 takes no two that do not lie side by side in the machine's memory.
+ */
+export const URING_OFFSET = DOMAIN_COUNTERS_OFFSET + DOMAIN_COUNTERS_BYTES;
+export const URING_ENTRIES = 64;
+export const URING_QUEUES_OFFSET = URING_OFFSET + PAGE_BYTES;
+export const URING_BYTES = 2 * PAGE_BYTES;
+
 // Events: a ring from the worker to the host (assembly/event.ts). When it is full, events are lost and counted.
-export const EVENTS_OFFSET = DOMAIN_COUNTERS_OFFSET + DOMAIN_COUNTERS_BYTES;
+export const EVENTS_OFFSET = URING_OFFSET + URING_BYTES;
 /** u32s: written by the worker, taken by the host, lost */
 export const EVENTS_WRITTEN_OFFSET = 0;
 export const EVENTS_TAKEN_OFFSET = 64;
@@ -732,11 +772,16 @@ export const INJECT_REPLY_BYTES = 1334;
 export const INJECT_BUFFERS_OFFSET = INJECTS_OFFSET + INJECTS_BYTES;
 export const INJECT_BUFFERS_BYTES = INJECT_COUNT * INJECT_BUFFER_BYTES;
 
-/** One run of memory that frames are read into, one behind the other. */
+/**
+ * One run of memory that frames are read into: one behind the other, or, where many are asked for before the size of
+ * the first one is known, each into a slot. The odd stride spreads the first lines of slots over the cache.
+ */
 export const FRAME_MAX_BYTES = 65600;
 export const FRAME_HEADROOM_BYTES = 64;
+export const FRAME_SLOT_BYTES = 67648;
+export const FRAME_SLOT_COUNT = 64;
 export const ENCAP_ARENA_OFFSET = INJECT_BUFFERS_OFFSET + INJECT_BUFFERS_BYTES;
-export const ENCAP_ARENA_BYTES = 1048576;
+export const ENCAP_ARENA_BYTES = FRAME_SLOT_COUNT * FRAME_SLOT_BYTES;
 export const ENCAP_BYTES = ENCAP_ARENA_OFFSET + ENCAP_ARENA_BYTES;
 
 // Decap: datagrams from UDP sockets -> frames for the TAP.

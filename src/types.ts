@@ -376,8 +376,10 @@ export interface VtepStatus {
   /** Seconds since the VTEP started. */
   uptime: number;
   engine: {
-    /** "batched" or "portable". */
+    /** "batched", "uring" or "portable". */
     io: string;
+    /** io_uring: "on", or "off: why". E.g. "off: io_uring is forbidden here (seccomp)" */
+    uring: string;
     /** "simd" or "scalar". */
     wasm: string;
     memoryBytes: number;

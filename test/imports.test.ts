@@ -28,7 +28,7 @@ const SRC_FLOORS: Record<string, string[]> = {
 
 /** Floors that may use a module that reaches out of the process. */
 const OUTSIDE: Record<string, string[]> = {
-  'node:fs': ['cli', 'daemon', 'flannel', 'vtep', 'dataplane', 'version'],
+  'node:fs': ['cli', 'daemon', 'flannel', 'vtep', 'io', 'dataplane', 'version'],
   'node:fs/promises': ['cli', 'daemon', 'flannel'],
   'node:net': ['cli', 'daemon', 'io'],
   'node:http': ['cli', 'daemon', 'flannel'],
@@ -56,7 +56,7 @@ const MIDDLE = [
     'vlan',
     'policy',
   ],
-  ...['message', 'envelope', 'ring', 'count'],
+  ...['message', 'envelope', 'ring', 'uring', 'count'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 

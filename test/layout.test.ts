@@ -62,7 +62,7 @@ describe('layout', () => {
     'FDB_ENTRIES',
     'REMOTES',
   ];
-  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'EVENTS', 'SEEN', 'FANOUT'];
+  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'FANOUT'];
   const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', 'RUNS'];
   const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
   const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'RECEIVE_BUFFERS', 'DECAP_STATE', 'WRITES'];
@@ -84,6 +84,10 @@ describe('layout', () => {
       [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows],
       [...common, ...decap, 'WRITE_IOVECS', 'FLOWS'],
     );
+    assert.equal((layout.WORKERS_BASE + layout.URING_OFFSET) % layout.PAGE_BYTES, 0);
+    assert.equal(layout.WORKER_BYTES % layout.PAGE_BYTES, 0);
+    assert.equal(layout.URING_ENTRIES * layout.SQE_BYTES, layout.PAGE_BYTES, 'a page of submissions');
+    assert.ok(2 * layout.URING_ENTRIES * layout.CQE_BYTES < layout.PAGE_BYTES, 'a page for the rest');
     assert.equal(layout.ENCAP_BYTES, layout.ENCAP_ARENA_OFFSET + layout.ENCAP_ARENA_BYTES);
     assert.equal(layout.DECAP_BYTES, layout.FLOWS_OFFSET + layout.FLOWS_BYTES);
     assert.ok(Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES) <= layout.WORKER_BYTES);

@@ -88,7 +88,8 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
     pid: process.pid,
     uptime: Math.round((Date.now() - started) / 1000),
     engine: {
-      io: 'batched',
+      io: workers.uring === 'on' ? 'uring' : 'batched',
+      uring: workers.uring,
       wasm: preferredBuild() === 'scalar' ? 'scalar' : 'simd',
       memoryBytes: views.memory.buffer.byteLength,
     },

@@ -38,6 +38,7 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
+import { type EngineChoice, engineChoice } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
@@ -54,6 +55,8 @@ export interface VtepOptions {
    * off for every device; what is on, each device may switch off for itself (`gso`, `gro`, `uso`).
    */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
+  /** How frames cross the border to a TAP; what VXLANE_ENGINE says unless given, and `auto` without that. */
+  engine?: EngineChoice;
   logger?: Logger;
 }
 
@@ -62,7 +65,7 @@ const CLOCK_MILLISECONDS = 500;
 const FIRST_AGEING_SECONDS = 10;
 
 /**
- * @throws VtepError UNSUPPORTED (not Linux, no koffi), SYSTEM
+ * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
 export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
   const vtep = new BatchedVtep(options);
@@ -94,7 +97,7 @@ class BatchedVtep implements Vtep {
       joinGroup: (device, address) => this.#group('join', device, address),
       leaveGroup: (device, address) => this.#group('leave', device, address),
     });
-    const workers = new Workers(plane.views);
+    const workers = new Workers(plane.views, engineChoice(options.engine));
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
     this.#core = {
@@ -124,6 +127,7 @@ class BatchedVtep implements Vtep {
         (reason) => log('error', reason),
         (worker) => this.#core.plane.relayEvents(worker),
       );
+      if (workers.refused !== '') log('info', `engine: batched, for io_uring is off: ${workers.refused}`);
       this.#home = await this.#following.start();
     } catch (error) {
       await this.#following.close();
