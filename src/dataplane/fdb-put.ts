@@ -8,7 +8,6 @@ import {
   FANOUT_MAX,
   FDB_CAPACITY,
   FDB_FLAGS_OFFSET,
-  FDB_REMOTES_OFFSET,
   FDB_STATE_OFFSET,
   FDB_UPDATED_OFFSET,
   HEADER_BASE,
@@ -20,6 +19,7 @@ import {
 import { VtepError } from '../errors.ts';
 import type { Change, FdbEntries, FdbExports, Snapshot } from './fdb-entries.ts';
 import {
+  countRemotes,
   deviceRecord,
   entryRecord,
   firstRemote,
@@ -167,8 +167,7 @@ export class FdbPut {
   }
 
   #clear(entry: number): void {
-    const count = () => this.#view.getUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, true);
-    while (count() > 0) this.#exports.fdbRemoveRemote(entry, 0);
+    while (countRemotes(this.#view, entry) > 0) this.#exports.fdbRemoveRemote(entry, 0);
   }
 
   /** @returns whether there was room for all */

@@ -5,9 +5,9 @@
 import {
   DEVICE_BYTES,
   DEVICES_BASE,
-  FDB_BUCKETS_BASE,
   FDB_ENTRIES_BASE,
   FDB_ENTRY_BYTES,
+  FDB_KEY_OFFSET,
   FDB_REMOTE_OFFSET,
   FDB_REMOTES_OFFSET,
   REMOTE_ADDRESS_OFFSET,
@@ -21,8 +21,6 @@ import {
   REMOTES_BASE,
 } from '../../assembly/layout.ts';
 import { type Address, type Mac, sameAddress } from './fdb-text.ts';
-
-const KEY_BYTES = 8;
 
 /** Identity is all but the weight. */
 export interface Remote {
@@ -59,22 +57,26 @@ export function firstRemote(entry: number): number {
   return entryRecord(entry) + FDB_REMOTE_OFFSET;
 }
 
-/** A bucket's eight words are numbered as its entries are; a key is a MAC, then the domain. */
+/** A key is a MAC, then the domain, which is 0 where there is no entry. */
 export function readKey(view: DataView, entry: number): { mac: Mac; domain: number } {
-  const key = FDB_BUCKETS_BASE + entry * KEY_BYTES;
+  const key = entryRecord(entry) + FDB_KEY_OFFSET;
   return {
     mac: { low: view.getUint32(key, true), high: view.getUint16(key + 4, true) },
     domain: view.getUint16(key + 6, true),
   };
 }
 
+export function countRemotes(view: DataView, entry: number): number {
+  return view.getUint16(entryRecord(entry) + FDB_REMOTES_OFFSET, true);
+}
+
 /** In the order of the list. */
 export function readRemotes(view: DataView, entry: number): Remote[] {
   const remotes: Remote[] = [];
   let record = firstRemote(entry);
-  for (let left = view.getUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, true); left > 0; left--) {
+  for (let left = countRemotes(view, entry); left > 0; left--) {
     remotes.push(readRemote(view, record));
-    record = REMOTES_BASE + (view.getUint32(record + REMOTE_NEXT_OFFSET, true) - 1) * REMOTE_BYTES;
+    record = REMOTES_BASE + (view.getUint16(record + REMOTE_NEXT_OFFSET, true) - 1) * REMOTE_BYTES;
   }
   return remotes;
 }
