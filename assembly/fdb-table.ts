@@ -209,6 +209,16 @@ export function erase(entry: i32): void {
   store<u16>(record, 0, FDB_REMOTES_OFFSET);
   endChange(entry);
   count(key, -1);
+  give(entry);
+}
+
+/** An entry is free. When all are, the table begins anew: what scans it need not look at them any more. */
+function give(entry: i32): void {
+  if (load<u32>(HEADER_BASE, HEADER_FDB_COUNT_OFFSET) === 0) {
+    store<u32>(HEADER_BASE, 0, HEADER_FDB_FREE_OFFSET);
+    store<u32>(HEADER_BASE, 0, HEADER_FDB_FRESH_OFFSET);
+    return;
+  }
   store<u32>(createdOf(entry), load<u32>(HEADER_BASE, HEADER_FDB_FREE_OFFSET));
   store<i32>(HEADER_BASE, entry + 1, HEADER_FDB_FREE_OFFSET);
 }
