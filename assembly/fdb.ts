@@ -119,8 +119,8 @@ export function collect(entry: i32, domain: u32, mac48: u64, into: usize, max: i
     const version = atomic.load<u32>(record, FDB_VERSION_OFFSET);
     if (atomic.load<u64>(record, FDB_KEY_OFFSET) !== key) return 0;
     if ((version & 1) !== 0) continue;
-    const count = min(atomic.load<u16>(record, FDB_REMOTES_OFFSET) as i32, max);
     copyRemote(record + FDB_REMOTE_OFFSET, into);
+    const count = min(load<u16>(into, FDB_REMOTES_OFFSET - FDB_REMOTE_OFFSET) as i32, max);
     if (count > 1) copyChain(into, count);
     if (atomic.load<u32>(record, FDB_VERSION_OFFSET) === version) return count;
   }

@@ -40,7 +40,8 @@ const save = (growth: Growth) => {
   writeChart(join(values.out, `${growth.name}.svg`), growth);
 };
 
-say(machine(['npm run bench:growth', ...process.argv.slice(2)].join(' ')));
+const parts = wanted.length < PARTS.length ? ` -- --only ${values.only}` : '';
+say(machine(`npm run bench:growth${parts}`));
 if (wanted.includes('million')) say(millionText(million()));
 if (wanted.includes('native')) say(kernelText(compare()));
 for (const [name, measure] of Object.entries(GROWTHS)) {

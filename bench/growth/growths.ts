@@ -96,7 +96,7 @@ function fdb(): Growth {
 /** An external device: VNIs told apart by VLAN on the way out, by the header on the way in. */
 function vnis(): Growth {
   const plane = planeOf();
-  const { view, bytes } = plane.views;
+  const { view, u32 } = plane.views;
   const record = DEVICES_BASE + DEVICE * DEVICE_BYTES;
   const flags = record + DEVICE_FLAGS_OFFSET;
   view.setUint32(flags, view.getUint32(flags, true) | DEVICE_FLAG_EXTERNAL, true);
@@ -115,16 +115,22 @@ function vnis(): Growth {
     }
     const pick = picks(count);
     const way = decapOf(plane, udpFrame(FRAME_BYTES));
-    const writeVni = (datagram: number, vni: number) => {
-      bytes[datagram + 5] = vni >>> 8;
-      bytes[datagram + 6] = vni;
+    // The walk writes the tag over the header, and moves the MACs.
+    const macs = u32.slice((way.frames[0]! + 8) >>> 2, (way.frames[0]! + 20) >>> 2);
+    const write = (datagram: number, vni: number) => {
+      const word = datagram >>> 2;
+      u32[word] = 8;
+      u32[word + 1] = ((vni & 0xff) << 16) | (vni & 0xff00);
+      u32[word + 2] = macs[0]!;
+      u32[word + 3] = macs[1]!;
+      u32[word + 4] = macs[2]!;
     };
     return {
       encap: encapTagged(plane, () => vlanOf(pick())),
       decap: {
         ...way.burst,
         prepare: () => {
-          for (const datagram of way.frames) writeVni(datagram, vniOf(pick()));
+          for (const datagram of way.frames) write(datagram, vniOf(pick()));
         },
       },
     };

@@ -16,7 +16,7 @@ export function machine(command: string): string {
     '# How cost grows',
     '',
     `\`${command}\`: ${cpu?.model ?? 'unknown CPU'}, ${cpus().length} cores, ${arch()}, Linux ${release()}, Node ${process.versions.node}, ${date}.`,
-    'Medians, in memory, one thread; nanoseconds.',
+    'Medians, in memory, one thread, tables in huge pages where the kernel gives them; nanoseconds.',
     '',
   ].join('\n');
 }

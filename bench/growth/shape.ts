@@ -33,10 +33,11 @@ export function shapeOf(points: readonly Point[], unit: string): string {
   if (most <= least * FLAT) return `flat, ${number(least)} to ${number(most)} ns`;
   const linear = fit(points);
   const logarithmic = fit(points.map(([x, y]) => [Math.log10(x), y]));
+  if (Math.max(linear.explained, logarithmic.explained) < CLEAR)
+    return `of no clear shape, ${number(least)} to ${number(most)} ns`;
   if (linear.explained >= logarithmic.explained && linear.slope > 0) {
     return `linear, ${number(linear.intercept)} ns and ${number(linear.slope)} ns per ${unit} (R² ${linear.explained.toFixed(3)})`;
   }
-  if (logarithmic.explained < CLEAR) return `of no clear shape, ${number(least)} to ${number(most)} ns`;
   const direction = logarithmic.slope > 0 ? 'more' : 'less';
   const step = `${number(Math.abs(logarithmic.slope))} ns ${direction} for each tenfold`;
   return `logarithmic at most, ${number(points[0]![1])} ns at first and ${step} (R² ${logarithmic.explained.toFixed(3)})`;
