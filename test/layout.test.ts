@@ -60,6 +60,7 @@ describe('layout', () => {
     'SOURCES',
     'FDB_BUCKETS',
     'FDB_ENTRIES',
+    'FDB_CREATIONS',
     'REMOTES',
   ];
   const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'FANOUT'];
@@ -221,13 +222,11 @@ describe('layout', () => {
       ['FDB_FLAGS', 2],
       ['FDB_USED', 4],
       ['FDB_UPDATED', 4],
-      ['FDB_REMOTES', 4],
-      ['FDB_CREATED', 4],
       ['FDB_KEY', 8],
       ['FDB_REMOTE', layout.REMOTE_BYTES],
     ]);
     assertRecord(layout.REMOTE_BYTES, [
-      ['REMOTE_NEXT', 4],
+      ['REMOTE_NEXT', 2],
       ['REMOTE_IFINDEX', 4],
       ['REMOTE_VNI', 4],
       ['REMOTE_PORT', 2],

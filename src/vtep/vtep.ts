@@ -3,16 +3,18 @@
  * and sockets; it is what the daemon runs and what an embedder gets.
  */
 import {
+  FDB_BUCKETS_BASE,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
+  REMOTES_BASE,
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
-import { makeResident } from '../io/residence.ts';
+import { makeResident, preferHugePages } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
   DeviceChange,
@@ -118,6 +120,7 @@ class BatchedVtep implements Vtep {
     const { views, module } = plane;
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
+    preferHugePages(address + FDB_BUCKETS_BASE, REMOTES_BASE - FDB_BUCKETS_BASE);
     makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
     try {
       await workers.start(
