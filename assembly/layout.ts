@@ -756,13 +756,18 @@ export const DECAP_MESSAGE_OFFSET = 0;
 export const DECAP_POSITION_OFFSET = 4;
 export const DECAP_WRITES_USED_OFFSET = 8;
 export const DECAP_FLOWS_USED_OFFSET = 12;
+/** u32: 1 = the batch has trains of datagrams. */
+export const DECAP_TRAINS_OFFSET = 16;
+
+/** The most bytes of an IP packet without jumbograms. */
+export const IP_LENGTH_MAX = 65535;
 
 /** Writes: one writev to a TAP each. */
 export const WRITE_COUNT = 256;
 export const WRITE_BYTES = 128;
 export const WRITES_OFFSET = DECAP_STATE_OFFSET + DECAP_STATE_BYTES;
 export const WRITES_BYTES = WRITE_COUNT * WRITE_BYTES;
-/** u16s: domain, device, which are found and compared as one; u32s: iovecs, bytes with the virtio header; then that. */
+/** u16s: domain, device, which are found and compared as one; u32s: iovecs (0 = not to be written), bytes with the virtio header; then that. */
 export const WRITE_PLACE_OFFSET = 0;
 export const WRITE_DEVICE_OFFSET = 2;
 export const WRITE_IOVECS_OFFSET = 4;
@@ -777,11 +782,17 @@ export const WRITE_PAYLOAD_OFFSET = 44;
 export const WRITE_SEGMENT_OFFSET = 48;
 export const WRITE_NEXT_SEQUENCE_OFFSET = 52;
 export const WRITE_IP_LENGTH_OFFSET = 56;
-/** u32: bits WRITE_OPEN, WRITE_VERIFIED, WRITE_IPV6 */
+/** u32: bits WRITE_OPEN, WRITE_VERIFIED, WRITE_IPV6, WRITE_UDP, WRITE_FIXED_ID */
 export const WRITE_FLAGS_OFFSET = 60;
 export const WRITE_OPEN = 1;
 export const WRITE_VERIFIED = 2;
 export const WRITE_IPV6 = 4;
+/** A train of datagrams, and one whose IPv4 ids do not count up. */
+export const WRITE_UDP = 8;
+export const WRITE_FIXED_ID = 16;
+/** u32: datagrams in the train; u32s: the writes of its second datagram and on, below TRAIN_MIN */
+export const WRITE_TRAIN_OFFSET = 64;
+export const WRITE_MEMBERS_OFFSET = 68;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */
 export const WRITE_IOVEC_MAX = 68;
 export const WRITE_IOVECS_BASE_OFFSET = WRITES_OFFSET + WRITES_BYTES;
@@ -790,7 +801,17 @@ export const WRITE_IOVECS_BYTES = WRITE_COUNT * WRITE_IOVEC_MAX * IOVEC_BYTES;
 export const FLOW_COUNT = 16;
 export const FLOWS_OFFSET = WRITE_IOVECS_BASE_OFFSET + WRITE_IOVECS_BYTES;
 export const FLOWS_BYTES = FLOW_COUNT * 4;
-export const DECAP_BYTES = FLOWS_OFFSET + FLOWS_BYTES;
+/** Trains of UDP datagrams that may be open at a time, by hash of the flow: u32 write index of the first datagram. */
+export const TRAIN_COUNT = 64;
+/** 32 less the bits of TRAIN_COUNT */
+export const TRAIN_SHIFT = 26;
+/** Fewer datagrams are written one by one: a super-frame of UDP costs the TAP more. */
+export const TRAIN_MIN = 4;
+/** UDP_GRO_CNT_MAX of Linux, and the most segments that a kernel before 6.9 cuts one frame into. */
+export const TRAIN_LONGEST = 64;
+export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
+export const TRAINS_BYTES = TRAIN_COUNT * 4;
+export const DECAP_BYTES = TRAINS_OFFSET + TRAINS_BYTES;
 
 /** Room for either kind, in whole pages. */
 export const WORKER_BYTES = 6291456;
