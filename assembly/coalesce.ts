@@ -46,7 +46,6 @@ import {
   WRITE_FLAGS_OFFSET,
   WRITE_FRAME_OFFSET,
   WRITE_FRAMES_OFFSET,
-  WRITE_IOVECS_OFFSET,
   WRITE_IP_LENGTH_OFFSET,
   WRITE_IPV6,
   WRITE_L4_OFFSET,
@@ -112,7 +111,6 @@ export function finish(worker: usize): i32 {
   const used = load<u32>(worker + DECAP_STATE_OFFSET, DECAP_WRITES_USED_OFFSET);
   for (let index: u32 = 0; index < used; ++index) {
     const write = writes.at(worker, index);
-    if (load<u32>(write, WRITE_IOVECS_OFFSET) === 0) continue;
     if (load<u32>(write, WRITE_FRAMES_OFFSET) > 1) finishSuper(worker, write);
     const domain = vni.domainOf(load<u32>(write, WRITE_PLACE_OFFSET));
     if (domain >= (DEVICE_COUNT as u32)) tag(worker, write, vlan.tagOf(domain));

@@ -767,7 +767,7 @@ export const WRITE_COUNT = 256;
 export const WRITE_BYTES = 128;
 export const WRITES_OFFSET = DECAP_STATE_OFFSET + DECAP_STATE_BYTES;
 export const WRITES_BYTES = WRITE_COUNT * WRITE_BYTES;
-/** u16s: domain, device, which are found and compared as one; u32s: iovecs (0 = not to be written), bytes with the virtio header; then that. */
+/** u16s: domain, device, which are found and compared as one; u32s: iovecs, bytes with the virtio header; then that. */
 export const WRITE_PLACE_OFFSET = 0;
 export const WRITE_DEVICE_OFFSET = 2;
 export const WRITE_IOVECS_OFFSET = 4;
@@ -790,9 +790,6 @@ export const WRITE_IPV6 = 4;
 /** A train of datagrams, and one whose IPv4 ids do not count up. */
 export const WRITE_UDP = 8;
 export const WRITE_FIXED_ID = 16;
-/** u32: datagrams in the train; u32s: the writes of its second datagram and on, below TRAIN_MIN */
-export const WRITE_TRAIN_OFFSET = 64;
-export const WRITE_MEMBERS_OFFSET = 68;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */
 export const WRITE_IOVEC_MAX = 68;
 export const WRITE_IOVECS_BASE_OFFSET = WRITES_OFFSET + WRITES_BYTES;
@@ -805,8 +802,6 @@ export const FLOWS_BYTES = FLOW_COUNT * 4;
 export const TRAIN_COUNT = 64;
 /** 32 less the bits of TRAIN_COUNT */
 export const TRAIN_SHIFT = 26;
-/** Fewer datagrams are written one by one: a super-frame of UDP costs the TAP more. */
-export const TRAIN_MIN = 4;
 /** UDP_GRO_CNT_MAX of Linux, and the most segments that a kernel before 6.9 cuts one frame into. */
 export const TRAIN_LONGEST = 64;
 export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;

@@ -56,8 +56,6 @@ function writeAll(context: WorkerContext, writes: number): void {
     const device = u32[write + (WRITE_PLACE_OFFSET >> 2)]! >>> 16;
     const fd = i32[(DEVICES_BASE + device * DEVICE_BYTES + DEVICE_TAP_OFFSET + queue * 4) >>> 2]!;
     const count = u32[write + (WRITE_IOVECS_OFFSET >> 2)]!;
-    // It went with another one.
-    if (count === 0) continue;
     if (sys.writev(fd, iovecs + index * (WRITE_IOVEC_MAX * IOVEC_BYTES), count) < 0) {
       const frames = u32[write + (WRITE_FRAMES_OFFSET >> 2)]!;
       countOf(context, device, sys.errno() === EIO ? DROP_DEVICE_DOWN : DROP_TAP_WRITE, frames);

@@ -10,8 +10,7 @@ const PSH = 0x08;
 const IP_MAX_BYTES = 65535;
 /** As many payloads as a write has iovecs for, behind the virtio header and the first frame. */
 const MERGED_MAX = 66;
-/** Datagrams of one super-frame: fewer are not worth one, and Linux takes no more. */
-const TRAIN_MIN = 4;
+/** Datagrams of one super-frame: Linux takes no more. */
 const TRAIN_MAX = 64;
 /** Flows that may be open at a time. */
 const TABLE_SIZE = 16;
@@ -28,8 +27,6 @@ interface Plain {
 }
 
 interface Train {
-  /** Groups of its datagrams; but for the first, they are empty once it is one write. */
-  groups: number[][];
   frames: number[];
   isOpen: boolean;
   device: number;
@@ -121,7 +118,7 @@ export function coalesceNaively(arrivals: readonly Arrival[]): number[][] {
     groups.push(started.frames);
     if (!ends) keep(table, started, groups.length - 1);
   }
-  return groups.filter(({ length }) => length > 0);
+  return groups;
 }
 
 /** Into the train of its flow, or a group of its own. */
@@ -155,18 +152,10 @@ function addDatagram(
       first.length - 14 + payloads(arrivals, [...train.frames.slice(1), number], headers) <= IP_MAX_BYTES &&
       common(first, plain, true) === common(frame, plain, true) &&
       (l4 !== 34 || follows);
-    const all = [...train.frames, number];
-    const isWhole = all.length >= TRAIN_MIN;
-    if (joins && (!isWhole || all.every((one) => isRight(arrivals[one]!.frame)))) {
-      train.frames = all;
+    if (joins && isRight(first) && isRight(frame)) {
+      train.frames.push(number);
       train.step ??= step;
-      groups.push(own);
-      train.groups.push(own);
-      if (isWhole) {
-        for (const group of train.groups.slice(1)) group.length = 0;
-        train.groups[0]!.splice(0, train.groups[0]!.length, ...all);
-      }
-      if (payload < train.segment || all.length === TRAIN_MAX) train.isOpen = false;
+      if (payload < train.segment || train.frames.length === TRAIN_MAX) train.isOpen = false;
       return;
     }
     train.isOpen = false;
@@ -174,7 +163,7 @@ function addDatagram(
   groups.push(own);
   if (!fits) return;
   const hosts = udpHosts(frame)!;
-  trains.set(slot, { groups: [own], frames: [number], isOpen: true, device, key, hosts, segment: payload });
+  trains.set(slot, { frames: own, isOpen: true, device, key, hosts, segment: payload });
 }
 
 function payloads(arrivals: readonly Arrival[], numbers: readonly number[], headers: number): number {
