@@ -20,6 +20,9 @@ after(() => rm(directory, { recursive: true }));
 
 const THREE = `
 queues: 2
+engine: batched
+threads: 1
+spin: 250
 offloads: { udpGro: false }
 devices:
   - { name: vx0, id: 1, fdb: [{ mac: 02:00:00:00:00:07, dst: 192.0.2.7 }] }
@@ -39,7 +42,13 @@ test('devices, entries and options of the config', async () => {
       return vtep;
     },
   });
-  assert.deepEqual(options, { queues: 2, offloads: { udpGro: false } });
+  assert.deepEqual(options, {
+    queues: 2,
+    engine: 'batched',
+    threads: 1,
+    spin: 250,
+    offloads: { udpGro: false },
+  });
   assert.deepEqual(vtep.calls, [
     'add vx0',
     'fdb add 02:00:00:00:00:07',

@@ -1,61 +1,100 @@
-/** When a worker sleeps and when it looks again: dense traffic must not pay for wake-ups, thin traffic not for looks. */
+/** When a worker sleeps and when it looks again: answers are met awake, thin traffic must not pay for looks. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DENSE_MILLISECONDS, LOOKS_MAX, Waiting } from '../src/vtep/waiting.ts';
+import { PROBE_EVERY, SPIN_MICROSECONDS, VAIN_MAX, Waiting } from '../src/vtep/waiting.ts';
 
-/** A worker that sleeps for `milliseconds`, then finds something. */
-function sleepAndFind(waiting: Waiting, clock: { now: number }, milliseconds: number): void {
-  assert.equal(waiting.next(), true, 'sleeps');
-  clock.now += milliseconds;
-  assert.equal(waiting.ended(true), true, 'what was found is served at once');
-}
+const MILLISECONDS = SPIN_MICROSECONDS / 1000;
 
-function setUp() {
+function setUp(spin = SPIN_MICROSECONDS) {
   const clock = { now: 1 };
-  return { clock, waiting: new Waiting(() => clock.now) };
+  return { clock, waiting: new Waiting(spin, () => clock.now) };
 }
 
-test('sleeps at first, and again after a long sleep: thin traffic costs no looks', () => {
-  const { clock, waiting } = setUp();
-  for (let packet = 0; packet < 5; ++packet) sleepAndFind(waiting, clock, DENSE_MILLISECONDS);
-  assert.equal(waiting.next(), true);
+/** A wait that finds something, and its work. Returns whether it was a sleep. */
+function find(waiting: Waiting): boolean {
+  const slept = waiting.next();
+  assert.equal(waiting.ended(true), false, 'what was found is served at once');
+  waiting.worked();
+  return slept;
+}
+
+/** Looks until it sleeps, a microsecond a look. Returns how often the core was offered. */
+function lookInVain({ waiting, clock }: ReturnType<typeof setUp>): number {
+  for (let offers = 0; ; ++offers) {
+    if (waiting.next()) return offers;
+    clock.now += 0.001;
+    if (!waiting.ended(false)) {
+      assert.equal(waiting.next(), true, 'no offer before the sleep, which gives the core away anyway');
+      return offers;
+    }
+  }
+}
+
+test('sleeps at first; after work it looks as long as it is told to, offering the core, and then sleeps', () => {
+  const state = setUp();
+  assert.equal(find(state.waiting), true);
+  const offers = lookInVain(state);
+  assert.ok(Math.abs(offers - SPIN_MICROSECONDS) <= 2, `${offers} looks of 1 us`);
 });
 
-test('after a short sleep it looks a bounded number of times, offering the core, and then sleeps', () => {
-  const { clock, waiting } = setUp();
-  sleepAndFind(waiting, clock, 0.1);
-  let offers = 0;
-  for (let look = 0; look < LOOKS_MAX; ++look) {
-    assert.equal(waiting.next(), false, `look ${look}`);
-    if (!waiting.ended(false)) ++offers;
+test('a look that finds something begins the time anew', () => {
+  const state = setUp();
+  find(state.waiting);
+  for (let packet = 0; packet < 50; ++packet) {
+    state.clock.now += MILLISECONDS * 0.9;
+    assert.equal(find(state.waiting), false, 'awake');
   }
-  assert.equal(offers, LOOKS_MAX - 1, 'no offer before the sleep, which gives the core away anyway');
-  assert.equal(waiting.next(), true);
+  assert.ok(lookInVain(state) > 0);
 });
 
-test('a look that finds something begins the count anew', () => {
-  const { clock, waiting } = setUp();
-  sleepAndFind(waiting, clock, 0.1);
-  for (let look = 0; look < LOOKS_MAX - 1; ++look) {
-    waiting.next();
-    waiting.ended(false);
+test('looks that are never rewarded are left out, but for one now and then', () => {
+  const state = setUp();
+  const looked: boolean[] = [];
+  for (let packet = 0; packet < VAIN_MAX + 3 * PROBE_EVERY; ++packet) {
+    find(state.waiting);
+    looked.push(lookInVain(state) > 0);
+    state.clock.now += 10;
   }
-  assert.equal(waiting.next(), false);
-  waiting.ended(true);
-  for (let look = 0; look < LOOKS_MAX; ++look) {
-    assert.equal(waiting.next(), false, `look ${look}`);
-    waiting.ended(false);
-  }
-  assert.equal(waiting.next(), true);
+  assert.ok(
+    looked.slice(0, VAIN_MAX).every((one) => one),
+    'at first it looks each time',
+  );
+  const later = looked.slice(VAIN_MAX).filter((one) => one).length;
+  assert.ok(later >= 2 && later <= 4, `${later} of ${3 * PROBE_EVERY}`);
 });
 
-test('a long sleep ends the looking', () => {
-  const { clock, waiting } = setUp();
-  sleepAndFind(waiting, clock, 0.1);
-  for (let look = 0; look < LOOKS_MAX; ++look) {
-    waiting.next();
-    waiting.ended(false);
+test('one reward and it looks again', () => {
+  const state = setUp();
+  let packets = 0;
+  for (; packets < 2 * VAIN_MAX; ++packets) {
+    find(state.waiting);
+    lookInVain(state);
   }
-  sleepAndFind(waiting, clock, 50);
-  assert.equal(waiting.next(), true);
+  // The next probe is rewarded.
+  do {
+    find(state.waiting);
+  } while (state.waiting.next() && ++packets < 3 * PROBE_EVERY);
+  assert.equal(find(state.waiting), false);
+  lookInVain(state);
+  assert.equal(find(state.waiting), true);
+  assert.ok(lookInVain(state) > 0);
+});
+
+test('an echo every two milliseconds is met awake by whoever waits for the answer', () => {
+  const state = setUp();
+  for (let echo = 0; echo < 100; ++echo) {
+    assert.equal(find(state.waiting), true, 'the request wakes it');
+    state.clock.now += MILLISECONDS / 2;
+    assert.equal(find(state.waiting), false, 'the answer does not have to');
+    lookInVain(state);
+    state.clock.now += 2;
+  }
+});
+
+test('0 microseconds: it never looks', () => {
+  const state = setUp(0);
+  for (let packet = 0; packet < 10; ++packet) {
+    find(state.waiting);
+    assert.equal(state.waiting.next(), true);
+  }
 });

@@ -16,6 +16,7 @@ import { existsSync } from 'node:fs';
 import { Command as Commander, CommanderError, Option } from 'commander';
 import { createClient, NoDaemonError, Refusal, SOCKET_DEFAULT } from '../daemon/client.ts';
 import { clientSocket, daemonSocket, socketOfNamespace } from '../daemon/socket-path.ts';
+import { spin } from '../daemon/values.ts';
 import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
 import { normalise, objectNamed } from './argv.ts';
@@ -23,6 +24,7 @@ import type { Command, Exits, Flags, Outside, Spoken } from './command.ts';
 import type { ProgramWords } from './completion.ts';
 import * as help from './help.ts';
 import { OBJECTS } from './objects.ts';
+import type { Tuning } from './serve.ts';
 
 const NO_DAEMON = 3;
 /** Of what is no object of iproute2, and of words that no object gets to see. */
@@ -150,15 +152,17 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .command('daemon')
     .description('own devices and serve the control socket, in the foreground')
     .option('--config <file>', 'YAML or JSON: the devices to begin with')
+    .addOption(engineOption())
+    .addOption(spinOption())
     .addHelpText('after', help.DAEMON)
-    .action(async ({ config }: { config?: string }) => {
+    .action(async ({ config, ...tuning }: { config?: string } & Tuning) => {
       const { serveConfig } = await import('./serve.ts');
       const sockets = {
         flag: options().socket,
         env: outside.env.VXLANE_SOCKET || undefined,
         default: daemonSocket(),
       };
-      await serveConfig(config, sockets, outside);
+      await serveConfig(config, sockets, tuning, outside);
     });
 
   program
@@ -166,11 +170,13 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .description('one device in the foreground, without a daemon')
     .usage('[options] NAME id VNI ...')
     .argument('<words...>')
+    .addOption(engineOption())
+    .addOption(spinOption())
     .addHelpText('after', help.RUN)
-    .action(async (words: string[], _: unknown, command: Commander) => {
+    .action(async (words: string[], tuning: Tuning, command: Commander) => {
       if (words.at(-1) === 'help') return command.outputHelp();
       const { serveDevice } = await import('./serve.ts');
-      await serveDevice(words, options().socket, outside);
+      await serveDevice(words, options().socket, tuning, outside);
     });
 
   program
@@ -219,6 +225,20 @@ async function speak({ exits, run }: Spoken, command: Command): Promise<number> 
   } catch (error) {
     return report(error, exits, command.outside);
   }
+}
+
+function engineOption(): Option {
+  return new Option(
+    '--engine <name>',
+    'how frames cross the border to a TAP: auto, uring (io_uring) or batched',
+  ).choices(['auto', 'batched', 'uring']);
+}
+
+function spinOption(): Option {
+  return new Option(
+    '--spin <microseconds>',
+    'how long a worker looks for more before it sleeps (default: 100; 0: not at all)',
+  ).argParser(spin);
 }
 
 /** What completion has to know of commander's own. */

@@ -12,14 +12,18 @@ const RUN_DIRECTORY = '/run/vxlane';
 /** Who stops a daemon does not wait; what is not freed by then goes with the process. */
 const CLOSE_DEADLINE_MS = 900;
 
+/** Flags that go before what the file says. */
+export type Tuning = Pick<Config, 'engine' | 'spin'>;
+
 export async function serveConfig(
   file: string | undefined,
   socket: Sockets,
+  tuning: Tuning,
   outside: Outside,
 ): Promise<void> {
   try {
     const { configOf, loadConfig } = await import('../daemon/config.ts');
-    const config = file === undefined ? configOf([]) : await loadConfig(file);
+    const config = { ...(file === undefined ? configOf([]) : await loadConfig(file)), ...tuning };
     await serve(config, socket.flag ?? socket.env ?? config.socket ?? socket.default, outside, (path) => {
       const count = config.devices.length;
       return `daemon ready: ${count} ${count === 1 ? 'device' : 'devices'}, control socket ${path}`;
@@ -42,6 +46,7 @@ export interface Sockets {
 export async function serveDevice(
   words: string[],
   socket: string | undefined,
+  tuning: Tuning,
   outside: Outside,
 ): Promise<void> {
   const { parseRun } = await import('./device-words.ts');
@@ -51,7 +56,7 @@ export async function serveDevice(
   const { name, id, dstport, local, remote } = device;
   const underlay = (local ?? remote ?? '').includes(':') ? 'IPv6' : 'IPv4';
   await serve(
-    configOf([device]),
+    { ...configOf([device]), ...tuning },
     socket ?? `${RUN_DIRECTORY}/${name}.sock`,
     outside,
     (path) => `${name} up: VNI ${id}, UDP port ${dstport}, ${underlay} underlay, control socket ${path}`,

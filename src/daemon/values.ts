@@ -78,6 +78,8 @@ export const fdbPort = within(0, 65535, 'invalid port: a UDP port is a number fr
 export const sourcePortMin = within(0, 65535, 'min port: a UDP port is a number from 0 to 65535');
 export const sourcePortMax = within(0, 65535, 'max port: a UDP port is a number from 0 to 65535');
 export const queues = within(1, 8, 'the number of queues is 1 to 8');
+export const SPIN_RANGE = 'microseconds, 0 to 100000: 0 is none';
+export const spin = within(0, 100_000, SPIN_RANGE);
 
 /** 0 is how iproute2 asks for the default without its notice. */
 export const dstport = within(0, 65535, 'dst port: a UDP port is a number from 0 to 65535');
@@ -162,6 +164,15 @@ export const df: Reader<'unset' | 'set' | 'inherit'> = (value) =>
   value === 'unset' || value === 'set' || value === 'inherit'
     ? value
     : refuse("DF must be 'unset', 'set' or 'inherit'");
+
+export const gso: Reader<'on' | 'off' | 'tunnel'> = (value) =>
+  value === 'on' || value === 'off' || value === 'tunnel'
+    ? value
+    : refuse('gso: "on", "off" or "tunnel" is expected');
+
+/** A switch with a value of its own, as ethtool has them. */
+export const onOff: Reader<boolean> = (value) =>
+  value === 'on' || value === 'off' ? value === 'on' : refuse('"on" or "off" is expected');
 
 /** What the kernel takes for an interface name; "%" is refused because it would make a pattern of it. */
 export const deviceName: Reader<string> = (value) => {

@@ -2,17 +2,20 @@
  * A VTEP: one dataplane, its worker threads, and the devices on them. `createVtep` makes one on real TAPs
  * and sockets; it is what the daemon runs and what an embedder gets.
  */
+import { availableParallelism } from 'node:os';
 import {
+  FDB_BUCKETS_BASE,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
+  REMOTES_BASE,
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
-import { makeResident } from '../io/residence.ts';
+import { makeResident, preferHugePages } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
   DeviceChange,
@@ -38,28 +41,44 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
+import { type EngineChoice, engineChoice } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
-import { probeOffloads } from './offloads.ts';
+import { failuresOf, probeOffloads } from './offloads.ts';
 import type { Place } from './places.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
+import { SPIN_MICROSECONDS } from './waiting.ts';
 import { Workers } from './workers.ts';
 
 export interface VtepOptions {
-  /** Pairs of worker threads; 1 unless given. */
+  /** Queues of each TAP, each with workers of its own; 1 unless given. */
   queues?: number;
-  /** Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. */
+  /**
+   * Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. What is off here is
+   * off for every device; what is on, each device may switch off for itself (`gso`, `gro`, `uso`).
+   */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
+  /** How frames cross the border to a TAP; what VXLANE_ENGINE says unless given, and `auto` without that. */
+  engine?: EngineChoice;
+  /**
+   * Threads of each queue: 2 = one a direction, 1 = both on one. Unless given, 2 where there are cores for them and as
+   * many again for the programs that talk.
+   */
+  threads?: 1 | 2;
+  /** Microseconds that a worker looks for more after work, before it sleeps; 100 unless given, 0 = none. */
+  spin?: number;
   logger?: Logger;
 }
 
 const CLOCK_MILLISECONDS = 500;
+/** Fewer, and both directions of a queue share a thread: no more busy threads than cores. */
+const CORES_PER_QUEUE = 4;
 /** From when a device goes up until it looks for old entries first, however short its ageing time is. */
 const FIRST_AGEING_SECONDS = 10;
 
 /**
- * @throws VtepError UNSUPPORTED (not Linux, no koffi), SYSTEM
+ * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
 export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
   const vtep = new BatchedVtep(options);
@@ -81,6 +100,7 @@ class BatchedVtep implements Vtep {
   constructor(options: VtepOptions) {
     const queues = options.queues ?? 1;
     const offloads = probeOffloads(options.offloads ?? {});
+    for (const failure of failuresOf(offloads)) options.logger?.('warn', failure);
     let bits = 0;
     if (offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
     if (offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
@@ -91,7 +111,12 @@ class BatchedVtep implements Vtep {
       joinGroup: (device, address) => this.#group('join', device, address),
       leaveGroup: (device, address) => this.#group('leave', device, address),
     });
-    const workers = new Workers(plane.views);
+    const threads = options.threads ?? (availableParallelism() < CORES_PER_QUEUE * queues ? 1 : 2);
+    const workers = new Workers(plane.views, {
+      engine: engineChoice(options.engine),
+      paired: threads === 1,
+      spin: options.spin ?? SPIN_MICROSECONDS,
+    });
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
     this.#core = {
@@ -112,16 +137,17 @@ class BatchedVtep implements Vtep {
     const { views, module } = plane;
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
+    preferHugePages(address + FDB_BUCKETS_BASE, REMOTES_BASE - FDB_BUCKETS_BASE);
     makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
     try {
       await workers.start(
         queues,
-        process.env['VXP'] !== '0',
         module,
         address,
         (reason) => log('error', reason),
         (worker) => this.#core.plane.relayEvents(worker),
       );
+      if (workers.refused !== '') log('info', `engine: batched, for io_uring is off: ${workers.refused}`);
       this.#home = await this.#following.start();
     } catch (error) {
       await this.#following.close();

@@ -13,6 +13,8 @@ import type { EngineExports } from '../dataplane/exports.ts';
 import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
+import type { EngineChoice } from './io-engine.ts';
+import { timed } from './profile.ts';
 
 /** One direction of one queue: what has a block of the memory. */
 export interface Role {
@@ -26,6 +28,9 @@ export interface Role {
 export interface WorkerStart {
   /** Served by this thread: both directions of a queue where cores are few. */
   roles: readonly Role[];
+  engine: EngineChoice;
+  /** Microseconds of looking after work before the thread sleeps. */
+  spin: number;
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
   /** Where the memory lies in the process: the same in all threads. */
@@ -49,7 +54,7 @@ export interface WorkerContext extends Views {
 }
 
 export function contextOf(start: WorkerStart, role: Role, exports: EngineExports): WorkerContext {
-  return {
+  const context: WorkerContext = {
     ...viewsOf(start.memory),
     sys: syscalls(),
     exports,
@@ -59,6 +64,7 @@ export function contextOf(start: WorkerStart, role: Role, exports: EngineExports
     poller: start.poller,
     f64: new Float64Array(start.memory.buffer),
   };
+  return process.env.VXLANE_PROFILE ? timed(context) : context;
 }
 
 /** Adds to a counter of the worker's own block. Only on paths that are slow anyway. */

@@ -15,44 +15,61 @@ import { instantiateEngine } from '../dataplane/engine.ts';
 import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.ts';
 import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
+import { openTransfers } from './io-engine.ts';
 import { listenerSocket } from './listeners.ts';
 import { Paths } from './paths.ts';
 import { Waiting } from './waiting.ts';
-import { contextOf, LISTENER_TOKEN, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
+import {
+  contextOf,
+  LISTENER_TOKEN,
+  note,
+  type Role,
+  type WorkerContext,
+  type WorkerStart,
+} from './worker-context.ts';
 
-interface Served {
+/** A role that the thread serves. */
+interface Server {
   readonly context: WorkerContext;
+  /** Number of its block. */
   readonly block: number;
+  /** @param id a device's for encap, a listener's for decap */
   serve(id: number): void;
   close(): void;
 }
 
 const start = workerData as WorkerStart;
 const engine = instantiateEngine(start.module, start.memory);
-const served = start.roles.map((role): Served => {
-  const context = contextOf(start, role, engine);
-  return role.kind === 'encap' ? encapRole(context, role.index) : decapRole(context, role.index);
-});
-parentPort?.postMessage('ready');
-run(served);
+let refused = '';
+const servers = start.roles.map(serverOf);
+parentPort?.postMessage(refused);
+run(servers);
 // The thread ends; descriptors are the process's.
-for (const role of served) role.close();
+for (const server of servers) server.close();
 
-function encapRole(context: WorkerContext, block: number): Served {
-  const paths = new Paths(context);
-  return { context, block, serve: encapServer(context, paths), close: () => paths.close() };
-}
-
-function decapRole(context: WorkerContext, block: number): Served {
-  const server = decapServer(context);
+function serverOf(role: Role): Server {
+  const context = contextOf(start, role, engine);
+  const transfers = openTransfers(context, start.engine);
+  refused ||= transfers.refused;
+  const shared = { context, block: role.index };
+  if (role.kind === 'encap') {
+    const paths = new Paths(context);
+    const close = () => {
+      paths.close();
+      transfers.close();
+    };
+    return { ...shared, serve: encapServer(context, paths, transfers.reader), close };
+  }
+  const drain = decapServer(context, transfers.writer);
   const serve = (listener: number) => {
     const fd = listenerSocket(context.i32, listener);
-    if (fd >= 0) server(listener, fd);
+    if (fd >= 0) drain(listener, fd);
   };
-  return { context, block, serve, close: () => {} };
+  return { ...shared, serve, close: transfers.close };
 }
 
-function run(roles: readonly Served[]): void {
+function run(roles: readonly Server[]): void {
+  // Alone, or encap and decap.
   const first = roles[0]!;
   const last = roles.at(-1)!;
   const { address, base, i32, poller, sys, u32, view } = first.context;
@@ -62,18 +79,19 @@ function run(roles: readonly Served[]): void {
   const drained = events + EPOLL_EVENT_COUNT * EPOLL_EVENT_BYTES;
   const written = roles.map((role) => (role.context.base + EVENTS_OFFSET + EVENTS_WRITTEN_OFFSET) >>> 2);
   const told = roles.map(() => 0);
-  const waiting = new Waiting();
+  const waiting = new Waiting(start.spin);
   while (Atomics.load(i32, stop) === 0) {
     const sleep = waiting.next();
     const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, sleep ? -1 : 0);
     if (sleep) note(first.context, 1, 1);
-    if (!waiting.ended(count > 0)) sys.sched_yield();
+    if (waiting.ended(count > 0)) sys.sched_yield();
     for (let index = 0; index < count; ++index) {
       const token = view.getUint32(events + index * EPOLL_EVENT_BYTES + EPOLL_TOKEN_OFFSET, true);
       if (token === WAKE_TOKEN) sys.read(poller.wake, address + drained, 8);
       else if (token < LISTENER_TOKEN) first.serve(token);
       else last.serve(token - LISTENER_TOKEN);
     }
+    if (count > 0) waiting.worked();
     for (let role = 0; role < roles.length; ++role) {
       const now = u32[written[role]!]!;
       if (now === told[role]) continue;

@@ -1,5 +1,6 @@
 /**
- * The threads of a VTEP: for each queue one encap and one decap worker, their blocks, their pollers.
+ * The threads of a VTEP: for each queue one encap and one decap worker, on a thread each or both on one; their
+ * blocks, their pollers.
  * The main thread never carries packets; it puts descriptors into the pollers and waits for rounds.
  */
 import { fileURLToPath } from 'node:url';
@@ -16,7 +17,16 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
+import type { EngineChoice } from './io-engine.ts';
 import { LISTENER_TOKEN, type Role, type WorkerStart } from './worker-context.ts';
+
+export interface WorkerOptions {
+  readonly engine: EngineChoice;
+  /** One thread for both directions of a queue, instead of one for each. */
+  readonly paired: boolean;
+  /** Microseconds of looking after work before a thread sleeps. */
+  readonly spin: number;
+}
 
 interface Thread {
   readonly start: WorkerStart;
@@ -26,14 +36,28 @@ interface Thread {
 export class Workers {
   readonly #views: Views;
   readonly #threads: Thread[] = [];
+  readonly #options: WorkerOptions;
+  #refused = '';
 
   /** Blocks that the memory of `queues` queues must have. */
   static blocks(queues: number): number {
     return 2 * queues;
   }
 
-  constructor(views: Views) {
+  constructor(views: Views, options: WorkerOptions) {
     this.#views = views;
+    this.#options = options;
+  }
+
+  /** Why a worker does without io_uring though it was wanted; '' = none does. */
+  get refused(): string {
+    return this.#refused;
+  }
+
+  /** Is io_uring in use? "on", or "off: why". */
+  get uring(): string {
+    if (this.#options.engine === 'batched') return 'off: by configuration';
+    return this.#refused === '' ? 'on' : `off: ${this.#refused}`;
   }
 
   /** Blocks in use. */
@@ -47,7 +71,6 @@ export class Workers {
    */
   async start(
     queues: number,
-    paired: boolean,
     module: WebAssembly.Module,
     address: number,
     failed: (reason: string) => void,
@@ -56,17 +79,22 @@ export class Workers {
     const entry = fileURLToPath(import.meta.resolve('#worker'));
     // Encap workers answer the walk's questions about paths (paths.ts).
     this.#views.view.setUint32(HEADER_BASE + HEADER_PATHS_OFFSET, 1, true);
+    const { engine, paired, spin } = this.#options;
     const ready = rolesOf(queues, paired).map((roles) => {
       const memory = this.#views.memory;
-      const start: WorkerStart = { roles, memory, module, address, poller: openPoller() };
+      const poller = openPoller();
+      const start: WorkerStart = { roles, memory, module, address, engine, spin, poller };
       const name = nameOf(roles);
       const worker = new Worker(entry, { workerData: start, name: `vxlane ${name}`, execArgv: [] });
       this.#threads.push({ start, worker });
-      // The block that events have been written in.
+      // The number of the block that events have been written in.
       worker.on('message', (message) => typeof message === 'number' && heard(message));
       worker.on('error', (error) => failed(`${name} worker: ${error.stack ?? error.message}`));
       return new Promise<void>((resolve, reject) => {
-        worker.once('message', () => resolve());
+        worker.once('message', (refused: string) => {
+          this.#refused ||= refused;
+          resolve();
+        });
         worker.once('error', (error) => reject(new VtepError('SYSTEM', `${name} worker: ${error.message}`)));
       });
     });
