@@ -38,7 +38,7 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
-import { type EngineChoice, engineChoice } from './io-engine.ts';
+import { type EngineChoice, engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
@@ -94,7 +94,7 @@ class BatchedVtep implements Vtep {
       joinGroup: (device, address) => this.#group('join', device, address),
       leaveGroup: (device, address) => this.#group('leave', device, address),
     });
-    const workers = new Workers(plane.views, engineChoice(options.engine));
+    const workers = new Workers(plane.views, engineOf(options.engine));
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
     this.#core = {

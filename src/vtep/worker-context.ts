@@ -13,7 +13,7 @@ import type { EngineExports } from '../dataplane/exports.ts';
 import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
-import type { EngineChoice } from './io-engine.ts';
+import type { IoEngine } from './io-engine.ts';
 
 /** Posted by a worker thread that has written events into its ring. */
 export const EVENTS = 'events';
@@ -23,7 +23,7 @@ export interface WorkerStart {
   kind: 'encap' | 'decap';
   index: number;
   queue: number;
-  engine: EngineChoice;
+  engine: IoEngine;
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
   /** Where the memory lies in the process: the same in all threads. */

@@ -16,7 +16,7 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
-import type { EngineChoice } from './io-engine.ts';
+import type { IoEngine } from './io-engine.ts';
 import { EVENTS, type WorkerStart } from './worker-context.ts';
 
 interface Thread {
@@ -27,7 +27,7 @@ interface Thread {
 export class Workers {
   readonly #views: Views;
   readonly #threads: Thread[] = [];
-  readonly #engine: EngineChoice;
+  readonly #engine: IoEngine;
   #refused = '';
 
   /** Blocks that the memory of `queues` queues must have. */
@@ -35,7 +35,7 @@ export class Workers {
     return 2 * queues;
   }
 
-  constructor(views: Views, engine: EngineChoice) {
+  constructor(views: Views, engine: IoEngine) {
     this.#views = views;
     this.#engine = engine;
   }
@@ -47,7 +47,7 @@ export class Workers {
 
   /** Is io_uring in use? "on", or "off: why". */
   get uring(): string {
-    if (this.#engine === 'batched') return 'off: by configuration';
+    if (this.#engine === 'batched') return 'off: not asked for';
     return this.#refused === '' ? 'on' : `off: ${this.#refused}`;
   }
 
