@@ -41,7 +41,22 @@ const OUTSIDE: Record<string, string[]> = {
 
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
-  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'nexthop', 'vni', 'mdb', 'neighbour'],
+  ...[
+    'segment',
+    'coalesce',
+    'stream',
+    'train',
+    'inner',
+    'write',
+    'fdb',
+    'fdb-table',
+    'fdb-index',
+    'fdb-remote',
+    'nexthop',
+    'vni',
+    'mdb',
+    'neighbour',
+  ],
   ...[
     'flow',
     'ecn',

@@ -60,6 +60,7 @@ describe('layout', () => {
     'SOURCES',
     'FDB_BUCKETS',
     'FDB_ENTRIES',
+    'FDB_CREATIONS',
     'REMOTES',
   ];
   const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'FANOUT'];
@@ -80,16 +81,17 @@ describe('layout', () => {
     );
     const iovecs: [number, number] = [layout.WRITE_IOVECS_BASE_OFFSET, layout.WRITE_IOVECS_BYTES];
     const flows: [number, number] = [layout.FLOWS_OFFSET, layout.FLOWS_BYTES];
+    const trains: [number, number] = [layout.TRAINS_OFFSET, layout.TRAINS_BYTES];
     assertChain(
-      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows],
-      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS'],
+      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows, trains],
+      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS', 'TRAINS'],
     );
     assert.equal((layout.WORKERS_BASE + layout.URING_OFFSET) % layout.PAGE_BYTES, 0);
     assert.equal(layout.WORKER_BYTES % layout.PAGE_BYTES, 0);
     assert.equal(layout.URING_ENTRIES * layout.SQE_BYTES, layout.PAGE_BYTES, 'a page of submissions');
     assert.ok(2 * layout.URING_ENTRIES * layout.CQE_BYTES < layout.PAGE_BYTES, 'a page for the rest');
     assert.equal(layout.ENCAP_BYTES, layout.ENCAP_ARENA_OFFSET + layout.ENCAP_ARENA_BYTES);
-    assert.equal(layout.DECAP_BYTES, layout.FLOWS_OFFSET + layout.FLOWS_BYTES);
+    assert.equal(layout.DECAP_BYTES, layout.TRAINS_OFFSET + layout.TRAINS_BYTES);
     assert.ok(Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES) <= layout.WORKER_BYTES);
     assert.ok(memoryBytes(layout.WORKER_MAX) <= 2 ** 31, 'addresses are positive as signed numbers');
   });
@@ -114,6 +116,15 @@ describe('layout', () => {
       ['HEADER_LISTENERS', 4],
       ['HEADER_SENDER_VERSION', 4],
       ['HEADER_MDB_KEY', 48, 8],
+    ]);
+    assertRecord(layout.COUNTERS_OFFSET, [
+      ['WORKER_STOP', 4],
+      ['WORKER_ROUNDS', 4],
+      ['WORKER_SYSCALLS', 8],
+      ['WORKER_BATCHES', 8],
+      ['WORKER_SLEEPS', 8],
+      ['WORKER_CLOCK', 4],
+      ['WORKER_PROFILE', layout.WORKER_PROFILE_SLOTS * layout.WORKER_PROFILE_SLOT_BYTES, 8],
     ]);
     assertRecord(layout.LISTENER_BYTES, [
       ['LISTENER_SOCKET', 4],
@@ -212,13 +223,11 @@ describe('layout', () => {
       ['FDB_FLAGS', 2],
       ['FDB_USED', 4],
       ['FDB_UPDATED', 4],
-      ['FDB_REMOTES', 4],
-      ['FDB_CREATED', 4],
       ['FDB_KEY', 8],
       ['FDB_REMOTE', layout.REMOTE_BYTES],
     ]);
     assertRecord(layout.REMOTE_BYTES, [
-      ['REMOTE_NEXT', 4],
+      ['REMOTE_NEXT', 2],
       ['REMOTE_IFINDEX', 4],
       ['REMOTE_VNI', 4],
       ['REMOTE_PORT', 2],
@@ -289,7 +298,21 @@ describe('layout', () => {
       ['DECAP_POSITION', 4],
       ['DECAP_WRITES_USED', 4],
       ['DECAP_FLOWS_USED', 4],
+      ['DECAP_TRAINS', 4],
     ]);
+    assertRecord(layout.WRITE_BYTES, [
+      ['WRITE_PLACE', 2, 4],
+      ['WRITE_DEVICE', 2],
+      ['WRITE_IOVECS', 4],
+      ['WRITE_LENGTH', 4],
+      ['WRITE_FRAMES', 4],
+      ['WRITE_VIRTIO', layout.VIRTIO_HEADER_BYTES, 2],
+      ...['FRAME', 'L4', 'PAYLOAD', 'SEGMENT', 'NEXT_SEQUENCE', 'IP_LENGTH', 'FLAGS'].map(
+        (name): [string, number] => [`WRITE_${name}`, 4],
+      ),
+    ]);
+    assert.equal(2 ** (32 - layout.TRAIN_SHIFT), layout.TRAIN_COUNT);
+    assert.ok(layout.TRAIN_LONGEST < layout.WRITE_IOVEC_MAX);
     // The longest answer, ICMPv6 with 1280 bytes of packet, and a tag.
     assert.ok(layout.INJECT_REPLY_BYTES >= 14 + layout.VLAN_TAG_BYTES + 1280);
     assert.equal(layout.INJECT_BUFFER_BYTES, layout.VIRTIO_HEADER_BYTES + layout.INJECT_REPLY_BYTES);

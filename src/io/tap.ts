@@ -6,7 +6,7 @@
 import { VtepError } from '../errors.ts';
 import { EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, errorName, systemError } from './errno.ts';
 import { indexOf } from './interface.ts';
-import { syscalls } from './syscalls.ts';
+import { type Syscalls, syscalls } from './syscalls.ts';
 
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
@@ -33,7 +33,7 @@ export interface Tap {
   /** One descriptor per queue, non-blocking. */
   readonly queues: readonly number[];
   /** The kernel hands over and takes UDP super-frames (Linux 6.2). */
-  readonly uso: boolean;
+  uso: boolean;
 }
 
 export interface TapOptions {
@@ -58,17 +58,29 @@ export function openTap(name: string, queues: number, { uso, tun = false }: TapO
   const fds: number[] = [];
   try {
     for (let queue = 0; queue < queues; ++queue) fds.push(openQueue(name, tun ? IFF_TUN : IFF_TAP));
-    const withUso =
-      uso && !tun && offload(fds, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6);
-    const plain = tun ? TUN_F_CSUM : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-    if (!withUso && !offload(fds, plain)) {
-      throw systemError(`link ${name}: TUNSETOFFLOAD`);
-    }
-    return { name, ifindex: indexOf(name), queues: fds, uso: withUso };
+    const tap = { name, ifindex: indexOf(name), queues: fds, uso: false };
+    if (!tun) setUso(tap, uso);
+    else if (!offload(syscalls(), fds, TUN_F_CSUM)) throw systemError(`link ${name}: TUNSETOFFLOAD`);
+    return tap;
   } catch (error) {
     for (const fd of fds) syscalls().close(fd);
     throw error;
   }
+}
+
+/**
+ * UDP super-frames from now on, where the kernel has them, or none; `tap.uso` tells. TCP's stay as they are.
+ * @throws VtepError SYSTEM
+ */
+export function setUso(tap: Tap, uso: boolean): void {
+  tap.uso = uso && offer(syscalls(), tap.queues, true);
+  if (!tap.uso && !offer(syscalls(), tap.queues, false)) throw systemError(`link ${tap.name}: TUNSETOFFLOAD`);
+}
+
+/** Tells the kernel that the readers of a TAP understand super-frames. False: it has them not. */
+export function offer(sys: Syscalls, fds: readonly number[], uso: boolean): boolean {
+  const tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+  return offload(sys, fds, uso ? tso | TUN_F_USO4 | TUN_F_USO6 : tso);
 }
 
 export function closeTap(tap: Tap): void {
@@ -98,10 +110,7 @@ function openQueue(name: string, kind: number): number {
       missing ? 'load the module (modprobe tun), or give the container the device' : '',
     );
   }
-  const request = new Uint8Array(40);
-  request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
-  new DataView(request.buffer).setUint16(IFNAMSIZ, kind | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE, true);
-  if (sys.ioctl(fd, TUNSETIFF, request) < 0) {
+  if (!attach(sys, fd, name, kind | IFF_MULTI_QUEUE)) {
     const errno = sys.errno();
     const error =
       errno === EBUSY || errno === EINVAL
@@ -113,7 +122,23 @@ function openQueue(name: string, kind: number): number {
   return fd;
 }
 
+/** Makes the interface, or one more queue of it. */
+function attach(sys: Syscalls, fd: number, name: string, flags: number): boolean {
+  const request = new Uint8Array(40);
+  request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
+  new DataView(request.buffer).setUint16(IFNAMSIZ, flags | IFF_NO_PI | IFF_VNET_HDR, true);
+  return sys.ioctl(fd, TUNSETIFF, request) === 0;
+}
+
+/** A TAP for a moment; in its name, %d stands for a number that is free. Returns its descriptor, -1 when there can be none. */
+export function openTrial(sys: Syscalls, name: string): number {
+  const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0 || attach(sys, fd, name, IFF_TAP)) return fd;
+  sys.close(fd);
+  return -1;
+}
+
 /** TUNSETOFFLOAD takes its bits as the argument itself; they hold for the whole device. */
-function offload(fds: readonly number[], bits: number): boolean {
-  return fds.every((fd) => syscalls().ioctlValue(fd, TUNSETOFFLOAD, bits) === 0);
+function offload(sys: Syscalls, fds: readonly number[], bits: number): boolean {
+  return fds.every((fd) => sys.ioctlValue(fd, TUNSETOFFLOAD, bits) === 0);
 }

@@ -127,20 +127,25 @@ export function featuresOf(config: DeviceConfig, { bridged = false, noarp = fals
     honourdontlearn = false,
     knownsenders = false,
   } = config;
+  const { gso, gro = true, uso = true } = config;
   return {
     ...{ proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe },
     ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged, noarp },
     ...{ proxyforward, latelearning, honourdontlearn, knownsenders },
+    ...{ gsoOff: gso === 'off', gsoTunnel: gso === 'tunnel', groOff: !gro, usoOff: !uso },
   };
 }
 
 export function recordOf(
   device: Pick<
     Device,
-    'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
+    'config' | 'tap' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
   >,
 ): DeviceRecord {
-  const { config, family } = device;
+  const { config, family, tap } = device;
+  const features = featuresOf(config, device);
+  // Also where the kernel takes none: before Linux 6.2, and for a TUN.
+  features.usoOff = !tap.uso;
   return {
     vni: config.id,
     address: config.address || NO_MAC,
@@ -155,7 +160,7 @@ export function recordOf(
     df: config.df,
     source: device.source,
     sourceDf: device.sourceDf,
-    features: featuresOf(config, device),
+    features,
     flowlabel: config.flowlabel,
     ifindex: device.ifindex,
     link: device.link,

@@ -4,11 +4,13 @@ import { type CounterName, readCounter, readCounters } from '../dataplane/counte
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine.ts';
 import type { Views } from '../dataplane/memory.ts';
-import type { DeviceInfo, DirectionStats, VtepStatus } from '../types.ts';
+import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
 import type { Listeners } from './listeners.ts';
-import type { Offloads } from './offloads.ts';
+import { type Offloads, offloadTable } from './offloads.ts';
+import { workerProfile } from './profile.ts';
+import { refusedSources } from './sources.ts';
 import type { Workers } from './workers.ts';
 
 export function deviceInfo(
@@ -92,14 +94,10 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       wasm: preferredBuild() === 'scalar' ? 'scalar' : 'simd',
       memoryBytes: views.memory.buffer.byteLength,
     },
-    offloads: {
-      'udp-segment': offloads.udpSegment,
-      'udp-gro': offloads.udpGro,
-      coalesce: offloads.coalesce,
-      'tap-uso': usoState(devices, offloads),
-    },
+    offloads: offloadTable(offloads, devices, refusedSources(views)),
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
       name,
+      ...profileOf(views, index),
       packets: workerSum(views, index, devices, kind === 'encap' ? 'encap_packets' : 'decap_packets'),
       bytes: workerSum(views, index, devices, kind === 'encap' ? 'encap_bytes' : 'decap_bytes'),
       batches,
@@ -120,13 +118,11 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
   };
 }
 
-function workerSum(views: Views, worker: number, devices: Device[], name: CounterName): number {
-  return devices.reduce((sum, device) => sum + readCounter(views, 1, device.index, name, worker), 0);
+function profileOf(views: Views, worker: number): Pick<WorkerStatus, 'profile'> {
+  const profile = workerProfile(views, worker);
+  return profile === undefined ? {} : { profile };
 }
 
-/** Each TAP has been asked when it was made. */
-function usoState(devices: Device[], offloads: Offloads): string {
-  if (offloads.tapUso !== 'on' || devices.every(({ tap, config }) => tap.uso || config.gpe))
-    return offloads.tapUso;
-  return 'off: Linux 6.2 or newer is needed';
+function workerSum(views: Views, worker: number, devices: Device[], name: CounterName): number {
+  return devices.reduce((sum, device) => sum + readCounter(views, 1, device.index, name, worker), 0);
 }

@@ -3,16 +3,18 @@
  * and sockets; it is what the daemon runs and what an embedder gets.
  */
 import {
+  FDB_BUCKETS_BASE,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
+  REMOTES_BASE,
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
-import { makeResident } from '../io/residence.ts';
+import { makeResident, preferHugePages } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
   DeviceChange,
@@ -42,7 +44,7 @@ import { type EngineChoice, engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
-import { probeOffloads } from './offloads.ts';
+import { failuresOf, probeOffloads } from './offloads.ts';
 import type { Place } from './places.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
 import { Workers } from './workers.ts';
@@ -50,7 +52,10 @@ import { Workers } from './workers.ts';
 export interface VtepOptions {
   /** Pairs of worker threads; 1 unless given. */
   queues?: number;
-  /** Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. */
+  /**
+   * Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. What is off here is
+   * off for every device; what is on, each device may switch off for itself (`gso`, `gro`, `uso`).
+   */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
   /** How frames cross the border to a TAP; what VXLANE_ENGINE says unless given, and `auto` without that. */
   engine?: EngineChoice;
@@ -84,6 +89,7 @@ class BatchedVtep implements Vtep {
   constructor(options: VtepOptions) {
     const queues = options.queues ?? 1;
     const offloads = probeOffloads(options.offloads ?? {});
+    for (const failure of failuresOf(offloads)) options.logger?.('warn', failure);
     let bits = 0;
     if (offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
     if (offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
@@ -115,6 +121,7 @@ class BatchedVtep implements Vtep {
     const { views, module } = plane;
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
+    preferHugePages(address + FDB_BUCKETS_BASE, REMOTES_BASE - FDB_BUCKETS_BASE);
     makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
     try {
       await workers.start(
