@@ -11,7 +11,7 @@ import { after, test } from 'node:test';
 import { ratesBetween } from '../src/cli/status.ts';
 import { statusText } from '../src/cli/status-format.ts';
 import { createClient } from '../src/daemon/client.ts';
-import { engineChoice } from '../src/vtep/io-engine.ts';
+import { engineOf } from '../src/vtep/io-engine.ts';
 import { type Bed, end, REPOSITORY } from './support/netns.ts';
 import { layer3 } from './support/scenario.ts';
 import { suite } from './support/traffic-gate.ts';
@@ -40,12 +40,13 @@ after(() => {
 
 test('an engine is given, or named by the environment, or chosen', () => {
   delete process.env.VXLANE_ENGINE;
-  assert.equal(engineChoice(undefined), 'auto');
-  process.env.VXLANE_ENGINE = 'batched';
-  assert.equal(engineChoice(undefined), 'batched');
-  assert.equal(engineChoice('uring'), 'uring');
+  assert.equal(engineOf(undefined), 'batched');
+  assert.equal(engineOf('auto'), 'batched');
+  process.env.VXLANE_ENGINE = 'uring';
+  assert.equal(engineOf(undefined), 'uring');
+  assert.equal(engineOf('batched'), 'batched');
   process.env.VXLANE_ENGINE = 'fast';
-  assert.throws(() => engineChoice(undefined), {
+  assert.throws(() => engineOf(undefined), {
     code: 'USAGE',
     message: 'engine: argument "fast" is wrong: auto, batched or uring',
   });
@@ -81,41 +82,38 @@ suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
     return { engine: status.engine, text: statusText(status, ratesBetween(status, status, 1)), said, open };
   }
 
-  test('io_uring where it is permitted: one ring for each worker', async () => {
-    const { engine, open, said } = await daemon([]);
+  test('--engine uring, where it is permitted: one ring for each worker', async () => {
+    const { engine, open, said } = await daemon(['--engine', 'uring']);
     assert.equal(engine.io, 'uring', said);
     assert.equal(engine.uring, 'on');
     assert.equal(open, 2);
   });
 
-  test('--engine batched: no ring, and nothing is said of it', async () => {
-    const { engine, text, open, said } = await daemon(['--engine', 'batched']);
+  test('without being told: no ring, and nothing is said of it', async () => {
+    const { engine, text, open, said } = await daemon([]);
     assert.equal(engine.io, 'batched');
-    assert.equal(engine.uring, 'off: by configuration');
+    assert.equal(engine.uring, 'off: not asked for');
     assert.equal(open, 0);
     assert.doesNotMatch(said + text, /io_uring/);
   });
 
-  for (const words of [[], ['--engine', 'uring']]) {
-    test(`where a seccomp filter forbids it, ${words.join(' ') || 'by itself'}: batched, and one line says why`, async () => {
-      const { engine, text, open, said } = await daemon(words, { preload: ['--import', 'tsx', WITHOUT] });
-      assert.equal(engine.io, 'batched');
-      assert.equal(engine.uring, 'off: io_uring is forbidden here (seccomp)');
-      assert.equal(open, 0);
-      const lines = said.split('\n').filter((line) => line.includes('io_uring'));
-      assert.deepEqual(lines, [
-        'vxlane: engine: batched, for io_uring is off: io_uring is forbidden here (seccomp)',
-      ]);
-      assert.match(
-        text,
-        /^engine {4}batched, .*\n {10}io_uring off: io_uring is forbidden here \(seccomp\)$/m,
-      );
+  test('where a seccomp filter forbids it: batched, and one line says why', async () => {
+    const { engine, text, open, said } = await daemon(['--engine', 'uring'], {
+      preload: ['--import', 'tsx', WITHOUT],
     });
-  }
+    assert.equal(engine.io, 'batched');
+    assert.equal(engine.uring, 'off: io_uring is forbidden here (seccomp)');
+    assert.equal(open, 0);
+    const lines = said.split('\n').filter((line) => line.includes('io_uring'));
+    assert.deepEqual(lines, [
+      'vxlane: engine: batched, for io_uring is off: io_uring is forbidden here (seccomp)',
+    ]);
+    assert.match(text, /^engine {4}batched, .*\n {10}io_uring off: io_uring is forbidden here \(seccomp\)$/m);
+  });
 
   test('where no memory may be locked: batched, and why', async () => {
     const under = ['prlimit', '--memlock=0', 'setpriv', '--bounding-set=-ipc_lock'];
-    const { engine, open } = await daemon([], { under });
+    const { engine, open } = await daemon(['--engine', 'uring'], { under });
     assert.equal(engine.io, 'batched');
     assert.equal(engine.uring, 'off: the limit of locked memory is too low (ulimit -l)');
     assert.equal(open, 0);

@@ -25,9 +25,17 @@ import { UringReader } from './uring-reader.ts';
 import { UringWriter } from './uring-writer.ts';
 import type { WorkerContext } from './worker-context.ts';
 
-/** `auto`: io_uring where it is permitted, for it is faster where frames are many and no loss elsewhere. */
-export const ENGINES = ['auto', 'batched', 'uring'] as const;
-export type EngineChoice = (typeof ENGINES)[number];
+export type IoEngine = 'batched' | 'uring';
+export type EngineChoice = 'auto' | IoEngine;
+const ENGINES: Readonly<Record<EngineChoice, IoEngine>> = {
+  /*
+   * io_uring carries 8 % more of many mixed flows, but a sixth less of one flow of small frames at the highest rate
+   * without loss (two cores): frames written in one long call keep their receiver from the core meanwhile.
+   */
+  auto: 'batched',
+  batched: 'batched',
+  uring: 'uring',
+};
 
 export interface Transfers {
   readonly reader: TapReader;
@@ -38,17 +46,16 @@ export interface Transfers {
 }
 
 /** What was asked for, else what VXLANE_ENGINE says. @throws VtepError USAGE when that is no engine */
-export function engineChoice(given: EngineChoice | undefined): EngineChoice {
+export function engineOf(given: EngineChoice | undefined): IoEngine {
   const choice = given ?? process.env.VXLANE_ENGINE ?? 'auto';
-  const engine = ENGINES.find((one) => one === choice);
-  if (engine !== undefined) return engine;
+  if (Object.hasOwn(ENGINES, choice)) return ENGINES[choice as EngineChoice];
   throw new VtepError('USAGE', `engine: argument "${choice}" is wrong: auto, batched or uring`);
 }
 
 /** By the thread that will use them. */
-export function openTransfers(context: WorkerContext, choice: EngineChoice): Transfers {
+export function openTransfers(context: WorkerContext, engine: IoEngine): Transfers {
   const batched = { reader: new BatchedReader(context), writer: new BatchedWriter(context), close() {} };
-  if (choice === 'batched') return { ...batched, refused: '' };
+  if (engine === 'batched') return { ...batched, refused: '' };
   const ring = openRing(context);
   if (typeof ring === 'string') return { ...batched, refused: ring };
   return {

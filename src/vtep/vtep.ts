@@ -41,7 +41,7 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
-import { type EngineChoice, engineChoice } from './io-engine.ts';
+import { type EngineChoice, engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
@@ -113,7 +113,7 @@ class BatchedVtep implements Vtep {
     });
     const threads = options.threads ?? (availableParallelism() < CORES_PER_QUEUE * queues ? 1 : 2);
     const workers = new Workers(plane.views, {
-      engine: engineChoice(options.engine),
+      engine: engineOf(options.engine),
       paired: threads === 1,
       spin: options.spin ?? SPIN_MICROSECONDS,
     });

@@ -13,7 +13,7 @@ import type { EngineExports } from '../dataplane/exports.ts';
 import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
-import type { EngineChoice } from './io-engine.ts';
+import type { IoEngine } from './io-engine.ts';
 import { timed } from './profile.ts';
 
 /** One direction of one queue: what has a block of the memory. */
@@ -28,7 +28,7 @@ export interface Role {
 export interface WorkerStart {
   /** Served by this thread: both directions of a queue where cores are few. */
   roles: readonly Role[];
-  engine: EngineChoice;
+  engine: IoEngine;
   /** Microseconds of looking after work before the thread sleeps. */
   spin: number;
   memory: WebAssembly.Memory;

@@ -17,11 +17,11 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
-import type { EngineChoice } from './io-engine.ts';
+import type { IoEngine } from './io-engine.ts';
 import { LISTENER_TOKEN, type Role, type WorkerStart } from './worker-context.ts';
 
 export interface WorkerOptions {
-  readonly engine: EngineChoice;
+  readonly engine: IoEngine;
   /** One thread for both directions of a queue, instead of one for each. */
   readonly paired: boolean;
   /** Microseconds of looking after work before a thread sleeps. */
@@ -56,7 +56,7 @@ export class Workers {
 
   /** Is io_uring in use? "on", or "off: why". */
   get uring(): string {
-    if (this.#options.engine === 'batched') return 'off: by configuration';
+    if (this.#options.engine === 'batched') return 'off: not asked for';
     return this.#refused === '' ? 'on' : `off: ${this.#refused}`;
   }
 
