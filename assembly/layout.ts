@@ -639,6 +639,9 @@ export const MESSAGE_MAX_BYTES = 65507;
 /** UIO_MAXIOV */
 export const MESSAGE_IOVEC_MAX = 1024;
 
+/** u32: where the walk that fetches FDB entries beforehand leaves what it need not keep. */
+export const ENCAP_WARM_OFFSET = 128;
+
 /** struct mmsghdr, side by side as sendmmsg wants them. */
 export const MESSAGE_COUNT = 512;
 export const MESSAGES_OFFSET = ENCAP_STATE_OFFSET + ENCAP_STATE_BYTES;
@@ -759,6 +762,8 @@ export const DECAP_MESSAGE_OFFSET = 0;
 export const DECAP_POSITION_OFFSET = 4;
 export const DECAP_WRITES_USED_OFFSET = 8;
 export const DECAP_FLOWS_USED_OFFSET = 12;
+/** As ENCAP_WARM. */
+export const DECAP_WARM_OFFSET = 16;
 
 /** Writes: one writev to a TAP each. */
 export const WRITE_COUNT = 256;
