@@ -19,6 +19,7 @@
 import * as coalesce from './coalesce';
 import * as counter from './count';
 import * as ecn from './ecn';
+import * as fdb from './fdb';
 import {
   AF_INET,
   CMSGHDR_BYTES,
@@ -26,6 +27,7 @@ import {
   DECAP_PACKETS,
   DECAP_POSITION_OFFSET,
   DECAP_STATE_OFFSET,
+  DECAP_WARM_OFFSET,
   DEVICE_BYTES,
   DEVICE_FLAG_EXTERNAL,
   DEVICE_FLAG_GBP,
@@ -122,6 +124,7 @@ import * as udp from './wire/udp';
 import * as vxlan from './wire/vxlan';
 import * as writes from './write';
 
+const MAC_BYTES = 6;
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** struct in6_pktinfo */
 const IN6_PKTINFO_IFINDEX_OFFSET = 16;
@@ -159,9 +162,26 @@ export function decap(worker: usize, listener: u32, received: i32): i32 {
   const state = worker + DECAP_STATE_OFFSET;
   writes.begin(worker);
   let message = load<i32>(state, DECAP_MESSAGE_OFFSET);
+  if (fdb.isLarge()) warm(worker, listener, message, received);
   while (message < received && receive(worker, listener, message)) ++message;
   store<i32>(state, message, DECAP_MESSAGE_OFFSET);
   return coalesce.finish(worker);
+}
+
+/**
+ * Fetches the FDB entries of the senders in a batch, those of the first datagram in a message. Their sum is of no
+ * use but to keep the compiler from leaving it out.
+ */
+function warm(worker: usize, listener: u32, message: i32, received: i32): void {
+  let sum = 0;
+  for (; message < received; ++message) {
+    const length = load<i32>(worker + RECEIVES_OFFSET + message * MMSGHDR_BYTES, MMSGHDR_LENGTH_OFFSET);
+    if (length < VXLAN_HEADER_BYTES + ETHERNET_HEADER_BYTES) continue;
+    const at = bufferOf(worker, message);
+    const domain = vni.lookup(listener, vxlan.vni(at));
+    sum += fdb.find(domain, at + VXLAN_HEADER_BYTES + MAC_BYTES);
+  }
+  store<i32>(worker + DECAP_STATE_OFFSET, sum, DECAP_WARM_OFFSET);
 }
 
 /** Have all `received` messages been walked? Then the next batch begins at the first. */

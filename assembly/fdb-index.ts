@@ -28,6 +28,8 @@ import {
 } from './layout';
 
 const SLOT_BYTES = 4;
+/** Bits 1 to 15. */
+const SLOT_BITS: u32 = 0xfffe;
 const TAG_MASK: u32 = ~FDB_SLOT_ENTRY_MASK;
 /** Set in each tag, so that none is 0. */
 const TAG_SET: u32 = 0x80000000;
@@ -128,7 +130,10 @@ function pass(bucket: u32, change: i32): void {
   store<u32>(line, load<u32>(line) + change);
 }
 
-/** The slots of a bucket that have this tag (0: that are empty), as bits 1 to 15. */
+/**
+ * The slots of a bucket that may have this tag (0: that may be empty), as bits 1 to 15. The lowest one has it; without
+ * SIMD the others are those behind it, for the lowest is wrong once in a thousand times.
+ */
 function slotsWith(line: usize, tag: u32): u32 {
   if (ASC_FEATURE_SIMD) {
     const tags = i32x4.splat(tag as i32);
@@ -136,11 +141,10 @@ function slotsWith(line: usize, tag: u32): u32 {
     const second = i16x8.narrow_i32x4_s(tagged(line + 32, tags), tagged(line + 48, tags));
     return i8x16.bitmask(i8x16.narrow_i16x8_s(first, second)) & ~1;
   }
-  let found: u32 = 0;
-  for (let slot = 1; slot < FDB_BUCKET_WORDS; slot++) {
-    found |= u32((load<u32>(line + slot * SLOT_BYTES) & TAG_MASK) === tag) << slot;
+  for (let slot: u32 = 1; slot < (FDB_BUCKET_WORDS as u32); slot++) {
+    if ((load<u32>(line + slot * SLOT_BYTES) & TAG_MASK) === tag) return SLOT_BITS & (~0 << slot);
   }
-  return found;
+  return 0;
 }
 
 /** Four slots against their tag: all ones where it is the same. */

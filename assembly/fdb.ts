@@ -28,6 +28,8 @@ import {
   FDB_UPDATED_OFFSET,
   FDB_USED_OFFSET,
   FDB_VERSION_OFFSET,
+  HEADER_BASE,
+  HEADER_FDB_COUNT_OFFSET,
   NTF_NEXTHOP,
   NTF_SELF,
   NUD_NOARP,
@@ -77,6 +79,9 @@ export const LEARN_LATER = 5;
 const VERSION_SPINS = 4194304;
 const LOCK_SPINS = 1048576;
 
+/** 4 MiB of entries and index. */
+const LARGE_ENTRIES: u32 = 32768;
+
 const SOCKADDR_IN_ADDRESS_OFFSET = 4;
 const SOCKADDR_IN6_ADDRESS_OFFSET = 8;
 
@@ -88,6 +93,14 @@ export function find(domain: u32, mac: usize): i32 {
 /** @returns the entry of the all-zeros MAC, which has the default remotes, or -1. */
 export function findZero(domain: u32): i32 {
   return lookUp(zeroKey(domain));
+}
+
+/**
+ * Is the table larger than caches? Then whoever has a batch before him does well to look all of it up beforehand: one
+ * look-up after the other, without a walk between them, wait for memory together.
+ */
+export function isLarge(): bool {
+  return load<u32>(HEADER_BASE, HEADER_FDB_COUNT_OFFSET) > LARGE_ENTRIES;
 }
 
 /** NTF_* bits of an entry. */

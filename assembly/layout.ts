@@ -695,6 +695,9 @@ export const MESSAGE_MAX_BYTES = 65507;
 /** UIO_MAXIOV */
 export const MESSAGE_IOVEC_MAX = 1024;
 
+/** u32: where the walk that fetches FDB entries beforehand leaves what it need not keep. */
+export const ENCAP_WARM_OFFSET = 128;
+
 /** struct mmsghdr, side by side as sendmmsg wants them. */
 export const MESSAGE_COUNT = 512;
 export const MESSAGES_OFFSET = ENCAP_STATE_OFFSET + ENCAP_STATE_BYTES;
@@ -822,6 +825,8 @@ export const DECAP_WRITES_USED_OFFSET = 8;
 export const DECAP_FLOWS_USED_OFFSET = 12;
 /** u32: 1 = the batch has trains of datagrams. */
 export const DECAP_TRAINS_OFFSET = 16;
+/** As ENCAP_WARM. */
+export const DECAP_WARM_OFFSET = 20;
 
 /** The most bytes of an IP packet without jumbograms. */
 export const IP_LENGTH_MAX = 65535;

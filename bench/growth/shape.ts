@@ -4,6 +4,8 @@ export type Point = readonly [x: number, y: number];
 
 /** Less than this much between the least and the most, and a curve counts as flat. */
 const FLAT = 1.25;
+/** y grows with at least this power of x, from the first point to the last, where a curve may count as linear. */
+const LINEAR_EXPONENT = 0.5;
 /** A line that explains less of the spread is none. */
 const CLEAR = 0.6;
 
@@ -35,12 +37,18 @@ export function shapeOf(points: readonly Point[], unit: string): string {
   const logarithmic = fit(points.map(([x, y]) => [Math.log10(x), y]));
   if (Math.max(linear.explained, logarithmic.explained) < CLEAR)
     return `of no clear shape, ${number(least)} to ${number(most)} ns`;
-  if (linear.explained >= logarithmic.explained && linear.slope > 0) {
+  // A few points far out make a line of anything: what is linear must have become several times as much, too.
+  if (linear.explained >= logarithmic.explained && exponent(points) >= LINEAR_EXPONENT) {
     return `linear, ${number(linear.intercept)} ns and ${number(linear.slope)} ns per ${unit} (R² ${linear.explained.toFixed(3)})`;
   }
   const direction = logarithmic.slope > 0 ? 'more' : 'less';
   const step = `${number(Math.abs(logarithmic.slope))} ns ${direction} for each tenfold`;
   return `logarithmic at most, ${number(points[0]![1])} ns at first and ${step} (R² ${logarithmic.explained.toFixed(3)})`;
+}
+
+function exponent(points: readonly Point[]): number {
+  const [first, last] = [points[0]!, points.at(-1)!];
+  return Math.log(last[1] / first[1]) / Math.log(last[0] / first[0]);
 }
 
 function number(value: number): string {

@@ -9,8 +9,6 @@ export interface Million {
   insertion: number;
   /** Bytes of memory that the table has at most. */
   bytes: number;
-  /** By how much the process grew, in bytes. */
-  resident: number;
 }
 
 const ROUNDS = 3;
@@ -20,16 +18,14 @@ const CHUNK = 10_000;
 export function million(entries = FDB_CAPACITY): Million {
   const runs = Array.from({ length: ROUNDS }, () => fill(entries));
   return {
-    insertion: median(runs.map(({ seconds }) => seconds)),
+    insertion: median(runs),
     bytes: REMOTES_BASE - FDB_BUCKETS_BASE,
-    resident: median(runs.map(({ resident }) => resident)),
   };
 }
 
-/** The requests are texts; a chunk of them is made before the clock runs. */
-function fill(entries: number): { seconds: number; resident: number } {
+/** @returns seconds. The requests are texts; a chunk of them is made before the clock runs. */
+function fill(entries: number): number {
   const plane = planeOf();
-  const before = process.memoryUsage.rss();
   let seconds = 0;
   for (let first = 0; first < entries; first += CHUNK) {
     const requests = Array.from({ length: Math.min(CHUNK, entries - first) }, (_, n) => ({
@@ -43,5 +39,5 @@ function fill(entries: number): { seconds: number; resident: number } {
     seconds += (performance.now() - start) / 1000;
   }
   if (plane.entries !== entries) throw new Error(`${plane.entries} of ${entries} entries`);
-  return { seconds, resident: process.memoryUsage.rss() - before };
+  return seconds;
 }
