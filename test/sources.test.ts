@@ -10,6 +10,8 @@ import { createMemory, type Views, viewsOf } from '../src/dataplane/memory.ts';
 import { AF_INET, AF_INET6 } from '../src/io/family.ts';
 import { syscalls } from '../src/io/syscalls.ts';
 import {
+  disableSegmentation,
+  refusedSources,
   releaseSource,
   retainSource,
   SOURCE_UNREACHABLE,
@@ -57,6 +59,22 @@ describe('sources', missing === null ? {} : { skip: missing }, () => {
     assert.equal(option(fd, SOL_IP, IP_MULTICAST_LOOP), 0);
     assert.equal(socketOf(views, first(number)), fd, 'opened once');
     releaseSource(views, number);
+  });
+
+  it('tell from where the kernel has refused segments, and forget it with the group', () => {
+    const all = [
+      group(),
+      group({ local: '192.0.2.9' }),
+      group({ family: AF_INET6, local: '2001:db8::9' }),
+      group({ noChecksum: true }),
+    ];
+    const numbers = all.map((wanted) => retainSource(views, wanted));
+    // Without checksum nobody tries.
+    assert.deepEqual(refusedSources(views), []);
+    for (const number of numbers.slice(0, 3)) disableSegmentation(views, first(number));
+    assert.deepEqual(refusedSources(views), ['any address', '192.0.2.9', '2001:db8::9']);
+    for (const number of numbers) releaseSource(views, number);
+    assert.deepEqual(refusedSources(views), []);
   });
 
   it('over IPv6 send the label of the address and none of their own', () => {

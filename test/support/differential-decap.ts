@@ -152,8 +152,9 @@ function moves(v6: boolean): OptionSet {
   const remotes = v6 ? REMOTES6 : REMOTES;
   const any = v6 ? '::' : '0.0.0.0';
   const MOVER = '02:aa:00:00:00:77';
+  // With a TTL of its own from each sender, so that frames of one burst are not merged: they are compared one by one.
   const from = (sender: number, more: Partial<Inner> = {}, source = MOVER, fields: Outer = {}) =>
-    received({ kind: 'IPv4', to: OWN_MAC, ...more }, { v6, sender, ...fields }, { source });
+    received({ kind: 'IPv4', to: OWN_MAC, ttl: 60 + sender, ...more }, { v6, sender, ...fields }, { source });
   const back = { name: 'answered', frames: (number: number) => [build({ kind: 'IPv4', to: MOVER }, number)] };
   // Comes out behind a frame that does not: what that one taught is known by then.
   const last = from(0, { to: BROADCAST }, '02:aa:00:00:00:88');
