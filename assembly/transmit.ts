@@ -46,6 +46,7 @@ import * as local from './local';
 import * as message from './message';
 import * as outer from './outer';
 import * as segment from './segment';
+import * as tunnelGso from './tunnel-gso';
 import * as virtio from './wire/virtio';
 import * as vxlan from './wire/vxlan';
 
@@ -92,6 +93,7 @@ export function transmit(
       worker,
       device,
       domain,
+      alone && skipped === 0,
       source,
       remote,
       port,
@@ -144,6 +146,7 @@ function transmitSuper(
   worker: usize,
   device: u32,
   domain: u32,
+  mayBeWhole: boolean,
   source: u32,
   remote: usize,
   port: u32,
@@ -159,6 +162,18 @@ function transmitSuper(
   if (headers === 0) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const size = virtio.gsoSize(header);
   const segments = segment.count(length - headers, size);
+  const word = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET);
+  const known = mayBeWhole
+    ? tunnelGso.find(worker, source, remote, marks, header, headers, length)
+    : 0;
+  if (known !== 0) {
+    if (!tunnelGso.hasRoom(worker)) return false;
+    tunnelGso.append(
+      worker, device, known, source, remote, port, marks, vni, word, header, headers, length, l3, segments);
+    // As the kernel's device counts it.
+    counter.sent(worker, device, domain, 1, length - l3);
+    return true;
+  }
   if (segments > message.datagramMax(source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const each = min(size, length - headers) + headers - skipped + VXLAN_HEADER_BYTES;
   if (!message.hasRoom(worker, source, segments, each) || !segment.hasRoom(worker, segments)) return false;
@@ -170,7 +185,7 @@ function transmitSuper(
     port,
     marks,
     vni,
-    load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET),
+    word,
     frame + skipped,
     length - skipped,
     l3 - skipped,

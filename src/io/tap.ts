@@ -113,6 +113,20 @@ function openQueue(name: string, kind: number): number {
   return fd;
 }
 
+/** @throws VtepError */
+export function openUnderlayTap(name: string): { fd: number; ifindex: number } {
+  const sys = syscalls();
+  const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  const request = new Uint8Array(40);
+  request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
+  new DataView(request.buffer).setUint16(IFNAMSIZ, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
+  if (sys.ioctl(fd, TUNSETIFF, request) < 0) throw systemError('TUNSETIFF');
+  const size = new Uint8Array([24, 0, 0, 0]);
+  if (sys.ioctl(fd, 0x400454d8, size) < 0) throw systemError('TUNSETVNETHDRSZ');
+  if (!offload([fd], TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6 | 0x180)) throw systemError('TUNSETOFFLOAD');
+  return { fd, ifindex: indexOf(name) };
+}
+
 /** TUNSETOFFLOAD takes its bits as the argument itself; they hold for the whole device. */
 function offload(fds: readonly number[], bits: number): boolean {
   return fds.every((fd) => syscalls().ioctlValue(fd, TUNSETOFFLOAD, bits) === 0);

@@ -12,11 +12,15 @@ import {
   PATH_FAMILY_OFFSET,
   PATH_FLAGS_OFFSET,
   PATH_GENERATION_OFFSET,
+  PATH_HOPS_OFFSET,
   PATH_IFINDEX_OFFSET,
   PATH_KNOWN_MILLISECONDS,
   PATH_LOCAL,
   PATH_MTU_OFFSET,
   PATH_OUT_OFFSET,
+  PATH_SOURCE_OFFSET,
+  PATH_WHOLE,
+  PATH_WHOLE_CHECKSUM,
   REMOTE_ADDRESS_OFFSET,
   REMOTE_FAMILY_OFFSET,
   REMOTE_IFINDEX_OFFSET,
@@ -24,11 +28,10 @@ import {
 } from '../../assembly/layout.ts';
 import type { Family } from '../io/family.ts';
 import { closeControl } from '../io/interface.ts';
-import { type Route, Routes } from '../netlink/routes.ts';
+import { type Route, Routes, UNREACHABLE } from '../netlink/routes.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 const ADDRESS_BYTES = 16;
-const UNKNOWN: Route = { kind: 'unreachable', out: 0, mtu: 0 };
 
 export class Paths {
   readonly #context: WorkerContext;
@@ -59,13 +62,17 @@ export class Paths {
     const address = remote + REMOTE_ADDRESS_OFFSET;
     const ifindex = view.getUint32(remote + REMOTE_IFINDEX_OFFSET, true);
     const to = bytes.slice(address, address + (family === AF_INET ? 4 : ADDRESS_BYTES));
-    const { kind, out, mtu } = this.#ask({ family, address: to, ifindex });
+    const route = this.#ask({ family, address: to, ifindex });
+    const { kind, out, mtu, source } = route;
     const slot = exports.pathSlot(base, remote);
     bytes.copyWithin(slot, address, address + ADDRESS_BYTES);
     view.setUint32(slot + PATH_IFINDEX_OFFSET, ifindex, true);
     view.setUint8(slot + PATH_FAMILY_OFFSET, family);
     view.setUint32(slot + PATH_MTU_OFFSET, mtu, true);
-    view.setUint32(slot + PATH_FLAGS_OFFSET, kind === 'local' ? PATH_LOCAL : 0, true);
+    view.setUint32(slot + PATH_FLAGS_OFFSET, kind === 'local' ? PATH_LOCAL : kind === 'unicast' && source && process.env.VXLANE_TUNNEL ? PATH_WHOLE|PATH_WHOLE_CHECKSUM : 0, true);
+    view.setUint8(slot + PATH_HOPS_OFFSET, 64);
+    bytes.fill(0, slot + PATH_SOURCE_OFFSET, slot + PATH_SOURCE_OFFSET + ADDRESS_BYTES);
+    if (source) bytes.set(source, slot + PATH_SOURCE_OFFSET);
     view.setUint32(slot + PATH_OUT_OFFSET, out, true);
     // By the clock that the engine knows: an answer that took long is as good as another, and the walk goes on.
     const now = view.getUint32(base + WORKER_CLOCK_OFFSET, true);
@@ -78,7 +85,7 @@ export class Paths {
       return this.#routes.routeTo(query);
     } catch {
       // Out of descriptors or buffers: the datagram is sent as it is and the socket says what it thinks.
-      return UNKNOWN;
+      return UNREACHABLE;
     }
   }
 }

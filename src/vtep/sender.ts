@@ -21,11 +21,14 @@ import {
   ENVELOPE_CONTROL_USED_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
   ENVELOPE_DOMAIN_OFFSET,
+  ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENT_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
   ENVELOPES_OFFSET,
+  HEADER_BASE,
+  HEADER_UNDERLAY_TAP_OFFSET,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
   MESSAGES_OFFSET,
@@ -39,6 +42,7 @@ import {
   RUN_SOURCE_OFFSET,
   RUNS_OFFSET,
   SEND_RETRIES,
+  SOURCE_UNDERLAY_TAP,
 } from '../../assembly/layout.ts';
 import {
   EACCES,
@@ -79,6 +83,10 @@ export class Sender {
       const source = u32[at + (RUN_SOURCE_OFFSET >> 2)]!;
       const first = u32[at + (RUN_FIRST_OFFSET >> 2)]!;
       const end = first + u32[at + (RUN_COUNT_OFFSET >> 2)]!;
+      if (source === SOURCE_UNDERLAY_TAP) {
+        calls += this.#sendWhole(first, end);
+        continue;
+      }
       const fd = socketOf(this.#context, source);
       if (fd < 0) {
         const verdict = fd === SOURCE_UNREACHABLE ? DROP_UNREACHABLE : DROP_SEND_ERROR;
@@ -94,6 +102,19 @@ export class Sender {
       }
     }
     return calls;
+  }
+
+  /** Super-frames for the underlay TAP. Returns the system calls made. */
+  #sendWhole(first: number, end: number): number {
+    const { i32, base, address, sys } = this.#context;
+    const tap = i32[(HEADER_BASE + HEADER_UNDERLAY_TAP_OFFSET) >>> 2]!;
+    const iovecs = address + base + ENVELOPES_OFFSET + ENVELOPE_IOVECS_OFFSET;
+    for (let message = first; message < end; ++message) {
+      if (sys.writev(tap, iovecs + message * ENVELOPE_BYTES, 2) < 0) {
+        this.#drop(message, verdictOf(sys.errno()));
+      }
+    }
+    return end - first;
   }
 
   /** After a failure: 1 = done with the message, 0 = try it again. */

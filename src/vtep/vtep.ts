@@ -5,6 +5,8 @@
 import {
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
+  HEADER_UNDERLAY_MAC_OFFSET,
+  HEADER_UNDERLAY_TAP_OFFSET,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
   WORKERS_BASE,
@@ -12,6 +14,9 @@ import {
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
+import { openUnderlayTap } from '../io/tap.ts';
+import { ipBatch } from '../netlink/ip.ts';
+import { writeFileSync } from 'node:fs';
 import { makeResident } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
@@ -126,6 +131,15 @@ class BatchedVtep implements Vtep {
       await this.#following.close();
       await workers.stop();
       throw error;
+    }
+    if (process.env.VXLANE_TUNNEL) {
+      const name = `vxgso${process.pid % 1000}`;
+      const { fd } = openUnderlayTap(name);
+      for (const [k, v] of [['forwarding', 1], ['accept_local', 1], ['rp_filter', 0]])
+        writeFileSync(`/proc/sys/net/ipv4/conf/${name}/${k}`, `${v}`);
+      await ipBatch([`link set dev ${name} address 02:00:00:11:22:33 addrgenmode none arp off up`]);
+      [2, 0, 0, 0x11, 0x22, 0x33].forEach((b, i) => views.view.setUint8(HEADER_BASE + HEADER_UNDERLAY_MAC_OFFSET + i, b));
+      views.view.setInt32(HEADER_BASE + HEADER_UNDERLAY_TAP_OFFSET, fd, true);
     }
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
   }
