@@ -168,9 +168,15 @@ export const HEADER_LISTENERS_OFFSET = 144;
 export const HEADER_SENDER_VERSION_OFFSET = 148;
 /** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
 export const HEADER_MDB_KEY_OFFSET = 192;
-/** The underlay TAP, for super-frames that leave whole: 6 bytes in network order and two zero bytes; i32 descriptor, 0 = none. */
+/**
+ * The underlay TAP, for super-frames that leave whole: its MAC, 6 bytes in network order and two zero bytes; i32
+ * descriptor; u32 ifindex; u32: 1 = it may be used; i32: why a worker has cleared that, an error number.
+ */
 export const HEADER_UNDERLAY_MAC_OFFSET = 240;
 export const HEADER_UNDERLAY_TAP_OFFSET = 248;
+export const HEADER_UNDERLAY_IFINDEX_OFFSET = 252;
+export const HEADER_UNDERLAY_ON_OFFSET = 256;
+export const HEADER_UNDERLAY_ERROR_OFFSET = 260;
 
 /** UDP_SEGMENT may be used for sending. */
 export const OFFLOAD_UDP_SEGMENT = 1;
@@ -228,6 +234,14 @@ export const DEVICE_FLAG_LATE_LEARNING = 1048576;
 export const DEVICE_FLAG_HONOUR_DONT_LEARN = 2097152;
 /** Only remotes of entries that a command made may send to it: the table of senders has them. */
 export const DEVICE_FLAG_KNOWN_SENDERS = 4194304;
+/** One datagram per message, whatever the VTEP can do. */
+export const DEVICE_FLAG_GSO_OFF = 8388608;
+/** Whole super-frames may leave through an underlay TAP. */
+export const DEVICE_FLAG_GSO_TUNNEL = 16777216;
+/** Nothing that arrives is merged. */
+export const DEVICE_FLAG_GRO_OFF = 33554432;
+/** No UDP is merged into super-frames for the TAP. */
+export const DEVICE_FLAG_USO_OFF = 67108864;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -638,7 +652,7 @@ export const ENCAP_PATH_REMOTE_OFFSET = 64;
 export const ENCAP_LOOPBACK_OFFSET = 96;
 /** u32: identification of the next outer IPv4 header that is written here. */
 export const ENCAP_OUTER_ID_OFFSET = 128;
-/** u32: number of the source group that the wanted path is for. */
+/** u32: source group of the device that wants that path. */
 export const ENCAP_PATH_GROUP_OFFSET = 132;
 /** A remote record: where a super-frame that the underlay TAP refused is sent to. */
 export const ENCAP_CUT_REMOTE_OFFSET = 160;

@@ -13,6 +13,7 @@ import {
   AF_INET,
   DEVICE_BYTES,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_GSO_TUNNEL,
   DEVICE_FLAGS_OFFSET,
   DEVICE_PORT_OFFSET,
   DEVICES_BASE,
@@ -37,6 +38,7 @@ import {
   REMOTE_VNI_OFFSET,
   SEGMENTS_SENT,
   SUPER_FRAMES_SPLIT,
+  SUPER_FRAMES_WHOLE,
   VIRTIO_GSO_NONE,
   VIRTIO_GSO_UDP,
   VIRTIO_HEADER_BYTES,
@@ -92,8 +94,9 @@ export function transmit(
     return transmitSuper(
       worker,
       device,
+      flags,
       domain,
-      alone && skipped === 0,
+      alone && skipped === 0 && (flags & DEVICE_FLAG_GSO_TUNNEL) !== 0,
       source,
       remote,
       port,
@@ -110,7 +113,7 @@ export function transmit(
   const counted = length - l3;
   const word = load<u32>(state, ENCAP_WORD_OFFSET);
   const tail = <u32>load<u8>(state, ENCAP_TAIL_OFFSET);
-  if (!message.hasRoom(worker, source, 1, bytes)) return false;
+  if (!message.hasRoom(worker, flags, source, 1, bytes)) return false;
   // The header of a frame that goes to one place only is written over its virtio header, which such a frame has
   // no more use for; else it stands by itself.
   let head = inner - VXLAN_HEADER_BYTES;
@@ -145,6 +148,7 @@ function isAny(remote: usize): boolean {
 function transmitSuper(
   worker: usize,
   device: u32,
+  flags: u32,
   domain: u32,
   mayBeWhole: boolean,
   source: u32,
@@ -163,20 +167,34 @@ function transmitSuper(
   const size = virtio.gsoSize(header);
   const segments = segment.count(length - headers, size);
   const word = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET);
-  const known = mayBeWhole
-    ? tunnelGso.find(worker, source, remote, marks, header, headers, length)
-    : 0;
+  const known = mayBeWhole ? tunnelGso.find(worker, source, remote, marks, header, headers, length) : 0;
   if (known !== 0) {
     if (!tunnelGso.hasRoom(worker)) return false;
     tunnelGso.append(
-      worker, device, known, source, remote, port, marks, vni, word, header, headers, length, l3, segments);
-    // As the kernel's device counts it.
+      worker,
+      device,
+      known,
+      source,
+      remote,
+      port,
+      marks,
+      vni,
+      word,
+      header,
+      headers,
+      length,
+      l3,
+      segments,
+    );
+    counter.one(worker, device, SUPER_FRAMES_WHOLE);
+    // One, as the kernel's device counts it.
     counter.sent(worker, device, domain, 1, length - l3);
     return true;
   }
-  if (segments > message.datagramMax(source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
+  if (segments > message.datagramMax(flags, source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const each = min(size, length - headers) + headers - skipped + VXLAN_HEADER_BYTES;
-  if (!message.hasRoom(worker, source, segments, each) || !segment.hasRoom(worker, segments)) return false;
+  if (!message.hasRoom(worker, flags, source, segments, each) || !segment.hasRoom(worker, segments))
+    return false;
   segment.split(
     worker,
     device,

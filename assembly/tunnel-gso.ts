@@ -13,19 +13,22 @@ import * as counter from './count';
 import { groupOf } from './envelope';
 import {
   AF_INET,
+  AF_INET6,
   DEVICE_BYTES,
+  DEVICE_FLAGS_OFFSET,
   DEVICES_BASE,
   ENCAP_CUT_REMOTE_OFFSET,
-  ENCAP_IOVECS_USED_OFFSET,
   ENCAP_LABEL_OFFSET,
   ENCAP_MESSAGES_USED_OFFSET,
   ENCAP_OUTER_ID_OFFSET,
   ENCAP_STATE_OFFSET,
   ENVELOPE_BYTES,
+  ENVELOPE_CLOSED_OFFSET,
   ENVELOPE_CUT_FRAME_OFFSET,
   ENVELOPE_CUT_SOURCE_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
   ENVELOPE_DOMAIN_OFFSET,
+  ENVELOPE_IFINDEX_OFFSET,
   ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_LABEL_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
@@ -39,7 +42,7 @@ import {
   ETHERTYPE_IPV6,
   HEADER_BASE,
   HEADER_UNDERLAY_MAC_OFFSET,
-  HEADER_UNDERLAY_TAP_OFFSET,
+  HEADER_UNDERLAY_ON_OFFSET,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
   IP_PROTOCOL_UDP,
@@ -54,19 +57,23 @@ import {
   PATH_WHOLE_CHECKSUM,
   REMOTE_ADDRESS_OFFSET,
   REMOTE_FAMILY_OFFSET,
+  REMOTE_IFINDEX_OFFSET,
+  SEGMENTS_SENT,
   SOURCE_DF_OFFSET,
   SOURCE_LOCAL_OFFSET,
   SOURCE_NO_CHECKSUM_OFFSET,
   SOURCE_NUMBERS_OFFSET,
   SOURCE_PORT_COUNT,
   SOURCE_UNDERLAY_TAP,
-  SUPER_FRAMES_WHOLE,
+  SUPER_FRAMES_REFUSED,
+  SUPER_FRAMES_SPLIT,
   UDP_HEADER_BYTES,
   VIRTIO_FLAGS_OFFSET,
   VIRTIO_GSO_ECN,
   VIRTIO_GSO_TUNNEL_IPV4,
   VIRTIO_GSO_TUNNEL_IPV6,
   VIRTIO_GSO_TYPE_OFFSET,
+  VIRTIO_GSO_UDP,
   VIRTIO_HEADER_BYTES,
   VIRTIO_INNER_L3_OFFSET,
   VIRTIO_NEEDS_CHECKSUM,
@@ -77,6 +84,7 @@ import {
 } from './layout';
 import * as message from './message';
 import * as path from './path';
+import * as segment from './segment';
 import * as checksum from './wire/checksum';
 import * as virtio from './wire/virtio';
 import * as vxlan from './wire/vxlan';
@@ -94,7 +102,7 @@ export function find(
   headers: i32,
   length: i32,
 ): usize {
-  if (load<i32>(HEADER_BASE, HEADER_UNDERLAY_TAP_OFFSET) <= 0) return 0;
+  if (load<u32>(HEADER_BASE, HEADER_UNDERLAY_ON_OFFSET) === 0) return 0;
   const known = path.find(worker, remote);
   if (known === 0) return 0;
   return fits(known, source, remote, marks, header, headers, length) ? known : 0;
@@ -180,24 +188,43 @@ export function append(
   const state = worker + ENCAP_STATE_OFFSET;
   const used = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
   store<u32>(state, used + 1, ENCAP_MESSAGES_USED_OFFSET);
-  const envelope = worker + ENVELOPES_OFFSET + used * ENVELOPE_BYTES;
+  const envelope = envelopeOf(worker, used);
   store<u32>(envelope, SOURCE_UNDERLAY_TAP, ENVELOPE_SOURCE_OFFSET);
   store<u32>(envelope, source, ENVELOPE_CUT_SOURCE_OFFSET);
   store<u32>(envelope, <u32>header, ENVELOPE_CUT_FRAME_OFFSET);
   store<u32>(envelope, 1, ENVELOPE_SEGMENTS_OFFSET);
   store<u32>(envelope, length + VXLAN_HEADER_BYTES, ENVELOPE_LENGTH_OFFSET);
   store<u32>(envelope, marks, ENVELOPE_MARKS_OFFSET);
+  store<u32>(envelope, load<u32>(remote, REMOTE_IFINDEX_OFFSET), ENVELOPE_IFINDEX_OFFSET);
   store<u32>(envelope, device, ENVELOPE_DEVICE_OFFSET);
   store<u64>(envelope, load<u64>(state, ENCAP_LABEL_OFFSET), ENVELOPE_LABEL_OFFSET);
   store<u32>(envelope, l3 + VXLAN_HEADER_BYTES, ENVELOPE_OVERHEAD_OFFSET);
 
-  const bytes = emit(envelope, state, known, source, remote, port, marks, vni, word, header, headers, length, l3, segments);
+  const bytes = emit(
+    envelope,
+    state,
+    known,
+    source,
+    remote,
+    port,
+    marks,
+    vni,
+    word,
+    header,
+    headers,
+    length,
+    l3,
+    segments,
+  );
   const iovecs = envelope + ENVELOPE_IOVECS_OFFSET;
   store<u64>(iovecs, message.absolute(envelope));
   store<u64>(iovecs, <u64>bytes, IOVEC_LENGTH_OFFSET);
   store<u64>(iovecs, message.absolute(header + VIRTIO_HEADER_BYTES), IOVEC_BYTES);
   store<u64>(iovecs, <u64>length, IOVEC_BYTES + IOVEC_LENGTH_OFFSET);
-  counter.one(worker, device, SUPER_FRAMES_WHOLE);
+}
+
+function envelopeOf(worker: usize, message: u32): usize {
+  return worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
 }
 
 /** The block in front of the inner frame. Returns its bytes. */
@@ -243,7 +270,11 @@ function emit(
   const mac = load<u64>(HEADER_BASE, HEADER_UNDERLAY_MAC_OFFSET);
   store<u64>(ethernet, mac | (mac << 48));
   store<u32>(ethernet, <u32>(mac >>> 16), 8);
-  store<u16>(ethernet, bswap<u16>((ipv4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6) as u16), ETHERNET_HEADER_BYTES - 2);
+  store<u16>(
+    ethernet,
+    bswap<u16>((ipv4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6) as u16),
+    ETHERNET_HEADER_BYTES - 2,
+  );
 
   const ip = ethernet + ETHERNET_HEADER_BYTES;
   const hops = hopsOf(marks, known) + 1;
@@ -281,4 +312,71 @@ function emit(
   store<u16>(udp, summed ? <u16>seed : 0, 6);
   vxlan.emit(udp + UDP_HEADER_BYTES, word, vni, 0);
   return VIRTIO_TUNNEL_HEADER_BYTES + inner;
+}
+
+/**
+ * A message of the batch that the underlay TAP has refused: its super-frame is split after all, into messages behind
+ * those of the batch, which the host sends in its place. Returns how many; 0: there is no room.
+ */
+export function cut(worker: usize, refused: i32): i32 {
+  const state = worker + ENCAP_STATE_OFFSET;
+  const envelope = envelopeOf(worker, refused);
+  const device = load<u32>(envelope, ENVELOPE_DEVICE_OFFSET);
+  const domain = load<u32>(envelope, ENVELOPE_DOMAIN_OFFSET);
+  const source = load<u32>(envelope, ENVELOPE_CUT_SOURCE_OFFSET);
+  const header = <usize>load<u32>(envelope, ENVELOPE_CUT_FRAME_OFFSET);
+  const length = load<i32>(envelope, ENVELOPE_LENGTH_OFFSET) - VXLAN_HEADER_BYTES;
+  const l3 = load<i32>(envelope, ENVELOPE_OVERHEAD_OFFSET) - VXLAN_HEADER_BYTES;
+  const frame = header + VIRTIO_HEADER_BYTES;
+  const headers = segment.headerBytes(header, frame, length, l3);
+  const size = virtio.gsoSize(header);
+  const segments = segment.count(length - headers, size);
+  const flags = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
+  const each = size + headers + VXLAN_HEADER_BYTES;
+  if (
+    segments > message.datagramMax(flags, source) ||
+    !message.hasRoom(worker, flags, source, segments, each) ||
+    !segment.hasRoom(worker, segments)
+  )
+    return 0;
+
+  const ip = envelope + VIRTIO_TUNNEL_HEADER_BYTES + ETHERNET_HEADER_BYTES;
+  const remote = state + ENCAP_CUT_REMOTE_OFFSET;
+  const ipv4 = load<u8>(ip) >>> 4 === 4;
+  store<u8>(remote, <u8>(ipv4 ? AF_INET : AF_INET6), REMOTE_FAMILY_OFFSET);
+  store<u32>(remote, load<u32>(envelope, ENVELOPE_IFINDEX_OFFSET), REMOTE_IFINDEX_OFFSET);
+  store<u64>(remote, ipv4 ? <u64>load<u32>(ip, 16) : load<u64>(ip, 24), REMOTE_ADDRESS_OFFSET);
+  store<u64>(remote, ipv4 ? 0 : load<u64>(ip, 32), REMOTE_ADDRESS_OFFSET + 8);
+  const udp = ip + (ipv4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES);
+  const port = bswap<u16>(load<u16>(udp, 2));
+  const outer = udp + UDP_HEADER_BYTES;
+
+  // Nothing joins what comes later; and the frame that the walk may have stopped at keeps its label.
+  const used = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
+  store<u32>(envelopeOf(worker, used - 1), 1, ENVELOPE_CLOSED_OFFSET);
+  const label = load<u64>(state, ENCAP_LABEL_OFFSET);
+  store<u64>(state, load<u64>(envelope, ENVELOPE_LABEL_OFFSET), ENCAP_LABEL_OFFSET);
+  segment.split(
+    worker,
+    device,
+    source,
+    remote,
+    port,
+    load<u32>(envelope, ENVELOPE_MARKS_OFFSET),
+    vxlan.vni(outer),
+    vxlan.word(outer),
+    frame,
+    length,
+    l3,
+    virtio.checksumStart(header),
+    headers,
+    size,
+    virtio.gsoType(header) === VIRTIO_GSO_UDP,
+  );
+  store<u64>(state, label, ENCAP_LABEL_OFFSET);
+  counter.one(worker, device, SUPER_FRAMES_REFUSED);
+  counter.one(worker, device, SUPER_FRAMES_SPLIT);
+  counter.add(worker, device, SEGMENTS_SENT, segments);
+  counter.sent(worker, device, domain, segments - 1, (segments - 1) * (headers - l3));
+  return load<i32>(state, ENCAP_MESSAGES_USED_OFFSET) - used;
 }

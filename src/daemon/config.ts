@@ -4,12 +4,13 @@
  *
  *   socket: /run/vxlane/vxlane.sock      # all top-level keys may be left out
  *   queues: 2
- *   offloads: { udpSegment: true, udpGro: true, coalesce: true, tapUso: true }
+ *   offloads: { udpSegment: true, udpGro: true, coalesce: true, tapUso: true }   # what is false here, no device has
  *   devices:
  *     - name: flannel.1                  # the words of `ip link add NAME type vxlan`
  *       id: 1
  *       dev: eth0
  *       nolearning: true
+ *       gso: off                         # offloads that this device is without: gso, gro, uso
  *       up: false                        # devices are up unless told otherwise
  *       fdb:                             # the words of `bridge fdb add`
  *         - { mac: 36:3c:de:36:68:58, dst: 10.169.72.98 }

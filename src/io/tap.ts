@@ -3,6 +3,7 @@
  * queues, and as many offloads as the kernel has.
  */
 
+import { VIRTIO_TUNNEL_HEADER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, errorName, systemError } from './errno.ts';
 import { indexOf } from './interface.ts';
@@ -13,6 +14,7 @@ const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const TUNSETIFF = 0x400454ca;
 const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
 const TUNGETIFF = 0x800454d2;
 const TUNGETDEVNETNS = 0x54e3;
 const IFF_TUN = 0x0001;
@@ -25,7 +27,11 @@ const TUN_F_TSO4 = 0x02;
 const TUN_F_TSO6 = 0x04;
 const TUN_F_USO4 = 0x20;
 const TUN_F_USO6 = 0x40;
+const TUN_F_UDP_TUNNEL_GSO = 0x80;
+const TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100;
 const IFNAMSIZ = 16;
+/** The kernel puts the first free number in. */
+const UNDERLAY_TAP_NAMES = 'vxgso%d';
 
 export interface Tap {
   readonly name: string;
@@ -33,7 +39,7 @@ export interface Tap {
   /** One descriptor per queue, non-blocking. */
   readonly queues: readonly number[];
   /** The kernel hands over and takes UDP super-frames (Linux 6.2). */
-  readonly uso: boolean;
+  uso: boolean;
 }
 
 export interface TapOptions {
@@ -58,17 +64,24 @@ export function openTap(name: string, queues: number, { uso, tun = false }: TapO
   const fds: number[] = [];
   try {
     for (let queue = 0; queue < queues; ++queue) fds.push(openQueue(name, tun ? IFF_TUN : IFF_TAP));
-    const withUso =
-      uso && !tun && offload(fds, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6);
-    const plain = tun ? TUN_F_CSUM : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-    if (!withUso && !offload(fds, plain)) {
-      throw systemError(`link ${name}: TUNSETOFFLOAD`);
-    }
-    return { name, ifindex: indexOf(name), queues: fds, uso: withUso };
+    const tap = { name, ifindex: indexOf(name), queues: fds, uso: false };
+    if (!tun) setUso(tap, uso);
+    else if (!offload(fds, TUN_F_CSUM)) throw systemError(`link ${name}: TUNSETOFFLOAD`);
+    return tap;
   } catch (error) {
     for (const fd of fds) syscalls().close(fd);
     throw error;
   }
+}
+
+/**
+ * UDP super-frames from now on, where the kernel has them, or none; `tap.uso` tells. TCP's stay as they are.
+ * @throws VtepError SYSTEM
+ */
+export function setUso(tap: Tap, uso: boolean): void {
+  const tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+  tap.uso = uso && offload(tap.queues, tso | TUN_F_USO4 | TUN_F_USO6);
+  if (!tap.uso && !offload(tap.queues, tso)) throw systemError(`link ${tap.name}: TUNSETOFFLOAD`);
 }
 
 export function closeTap(tap: Tap): void {
@@ -77,8 +90,12 @@ export function closeTap(tap: Tap): void {
 
 /** What the interface is called now, in whatever network namespace it is; undefined when it has been deleted. */
 export function nameOfTap(tap: Tap): string | undefined {
+  return nameOfTapQueue(tap.queues[0]!);
+}
+
+function nameOfTapQueue(fd: number): string | undefined {
   const request = new Uint8Array(40);
-  if (syscalls().ioctl(tap.queues[0]!, TUNGETIFF, request) < 0) return undefined;
+  if (syscalls().ioctl(fd, TUNGETIFF, request) < 0) return undefined;
   return new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
 }
 
@@ -88,7 +105,38 @@ export function namespaceOfTap(tap: Tap): number | undefined {
   return fd < 0 ? undefined : fd;
 }
 
-function openQueue(name: string, kind: number): number {
+/** A TAP that takes super-frames of UDP tunnels and has the kernel forward them. */
+export interface UnderlayTap {
+  readonly fd: number;
+  readonly name: string;
+  readonly ifindex: number;
+}
+
+/**
+ * Makes one, under the first free name of its own. It lives as long as its descriptor.
+ * @throws VtepError PERMISSION or SYSTEM; UNSUPPORTED before Linux 6.17
+ */
+export function openUnderlayTap(): UnderlayTap {
+  const fd = openQueue(UNDERLAY_TAP_NAMES, IFF_TAP, 0);
+  try {
+    const tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    const tunnel = TUN_F_UDP_TUNNEL_GSO | TUN_F_UDP_TUNNEL_GSO_CSUM;
+    const size = new Uint8Array([VIRTIO_TUNNEL_HEADER_BYTES, 0, 0, 0]);
+    if (
+      syscalls().ioctl(fd, TUNSETVNETHDRSZ, size) < 0 ||
+      !offload([fd], tso | TUN_F_USO4 | TUN_F_USO6 | tunnel)
+    ) {
+      throw new VtepError('UNSUPPORTED', 'Linux 6.17 or newer is needed');
+    }
+    const name = nameOfTapQueue(fd)!;
+    return { fd, name, ifindex: indexOf(name) };
+  } catch (error) {
+    syscalls().close(fd);
+    throw error;
+  }
+}
+
+function openQueue(name: string, kind: number, queues = IFF_MULTI_QUEUE): number {
   const sys = syscalls();
   const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) {
@@ -100,7 +148,7 @@ function openQueue(name: string, kind: number): number {
   }
   const request = new Uint8Array(40);
   request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
-  new DataView(request.buffer).setUint16(IFNAMSIZ, kind | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE, true);
+  new DataView(request.buffer).setUint16(IFNAMSIZ, kind | IFF_NO_PI | IFF_VNET_HDR | queues, true);
   if (sys.ioctl(fd, TUNSETIFF, request) < 0) {
     const errno = sys.errno();
     const error =
@@ -111,20 +159,6 @@ function openQueue(name: string, kind: number): number {
     throw error;
   }
   return fd;
-}
-
-/** @throws VtepError */
-export function openUnderlayTap(name: string): { fd: number; ifindex: number } {
-  const sys = syscalls();
-  const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  const request = new Uint8Array(40);
-  request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
-  new DataView(request.buffer).setUint16(IFNAMSIZ, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
-  if (sys.ioctl(fd, TUNSETIFF, request) < 0) throw systemError('TUNSETIFF');
-  const size = new Uint8Array([24, 0, 0, 0]);
-  if (sys.ioctl(fd, 0x400454d8, size) < 0) throw systemError('TUNSETVNETHDRSZ');
-  if (!offload([fd], TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6 | 0x180)) throw systemError('TUNSETOFFLOAD');
-  return { fd, ifindex: indexOf(name) };
 }
 
 /** TUNSETOFFLOAD takes its bits as the argument itself; they hold for the whole device. */

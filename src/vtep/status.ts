@@ -69,12 +69,14 @@ export interface StatusSources {
   listeners: Listeners;
   devices: Device[];
   offloads: Offloads;
+  /** The underlay TAP: in use, or why not. */
+  underlay: string;
   /** Milliseconds since the epoch. */
   started: number;
 }
 
 export function vtepStatus(sources: StatusSources): VtepStatus {
-  const { plane, workers, listeners, devices, offloads, started } = sources;
+  const { plane, workers, listeners, devices, offloads, underlay, started } = sources;
   const { views } = plane;
   const names = new Map(devices.map((device) => [device.index, device.config.name]));
   const counters: VtepStatus['counters'] = {};
@@ -96,6 +98,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       'udp-gro': offloads.udpGro,
       coalesce: offloads.coalesce,
       'tap-uso': usoState(devices, offloads),
+      'tunnel-gso': underlay,
     },
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
       name,

@@ -5,8 +5,6 @@
 import {
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
-  HEADER_UNDERLAY_MAC_OFFSET,
-  HEADER_UNDERLAY_TAP_OFFSET,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
   WORKERS_BASE,
@@ -14,9 +12,6 @@ import {
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
-import { openUnderlayTap } from '../io/tap.ts';
-import { ipBatch } from '../netlink/ip.ts';
-import { writeFileSync } from 'node:fs';
 import { makeResident } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
@@ -49,12 +44,16 @@ import { Listeners } from './listeners.ts';
 import { probeOffloads } from './offloads.ts';
 import type { Place } from './places.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
+import { UnderlayTaps } from './underlay-tap.ts';
 import { Workers } from './workers.ts';
 
 export interface VtepOptions {
   /** Pairs of worker threads; 1 unless given. */
   queues?: number;
-  /** Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. */
+  /**
+   * Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. What is off here is
+   * off for every device; what is on, each device may switch off for itself (`gso`, `gro`, `uso`).
+   */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
   logger?: Logger;
 }
@@ -75,6 +74,7 @@ export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
 class BatchedVtep implements Vtep {
   readonly #core: Core;
   readonly #following: Following;
+  readonly #underlay: UnderlayTaps;
   readonly #started = Date.now();
   #home: Place | undefined;
   #clock: NodeJS.Timeout | undefined;
@@ -110,6 +110,7 @@ class BatchedVtep implements Vtep {
       inTurn: (work) => this.#inTurn(work),
     };
     this.#following = new Following(this.#core);
+    this.#underlay = new UnderlayTaps({ views: plane.views, workers, log: this.#core.log });
   }
 
   async start(): Promise<void> {
@@ -132,15 +133,6 @@ class BatchedVtep implements Vtep {
       await workers.stop();
       throw error;
     }
-    if (process.env.VXLANE_TUNNEL) {
-      const name = `vxgso${process.pid % 1000}`;
-      const { fd } = openUnderlayTap(name);
-      for (const [k, v] of [['forwarding', 1], ['accept_local', 1], ['rp_filter', 0]])
-        writeFileSync(`/proc/sys/net/ipv4/conf/${name}/${k}`, `${v}`);
-      await ipBatch([`link set dev ${name} address 02:00:00:11:22:33 addrgenmode none arp off up`]);
-      [2, 0, 0, 0x11, 0x22, 0x33].forEach((b, i) => views.view.setUint8(HEADER_BASE + HEADER_UNDERLAY_MAC_OFFSET + i, b));
-      views.view.setInt32(HEADER_BASE + HEADER_UNDERLAY_TAP_OFFSET, fd, true);
-    }
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
   }
 
@@ -148,6 +140,7 @@ class BatchedVtep implements Vtep {
     return this.#inTurn(async () => {
       const device = await createDevice(this.#core, config);
       this.#following.settle(device);
+      await this.#settleUnderlay();
       return this.#info(device);
     });
   }
@@ -161,6 +154,7 @@ class BatchedVtep implements Vtep {
       } finally {
         // Also when it was taken back: what was heard in its midst is old.
         this.#following.settle(device);
+        await this.#settleUnderlay();
       }
       if (device.config.ageing !== ageing) this.#ageingDue.set(device, 0);
       return this.#info(device);
@@ -171,6 +165,7 @@ class BatchedVtep implements Vtep {
     return this.#inTurn(async () => {
       await destroyDevice(this.#core, this.#find(name));
       await this.#following.leaveUnused();
+      await this.#settleUnderlay();
     });
   }
 
@@ -234,6 +229,7 @@ class BatchedVtep implements Vtep {
     const { plane, workers, listeners, offloads, devices } = this.#core;
     return vtepStatus({
       ...{ plane, workers, listeners, offloads, started: this.#started },
+      underlay: this.#underlay.state,
       devices: [...devices.values()],
     });
   }
@@ -243,6 +239,7 @@ class BatchedVtep implements Vtep {
       clearInterval(this.#clock);
       await this.#following.close();
       for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
+      await this.#settleUnderlay();
       await this.#core.workers.stop();
     });
     return this.#closing;
@@ -270,8 +267,15 @@ class BatchedVtep implements Vtep {
     return deviceInfo(this.#core.plane, this.#core.workers.count, device);
   }
 
+  /** The underlay TAP is there as long as a device wants it. */
+  #settleUnderlay(): Promise<void> {
+    return this.#underlay.settle([...this.#core.devices.values()]);
+  }
+
   #tick(): void {
     const { plane, devices } = this.#core;
+    // A device may have gone from outside.
+    if (this.#underlay.tick([...devices.values()])) void this.#inTurn(() => this.#settleUnderlay());
     const now = plane.tick();
     for (const device of this.#ageingDue.keys()) {
       if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);
