@@ -56,7 +56,7 @@ const MIDDLE = [
     'vlan',
     'policy',
   ],
-  ...['message', 'envelope', 'ring', 'count'],
+  ...['message', 'envelope', 'ring', 'count', 'tunnel-gso'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 
