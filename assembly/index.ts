@@ -44,6 +44,12 @@ export { reduce as proxyReduce } from './proxy';
 export { shortCircuit } from './short-circuit';
 export { answer as tooBigAnswer } from './too-big';
 export { cut as encapCut } from './tunnel-gso';
+export {
+  frames as uringFrames,
+  nextFailure as uringNextFailure,
+  reads as uringReads,
+  writes as uringWrites,
+} from './uring';
 export { lookup as vniLookup, ofVlan as vniOfVlan } from './vni';
 export {
   copyAndSum as checksumCopy,

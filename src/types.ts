@@ -356,6 +356,18 @@ export interface WorkerStatus {
   batches: number;
   syscalls: number;
   sleeps: number;
+  /** Only with VXLANE_PROFILE in the daemon's environment. */
+  profile?: WorkerProfile;
+}
+
+/** Where a worker's time goes. */
+export interface WorkerProfile {
+  /** Linux' number of the thread, for /proc and perf. */
+  thread: number;
+  /** What the stopwatch itself costs, in seconds a call; in no figure of `calls`. */
+  secondsPerCall: number;
+  /** By kind, the stopwatch's cost taken off: system calls by name, "wasm" = the engine, "asleep" = waits that may last. */
+  calls: Record<string, { count: number; seconds: number }>;
 }
 
 export interface VtepStatus {
@@ -364,8 +376,10 @@ export interface VtepStatus {
   /** Seconds since the VTEP started. */
   uptime: number;
   engine: {
-    /** "batched" or "portable". */
+    /** "batched", "uring" or "portable". */
     io: string;
+    /** io_uring: "on", or "off: why". E.g. "off: io_uring is forbidden here (seccomp)" */
+    uring: string;
     /** "simd" or "scalar". */
     wasm: string;
     memoryBytes: number;
