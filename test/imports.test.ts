@@ -67,7 +67,8 @@ const MIDDLE = [
     'vlan',
     'policy',
   ],
-  ...['message', 'envelope', 'ring', 'uring', 'count', 'tunnel-gso'],
+  ...['message', 'envelope', 'ring', 'uring', 'count'],
+  ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 
