@@ -120,6 +120,7 @@ import * as ip6 from './wire/ipv6';
 import * as tcp from './wire/tcp';
 import * as udp from './wire/udp';
 import * as vxlan from './wire/vxlan';
+import * as writes from './write';
 
 const SOCKADDR_IN6_SCOPE_OFFSET = 24;
 /** struct in6_pktinfo */
@@ -156,7 +157,7 @@ export function prepare(worker: usize): void {
  */
 export function decap(worker: usize, listener: u32, received: i32): i32 {
   const state = worker + DECAP_STATE_OFFSET;
-  coalesce.begin(worker);
+  writes.begin(worker);
   let message = load<i32>(state, DECAP_MESSAGE_OFFSET);
   while (message < received && receive(worker, listener, message)) ++message;
   store<i32>(state, message, DECAP_MESSAGE_OFFSET);
@@ -202,11 +203,11 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
   if ((load<u32>(header, MMSGHDR_FLAGS_OFFSET) & MSG_TRUNC) !== 0) {
     counter.one(worker, 0, DROP_TRUNCATED);
   } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(listener, buffer, length)) {
-    if (!coalesce.hasRoom(worker)) return false;
+    if (!writes.hasRoom(worker)) return false;
     datagram(worker, listener, receipt, outer, buffer, length, max(bundle, 0));
   } else {
     for (; position < length; position += bundle) {
-      if (!coalesce.hasRoom(worker)) {
+      if (!writes.hasRoom(worker)) {
         store<i32>(state, position, DECAP_POSITION_OFFSET);
         return false;
       }

@@ -857,6 +857,11 @@ export const DECAP_MESSAGE_OFFSET = 0;
 export const DECAP_POSITION_OFFSET = 4;
 export const DECAP_WRITES_USED_OFFSET = 8;
 export const DECAP_FLOWS_USED_OFFSET = 12;
+/** u32: 1 = the batch has trains of datagrams. */
+export const DECAP_TRAINS_OFFSET = 16;
+
+/** The most bytes of an IP packet without jumbograms. */
+export const IP_LENGTH_MAX = 65535;
 
 /** Writes: one writev to a TAP each. */
 export const WRITE_COUNT = 256;
@@ -878,11 +883,14 @@ export const WRITE_PAYLOAD_OFFSET = 44;
 export const WRITE_SEGMENT_OFFSET = 48;
 export const WRITE_NEXT_SEQUENCE_OFFSET = 52;
 export const WRITE_IP_LENGTH_OFFSET = 56;
-/** u32: bits WRITE_OPEN, WRITE_VERIFIED, WRITE_IPV6 */
+/** u32: bits WRITE_OPEN, WRITE_VERIFIED, WRITE_IPV6, WRITE_UDP, WRITE_FIXED_ID */
 export const WRITE_FLAGS_OFFSET = 60;
 export const WRITE_OPEN = 1;
 export const WRITE_VERIFIED = 2;
 export const WRITE_IPV6 = 4;
+/** A train of datagrams, and one whose IPv4 ids do not count up. */
+export const WRITE_UDP = 8;
+export const WRITE_FIXED_ID = 16;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */
 export const WRITE_IOVEC_MAX = 68;
 export const WRITE_IOVECS_BASE_OFFSET = WRITES_OFFSET + WRITES_BYTES;
@@ -891,7 +899,15 @@ export const WRITE_IOVECS_BYTES = WRITE_COUNT * WRITE_IOVEC_MAX * IOVEC_BYTES;
 export const FLOW_COUNT = 16;
 export const FLOWS_OFFSET = WRITE_IOVECS_BASE_OFFSET + WRITE_IOVECS_BYTES;
 export const FLOWS_BYTES = FLOW_COUNT * 4;
-export const DECAP_BYTES = FLOWS_OFFSET + FLOWS_BYTES;
+/** Trains of UDP datagrams that may be open at a time, by hash of the flow: u32 write index of the first datagram. */
+export const TRAIN_COUNT = 64;
+/** 32 less the bits of TRAIN_COUNT */
+export const TRAIN_SHIFT = 26;
+/** UDP_GRO_CNT_MAX of Linux, and the most segments that a kernel before 6.9 cuts one frame into. */
+export const TRAIN_LONGEST = 64;
+export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
+export const TRAINS_BYTES = TRAIN_COUNT * 4;
+export const DECAP_BYTES = TRAINS_OFFSET + TRAINS_BYTES;
 
 /** Room for either kind, in whole pages. */
 export const WORKER_BYTES = 6291456;

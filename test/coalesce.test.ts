@@ -12,14 +12,21 @@ import { concat, ethernet, ipv4, ipv6, set16 } from './support/frames.ts';
 import { flowOf, nextFrames } from './support/gro-traffic.ts';
 import { HotPath, VNI } from './support/hot-path.ts';
 import { tcp } from './support/messages.ts';
-import { type Arrival, coalesceNaively } from './support/naive-coalesce.ts';
+import { type Arrival, coalesceNaively, isBegun } from './support/naive-coalesce.ts';
 import { networkOffset, segmentNaively } from './support/naive-segment.ts';
 import type { Written } from './support/received-messages.ts';
 import { internetSum, mulberry32, randomBytes } from './support/reference.ts';
-import { NOTHING_ASKED } from './support/virtio.ts';
+import { NOTHING_ASKED, partialHeader, type VirtioHeader } from './support/virtio.ts';
 
 const vxlan = (vni: number, frame: Uint8Array) =>
   concat(Uint8Array.of(8, 0, 0, 0, vni >> 16, vni >> 8, vni, 0), frame);
+
+/** A frame that came with its checksum begun goes on so. */
+function askedOf(frame: Uint8Array): VirtioHeader {
+  if (!isBegun(frame)) return NOTHING_ASKED;
+  const header = partialHeader(frame);
+  return { ...header, headerBytes: header.checksumStart + 8 };
+}
 
 /** The frames that a write stands for; a TAP's reader would see no others. */
 function cut({ frame, virtio }: Written): Uint8Array[] {
@@ -67,7 +74,7 @@ for (const build of BUILDS) {
         assert.equal(write.device, arrivals[groups[i]![0]!]!.device);
         if (frames.length === 1) {
           assertBytes(write.frame, frames[0]!);
-          assert.deepEqual(write.virtio, NOTHING_ASKED);
+          assert.deepEqual(write.virtio, askedOf(frames[0]!));
         } else {
           assert.ok(write.frame.length - 14 <= 65535);
           assert.equal(
@@ -101,7 +108,7 @@ for (const build of BUILDS) {
       it(`${flows} flows, ${trouble * 100} % trouble: the model’s groups, and every frame again`, () => {
         const prng = mulberry32(flows * 1000 + trouble * 100);
         let merged = 0;
-        for (let round = 0; round < 60; round++) {
+        for (let round = 0; round < 120; round++) {
           const members = Array.from({ length: flows }, (_, i) => flowOf(prng, i + 1));
           const arrivals: Arrival[] = [];
           while (arrivals.length < 60) {
@@ -127,7 +134,7 @@ for (const build of BUILDS) {
           frames.push(...nextFrames(prng, members[Math.floor(prng() ** 2 * 40)]!, 0.05));
           frames.push(...nextFrames(prng, members[0]!, 0));
         }
-        frames.length = 64;
+        frames.splice(0, frames.length, ...frames.filter((frame) => !isBegun(frame)).slice(0, 64));
         const ofFlow = (all: readonly Uint8Array[]) =>
           [...new Set(frames.map(flowName))].map((name) =>
             all.filter((frame) => flowName(frame) === name).map(withoutId),

@@ -5,6 +5,7 @@
  *
  *   VXLANE_TEST_SEED=n      repeats a run: the seed is printed at the end
  *   VXLANE_TEST_SETS=text   only the sets whose name or branch has this in it
+ *   VXLANE_TEST_OFFLOADS=words  what else to say of each of vxlane's devices: `gso off gro off`; interop.test.ts takes it, too
  *   VXLANE_TEST_SINGLY=1    counters and FDB after each case, to find the one that makes them differ
  */
 import assert from 'node:assert/strict';

@@ -343,9 +343,20 @@ for (const build of BUILDS) {
         }
       });
 
+      it('are put on a train of datagrams once', () => {
+        const frames = Array.from({ length: 6 }, (_, n) =>
+          ethernet({}, ipv4({ identification: n }, udp({}, payload(20)))),
+        );
+        const writes = receive(...frames.map((frame): [number, Uint8Array] => [one.vni, frame]));
+        assert.equal(writes.length, 1);
+        const cut = segmentNaively(writes[0]!.frame, writes[0]!.virtio)!;
+        assert.equal(cut.length, 6);
+        for (const [i, frame] of frames.entries()) assertBytes(cut[i]!, tagged(frame, 70));
+      });
+
       it('are put on when the walk needs several calls', () => {
         const frames = Array.from({ length: 400 }, (_, n) =>
-          ethernet({}, ipv4({ identification: n }, udp({}, payload(20)))),
+          ethernet({}, ipv4({}, udp({ sourcePort: n }, payload(20)))),
         );
         const size = frames[0]!.length + 8;
         const bundles = [0, 1].map((half) => ({

@@ -44,6 +44,10 @@ const MIDDLE = [
   ...[
     'segment',
     'coalesce',
+    'stream',
+    'train',
+    'inner',
+    'write',
     'fdb',
     'fdb-table',
     'fdb-index',

@@ -81,16 +81,17 @@ describe('layout', () => {
     );
     const iovecs: [number, number] = [layout.WRITE_IOVECS_BASE_OFFSET, layout.WRITE_IOVECS_BYTES];
     const flows: [number, number] = [layout.FLOWS_OFFSET, layout.FLOWS_BYTES];
+    const trains: [number, number] = [layout.TRAINS_OFFSET, layout.TRAINS_BYTES];
     assertChain(
-      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows],
-      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS'],
+      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows, trains],
+      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS', 'TRAINS'],
     );
     assert.equal((layout.WORKERS_BASE + layout.URING_OFFSET) % layout.PAGE_BYTES, 0);
     assert.equal(layout.WORKER_BYTES % layout.PAGE_BYTES, 0);
     assert.equal(layout.URING_ENTRIES * layout.SQE_BYTES, layout.PAGE_BYTES, 'a page of submissions');
     assert.ok(2 * layout.URING_ENTRIES * layout.CQE_BYTES < layout.PAGE_BYTES, 'a page for the rest');
     assert.equal(layout.ENCAP_BYTES, layout.ENCAP_ARENA_OFFSET + layout.ENCAP_ARENA_BYTES);
-    assert.equal(layout.DECAP_BYTES, layout.FLOWS_OFFSET + layout.FLOWS_BYTES);
+    assert.equal(layout.DECAP_BYTES, layout.TRAINS_OFFSET + layout.TRAINS_BYTES);
     assert.ok(Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES) <= layout.WORKER_BYTES);
     assert.ok(memoryBytes(layout.WORKER_MAX) <= 2 ** 31, 'addresses are positive as signed numbers');
   });
@@ -305,7 +306,21 @@ describe('layout', () => {
       ['DECAP_POSITION', 4],
       ['DECAP_WRITES_USED', 4],
       ['DECAP_FLOWS_USED', 4],
+      ['DECAP_TRAINS', 4],
     ]);
+    assertRecord(layout.WRITE_BYTES, [
+      ['WRITE_PLACE', 2, 4],
+      ['WRITE_DEVICE', 2],
+      ['WRITE_IOVECS', 4],
+      ['WRITE_LENGTH', 4],
+      ['WRITE_FRAMES', 4],
+      ['WRITE_VIRTIO', layout.VIRTIO_HEADER_BYTES, 2],
+      ...['FRAME', 'L4', 'PAYLOAD', 'SEGMENT', 'NEXT_SEQUENCE', 'IP_LENGTH', 'FLAGS'].map(
+        (name): [string, number] => [`WRITE_${name}`, 4],
+      ),
+    ]);
+    assert.equal(2 ** (32 - layout.TRAIN_SHIFT), layout.TRAIN_COUNT);
+    assert.ok(layout.TRAIN_LONGEST < layout.WRITE_IOVEC_MAX);
     // The longest answer, ICMPv6 with 1280 bytes of packet, and a tag.
     assert.ok(layout.INJECT_REPLY_BYTES >= 14 + layout.VLAN_TAG_BYTES + 1280);
     assert.equal(layout.INJECT_BUFFER_BYTES, layout.VIRTIO_HEADER_BYTES + layout.INJECT_REPLY_BYTES);

@@ -83,14 +83,18 @@ for (const kind of kinds)
       });
 
     for (const way of WAYS)
-      test(`of UDP stay single datagrams: ${way}`, async () => {
+      test(`of UDP stay in order, merged or not: ${way}`, async () => {
         const scene = datagramScene();
         const { problems, received, order } = await play(hosts, scene, way);
         assert.deepEqual(problems, []);
-        assert.equal(received, scene.frames.length);
         assert.deepEqual(
           order,
-          [...order].sort((a, b) => a - b),
+          scene.frames.map((_, index) => index),
         );
+        const sent = scene.frames.length;
+        // The kernel's device merges datagrams for no socket of its own.
+        if (kind === 'kernel') assert.equal(received, sent);
+        else if (way === WAYS[1])
+          assert.ok(received < sent / 4, `${sent} datagrams came out as ${received} frames`);
       });
   });

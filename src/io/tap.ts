@@ -7,7 +7,7 @@ import { VIRTIO_TUNNEL_HEADER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, errorName, systemError } from './errno.ts';
 import { indexOf } from './interface.ts';
-import { syscalls } from './syscalls.ts';
+import { type Syscalls, syscalls } from './syscalls.ts';
 
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
@@ -66,7 +66,7 @@ export function openTap(name: string, queues: number, { uso, tun = false }: TapO
     for (let queue = 0; queue < queues; ++queue) fds.push(openQueue(name, tun ? IFF_TUN : IFF_TAP));
     const tap = { name, ifindex: indexOf(name), queues: fds, uso: false };
     if (!tun) setUso(tap, uso);
-    else if (!offload(fds, TUN_F_CSUM)) throw systemError(`link ${name}: TUNSETOFFLOAD`);
+    else if (!offload(syscalls(), fds, TUN_F_CSUM)) throw systemError(`link ${name}: TUNSETOFFLOAD`);
     return tap;
   } catch (error) {
     for (const fd of fds) syscalls().close(fd);
@@ -79,9 +79,14 @@ export function openTap(name: string, queues: number, { uso, tun = false }: TapO
  * @throws VtepError SYSTEM
  */
 export function setUso(tap: Tap, uso: boolean): void {
+  tap.uso = uso && offer(syscalls(), tap.queues, true);
+  if (!tap.uso && !offer(syscalls(), tap.queues, false)) throw systemError(`link ${tap.name}: TUNSETOFFLOAD`);
+}
+
+/** Tells the kernel that the readers of a TAP understand super-frames. False: it has them not. */
+export function offer(sys: Syscalls, fds: readonly number[], uso: boolean): boolean {
   const tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-  tap.uso = uso && offload(tap.queues, tso | TUN_F_USO4 | TUN_F_USO6);
-  if (!tap.uso && !offload(tap.queues, tso)) throw systemError(`link ${tap.name}: TUNSETOFFLOAD`);
+  return offload(sys, fds, uso ? tso | TUN_F_USO4 | TUN_F_USO6 : tso);
 }
 
 export function closeTap(tap: Tap): void {
@@ -124,7 +129,7 @@ export function openUnderlayTap(): UnderlayTap {
     const size = new Uint8Array([VIRTIO_TUNNEL_HEADER_BYTES, 0, 0, 0]);
     if (
       syscalls().ioctl(fd, TUNSETVNETHDRSZ, size) < 0 ||
-      !offload([fd], tso | TUN_F_USO4 | TUN_F_USO6 | tunnel)
+      !offload(syscalls(), [fd], tso | TUN_F_USO4 | TUN_F_USO6 | tunnel)
     ) {
       throw new VtepError('UNSUPPORTED', 'Linux 6.17 or newer is needed');
     }
@@ -146,10 +151,7 @@ function openQueue(name: string, kind: number, queues = IFF_MULTI_QUEUE): number
       missing ? 'load the module (modprobe tun), or give the container the device' : '',
     );
   }
-  const request = new Uint8Array(40);
-  request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
-  new DataView(request.buffer).setUint16(IFNAMSIZ, kind | IFF_NO_PI | IFF_VNET_HDR | queues, true);
-  if (sys.ioctl(fd, TUNSETIFF, request) < 0) {
+  if (!attach(sys, fd, name, kind | queues)) {
     const errno = sys.errno();
     const error =
       errno === EBUSY || errno === EINVAL
@@ -161,7 +163,23 @@ function openQueue(name: string, kind: number, queues = IFF_MULTI_QUEUE): number
   return fd;
 }
 
+/** Makes the interface, or one more queue of it. */
+function attach(sys: Syscalls, fd: number, name: string, flags: number): boolean {
+  const request = new Uint8Array(40);
+  request.set(new TextEncoder().encode(name).subarray(0, IFNAMSIZ - 1));
+  new DataView(request.buffer).setUint16(IFNAMSIZ, flags | IFF_NO_PI | IFF_VNET_HDR, true);
+  return sys.ioctl(fd, TUNSETIFF, request) === 0;
+}
+
+/** A TAP for a moment; in its name, %d stands for a number that is free. Returns its descriptor, -1 when there can be none. */
+export function openTrial(sys: Syscalls, name: string): number {
+  const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0 || attach(sys, fd, name, IFF_TAP)) return fd;
+  sys.close(fd);
+  return -1;
+}
+
 /** TUNSETOFFLOAD takes its bits as the argument itself; they hold for the whole device. */
-function offload(fds: readonly number[], bits: number): boolean {
-  return fds.every((fd) => syscalls().ioctlValue(fd, TUNSETOFFLOAD, bits) === 0);
+function offload(sys: Syscalls, fds: readonly number[], bits: number): boolean {
+  return fds.every((fd) => sys.ioctlValue(fd, TUNSETOFFLOAD, bits) === 0);
 }

@@ -139,10 +139,13 @@ export function featuresOf(config: DeviceConfig, { bridged = false, noarp = fals
 export function recordOf(
   device: Pick<
     Device,
-    'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
+    'config' | 'tap' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
   >,
 ): DeviceRecord {
-  const { config, family } = device;
+  const { config, family, tap } = device;
+  const features = featuresOf(config, device);
+  // Also where the kernel takes none: before Linux 6.2, and for a TUN.
+  features.usoOff = !tap.uso;
   return {
     vni: config.id,
     address: config.address || NO_MAC,
@@ -157,7 +160,7 @@ export function recordOf(
     df: config.df,
     source: device.source,
     sourceDf: device.sourceDf,
-    features: featuresOf(config, device),
+    features,
     flowlabel: config.flowlabel,
     ifindex: device.ifindex,
     link: device.link,

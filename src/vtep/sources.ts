@@ -133,6 +133,30 @@ export function disableSegmentation(views: Views, source: number): void {
   views.view.setUint8(groupAt(group) + SOURCE_SEGMENT_OFFSET, 0);
 }
 
+/** Local addresses of the groups for which that has happened; "any address" for those that have none. */
+export function refusedSources({ view, bytes }: Views): string[] {
+  const found = new Set<string>();
+  for (let group = 0; group < SOURCE_GROUP_COUNT; ++group) {
+    const at = groupAt(group);
+    if (view.getUint32(at + SOURCE_USERS_OFFSET, true) === 0) continue;
+    if (
+      view.getUint8(at + SOURCE_SEGMENT_OFFSET) === 1 ||
+      view.getUint8(at + SOURCE_NO_CHECKSUM_OFFSET) === 1
+    )
+      continue;
+    const family = view.getUint8(at + SOURCE_FAMILY_OFFSET) as Family;
+    found.add(localOf(bytes, at, family) || 'any address');
+  }
+  return [...found];
+}
+
+/** "" = any */
+function localOf(bytes: Uint8Array, group: number, family: Family): string {
+  const address = [...bytes.subarray(group + SOURCE_LOCAL_OFFSET, group + SOURCE_LOCAL_OFFSET + 16)];
+  if (address.every((byte) => byte === 0)) return '';
+  return ipaddr.fromByteArray(family === AF_INET ? address.slice(0, 4) : address).toString();
+}
+
 function openSlot(views: Views, group: number, slot: number, at: number): number {
   // Two queues may meet here: the first one opens, the other waits for what it stores.
   if (Atomics.compareExchange(views.i32, at, NOT_OPEN, OPENING) !== NOT_OPEN) {
@@ -159,11 +183,7 @@ function bindSlot(views: Views, group: number, slot: number): number {
   const min = view.getUint16(base + SOURCE_PORT_MIN_OFFSET, true);
   const span = view.getUint16(base + SOURCE_PORT_MAX_OFFSET, true) - min;
   const ports = view.getUint32(base + SOURCE_PORTS_OFFSET, true);
-  const address = [...bytes.subarray(base + SOURCE_LOCAL_OFFSET, base + SOURCE_LOCAL_OFFSET + 16)];
-  const isAny = address.every((byte) => byte === 0);
-  const local = isAny
-    ? ''
-    : ipaddr.fromByteArray(family === AF_INET ? address.slice(0, 4) : address).toString();
+  const local = localOf(bytes, base, family);
   const from = Math.floor((slot * span) / ports);
   const own = Math.max(1, Math.floor(((slot + 1) * span) / ports) - from);
   const turn = Math.floor(Math.random() * own);

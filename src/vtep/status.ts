@@ -8,8 +8,9 @@ import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../ty
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
 import type { Listeners } from './listeners.ts';
-import type { Offloads } from './offloads.ts';
+import { type Offloads, offloadTable } from './offloads.ts';
 import { workerProfile } from './profile.ts';
+import { refusedSources } from './sources.ts';
 import type { Workers } from './workers.ts';
 
 export function deviceInfo(
@@ -96,10 +97,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       memoryBytes: views.memory.buffer.byteLength,
     },
     offloads: {
-      'udp-segment': offloads.udpSegment,
-      'udp-gro': offloads.udpGro,
-      coalesce: offloads.coalesce,
-      'tap-uso': usoState(devices, offloads),
+      ...offloadTable(offloads, devices, refusedSources(views)),
       'tunnel-gso': underlay,
     },
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
@@ -132,11 +130,4 @@ function profileOf(views: Views, worker: number): Pick<WorkerStatus, 'profile'> 
 
 function workerSum(views: Views, worker: number, devices: Device[], name: CounterName): number {
   return devices.reduce((sum, device) => sum + readCounter(views, 1, device.index, name, worker), 0);
-}
-
-/** Each TAP has been asked when it was made. */
-function usoState(devices: Device[], offloads: Offloads): string {
-  if (offloads.tapUso !== 'on' || devices.every(({ tap, config }) => tap.uso || config.gpe))
-    return offloads.tapUso;
-  return 'off: Linux 6.2 or newer is needed';
 }

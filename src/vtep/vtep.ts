@@ -44,7 +44,7 @@ import { type EngineChoice, engineChoice } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
-import { probeOffloads } from './offloads.ts';
+import { failuresOf, probeOffloads } from './offloads.ts';
 import type { Place } from './places.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
 import { UnderlayTaps } from './underlay-tap.ts';
@@ -91,6 +91,7 @@ class BatchedVtep implements Vtep {
   constructor(options: VtepOptions) {
     const queues = options.queues ?? 1;
     const offloads = probeOffloads(options.offloads ?? {});
+    for (const failure of failuresOf(offloads)) options.logger?.('warn', failure);
     let bits = 0;
     if (offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
     if (offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;

@@ -10,7 +10,15 @@ import { runCli } from '../../src/cli/program.ts';
 import { Heard } from './differential-monitor.ts';
 import { type Bed, type Namespace, REPOSITORY } from './netns.ts';
 import { layer2 } from './scenario.ts';
-import { HOSTS, type Host, type Kind, PORT, type Statistics, UNDERLAY } from './traffic-vtep.ts';
+import {
+  HOSTS,
+  type Host,
+  type Kind,
+  OFFLOAD_WORDS,
+  PORT,
+  type Statistics,
+  UNDERLAY,
+} from './traffic-vtep.ts';
 
 export const DEVICE = 'vx0';
 /** The far end's addresses: the first is the usual remote. */
@@ -167,7 +175,9 @@ async function vxlaneTwin(bed: Bed, host: Host, far: Host): Promise<Twin> {
     far,
     async command(line) {
       if (line.startsWith('sysctl ')) return setKey(namespace, line);
-      return isOfVtep(line) ? run(...words(line)) : ran(namespace, 'ip', words(line));
+      if (!isOfVtep(line)) return ran(namespace, 'ip', words(line));
+      const isNew = /^link add .*\btype vxlan\b/.test(line);
+      return run(...words(line), ...(isNew ? OFFLOAD_WORDS : []));
     },
     fdb: (device) => json('fdb', 'show', 'dev', device),
     events: () => heard.take(),

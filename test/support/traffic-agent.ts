@@ -8,7 +8,14 @@ import { addVxlan } from './differential-netlink.ts';
 import { features, setOffloads } from './ethtool.ts';
 import { type Datagram, type DatagramOptions, injectFrames, type Pace, sendDatagrams } from './inject.ts';
 import { vxlanLink } from './kernel-link.ts';
-import { tcpEchoClient, tcpEchoServer, udpEchoServer, udpSweep } from './traffic-echo.ts';
+import {
+  tcpEchoClient,
+  tcpEchoServer,
+  udpArrivals,
+  udpEchoServer,
+  udpReceiver,
+  udpSweep,
+} from './traffic-echo.ts';
 import { icmpSweep } from './traffic-icmp.ts';
 import { receiveTransfer, sendTransfer, transferResult } from './traffic-transfer.ts';
 
@@ -45,6 +52,8 @@ const operations = {
   tcpEchoClient,
   udpEchoServer,
   udpSweep,
+  udpReceiver,
+  udpArrivals,
   icmpSweep,
   receiveTransfer,
   sendTransfer,

@@ -20,6 +20,29 @@ export async function udpEchoServer(host: string): Promise<number> {
   return server.address().port;
 }
 
+const inboxes = new Map<number, Uint8Array[]>();
+
+/** Keeps what arrives; returns the port. */
+export async function udpReceiver(host: string): Promise<number> {
+  const server = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', recvBufferSize: BUFFER_BYTES });
+  const inbox: Uint8Array[] = [];
+  server.on('message', (data) => inbox.push(data));
+  server.bind(0, host);
+  await once(server, 'listening');
+  const { port } = server.address();
+  inboxes.set(port, inbox);
+  return port;
+}
+
+/** What has arrived since it was last asked, once there are `count` datagrams or a second is over. */
+export async function udpArrivals(port: number, count: number): Promise<Uint8Array[]> {
+  const inbox = inboxes.get(port);
+  if (!inbox) throw new Error(`nothing is received on port ${port}`);
+  const end = performance.now() + 1000;
+  while (inbox.length < count && performance.now() < end) await new Promise((done) => setTimeout(done, 1));
+  return inbox.splice(0);
+}
+
 /**
  * One datagram for each payload size, its sequence number in the first four bytes of `seed`-patterned content: sizes
  * start at four.

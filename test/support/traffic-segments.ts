@@ -149,29 +149,34 @@ export function datagramScene(): Scene {
 }
 
 interface Parsed {
-  /** All up to the TCP payload. */
+  /** All up to the payload of TCP or UDP. */
   header: Uint8Array;
   payload: Uint8Array;
-  sequence: number;
+  /** A datagram has none: any place may be its own. */
+  sequence?: number;
 }
 
 function parse(frame: Uint8Array): Parsed | undefined {
   const v6 = frame[12] === 0x86;
-  if (frame[12] === 0x81 || (v6 ? frame[20] : frame[23]) !== 6) return undefined;
+  const protocol = v6 ? frame[20] : frame[23];
+  if (frame[12] === 0x81 || (protocol !== 6 && protocol !== 17)) return undefined;
   const tcpAt = 14 + (v6 ? 40 : ((frame[14] ?? 0) & 15) * 4);
+  if (protocol === 17) return { header: frame.slice(0, tcpAt + 8), payload: frame.subarray(tcpAt + 8) };
   const payloadAt = tcpAt + ((frame[tcpAt + 12] ?? 0) >> 4) * 4;
   const sequence = new DataView(frame.buffer, frame.byteOffset).getUint32(tcpAt + 4);
   return { header: frame.slice(0, payloadAt), payload: frame.subarray(payloadAt), sequence };
 }
 
 /** A header without what merging changes: lengths, IP id, checksums, sequence number, PSH and FIN. */
-function unchanging({ header }: Parsed): string {
+function unchanging({ header, sequence }: Parsed): string {
   const copy = Buffer.from(header);
   const v6 = copy[12] === 0x86;
   const tcpAt = 14 + (v6 ? 40 : ((copy[14] ?? 0) & 15) * 4);
   if (v6) copy.fill(0, 18, 20);
   else copy.fill(0, 16, 20).fill(0, 24, 26);
-  copy.fill(0, tcpAt + 4, tcpAt + 8).fill(0, tcpAt + 16, tcpAt + 18);
+  copy.fill(0, tcpAt + 4, tcpAt + 8);
+  if (sequence === undefined) return copy.toString('hex');
+  copy.fill(0, tcpAt + 16, tcpAt + 18);
   copy[tcpAt + 13] = (copy[tcpAt + 13] ?? 0) & ~(PSH | FIN);
   return copy.toString('hex');
 }
@@ -190,7 +195,7 @@ function constituents(frame: Uint8Array, sent: readonly Uint8Array[], used: Set<
       const part = parse(other);
       if (!part || used.has(i) || indices.includes(i) || part.payload.length === 0) return false;
       const range = merged.payload.subarray(at, at + part.payload.length);
-      const place = part.sequence === merged.sequence + at;
+      const place = merged.sequence === undefined || part.sequence === merged.sequence + at;
       return place && same(range, part.payload) && unchanging(part) === unchanging(merged);
     });
     if (index < 0) return `holds bytes at ${at} that are of no segment that may be there`;
@@ -214,7 +219,7 @@ function misrepresented(frame: CapturedFrame, parts: readonly Uint8Array[]): str
     return found.length > 0 && frame.checksumNotReady
       ? `has its wrong checksum taken for an unfinished one`
       : null;
-  const left = found.filter((fault) => !(fault === 'TCP checksum' && frame.checksumNotReady));
+  const left = found.filter((fault) => !(/^(TCP|UDP) checksum$/.test(fault) && frame.checksumNotReady));
   return left.length > 0 ? `is merged with a fault: ${left}` : null;
 }
 

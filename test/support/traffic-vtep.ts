@@ -18,6 +18,9 @@ const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
 const READY_MS = 10_000;
 const STOP_MS = 5000;
 
+/** Words for every device of vxlane in these suites, such as `gso off gro off`. */
+export const OFFLOAD_WORDS = process.env.VXLANE_TEST_OFFLOADS?.split(' ') ?? [];
+
 /** The two hosts' fixed facts; underlay MACs are fixed too, so that whole packets can be compared between runs. */
 export const HOSTS = [
   {
@@ -75,6 +78,8 @@ export interface Host {
   readonly agent: Agent;
   /** `bridge fdb` words after the device: `append MAC dst ADDR`. */
   fdb(operation: string, mac: string, ...words: string[]): void;
+  /** Words of `link set` that only vxlane has: `gso off`. The kernel's device stays as it is. */
+  set(...words: string[]): void;
   /** The VTEP's own counters, as the kernel's driver and vxlane's command line show them. */
   statistics(): Statistics;
   /** Ends the VTEP; resolves to what it said if it did not end well, else null. */
@@ -96,7 +101,7 @@ function vtepWords(side: 0 | 1, options: VtepOptions): string[] {
   ];
 }
 
-type VtepHandle = Pick<Host, 'fdb' | 'statistics' | 'stopVtep' | 'assertAlive'>;
+type VtepHandle = Pick<Host, 'fdb' | 'set' | 'statistics' | 'stopVtep' | 'assertAlive'>;
 
 function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
   namespace.ip(`link add ${VTEP} ${words.join(' ')}`);
@@ -104,6 +109,7 @@ function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
     fdb: (operation, mac, ...rest) => {
       namespace.run('bridge', 'fdb', operation, mac, 'dev', VTEP, ...rest);
     },
+    set: () => undefined,
     statistics: () => statistics(namespace.ipJson('-s', '-s', 'link', 'show', VTEP)[0]),
     async stopVtep() {
       namespace.ip(`link del ${VTEP}`);
@@ -116,7 +122,7 @@ function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
 async function vxlaneVtep(bed: Bed, namespace: Namespace, words: string[]): Promise<VtepHandle> {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run "npm run build" first`);
   const socket = join(bed.directory(), 'vxlane.sock');
-  const args = words.filter((word, i) => word !== 'type' && words[i - 1] !== 'type');
+  const args = [...words.filter((word, i) => word !== 'type' && words[i - 1] !== 'type'), ...OFFLOAD_WORDS];
   const child = namespace.spawn(process.execPath, [PROGRAM, 'run', VTEP, ...args, '--socket', socket], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -141,6 +147,9 @@ async function vxlaneVtep(bed: Bed, namespace: Namespace, words: string[]): Prom
     fdb: (operation, mac, ...rest) => {
       const command = [PROGRAM, '--socket', socket, 'fdb', operation, mac, 'dev', VTEP, ...rest];
       namespace.run(process.execPath, ...command);
+    },
+    set: (...rest) => {
+      namespace.run(process.execPath, PROGRAM, '--socket', socket, 'link', 'set', VTEP, ...rest);
     },
     statistics: () => {
       const command = [PROGRAM, '--socket', socket, '-s', '-s', '-j', 'link', 'show', VTEP];
@@ -173,6 +182,7 @@ export async function startVtep(
       namespace,
       agent,
       fdb: () => undefined,
+      set: () => undefined,
       statistics: () => ({ rx: {}, tx: {} }),
       stopVtep: async () => null,
       assertAlive: () => undefined,
