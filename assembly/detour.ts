@@ -9,6 +9,7 @@ import {
   DEVICE_FLAG_BRIDGED,
   DEVICE_FLAG_LOCALBYPASS,
   DEVICE_IFINDEX_OFFSET,
+  DEVICE_SOURCE_OFFSET,
   DROP_ROUTE_LOOP,
   OVERHEAD_IPV4_BYTES,
   OVERHEAD_IPV6_BYTES,
@@ -48,7 +49,7 @@ export function follow(
 ): i32 {
   const known = path.find(worker, remote);
   if (known === 0) {
-    path.want(worker, remote);
+    path.want(worker, remote, load<u16>(record, DEVICE_SOURCE_OFFSET));
     return COMES_BACK;
   }
   const isLocal = (load<u32>(known, PATH_FLAGS_OFFSET) & PATH_LOCAL) !== 0;

@@ -43,6 +43,7 @@ export { refused as policyRefused, seen as policySeen, sent as policySent } from
 export { reduce as proxyReduce } from './proxy';
 export { shortCircuit } from './short-circuit';
 export { answer as tooBigAnswer } from './too-big';
+export { cut as encapCut } from './tunnel-cut';
 export {
   frames as uringFrames,
   nextFailure as uringNextFailure,

@@ -62,6 +62,13 @@ export const VIRTIO_GSO_TCPV4 = 1;
 export const VIRTIO_GSO_TCPV6 = 4;
 export const VIRTIO_GSO_UDP = 5;
 export const VIRTIO_GSO_ECN = 0x80;
+/** struct virtio_net_hdr_v1_hash_tunnel: the same, then what lies outside of a UDP tunnel's super-frame (Linux 6.17). */
+export const VIRTIO_TUNNEL_HEADER_BYTES = 24;
+export const VIRTIO_OUTER_L4_OFFSET = 20;
+export const VIRTIO_INNER_L3_OFFSET = 22;
+export const VIRTIO_TUNNEL_CHECKSUM = 8;
+export const VIRTIO_GSO_TUNNEL_IPV4 = 0x20;
+export const VIRTIO_GSO_TUNNEL_IPV6 = 0x40;
 
 /** Linux's numbers, the same on x86-64 and arm64. */
 export const AF_INET = 2;
@@ -187,6 +194,15 @@ export const HEADER_LISTENERS_OFFSET = 144;
 export const HEADER_SENDER_VERSION_OFFSET = 148;
 /** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
 export const HEADER_MDB_KEY_OFFSET = 192;
+/**
+ * The underlay TAP, for super-frames that leave whole: its MAC, 6 bytes in network order and two zero bytes; i32
+ * descriptor; u32 ifindex; u32: 1 = it may be used; i32: why a worker has cleared that, an error number.
+ */
+export const HEADER_UNDERLAY_MAC_OFFSET = 240;
+export const HEADER_UNDERLAY_TAP_OFFSET = 248;
+export const HEADER_UNDERLAY_IFINDEX_OFFSET = 252;
+export const HEADER_UNDERLAY_ON_OFFSET = 256;
+export const HEADER_UNDERLAY_ERROR_OFFSET = 260;
 
 /** UDP_SEGMENT may be used for sending. */
 export const OFFLOAD_UDP_SEGMENT = 1;
@@ -427,7 +443,7 @@ export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
 export const SOURCE_GROUP_COUNT = 64;
 export const SOURCE_PORT_COUNT = 64;
 export const SOURCE_GROUP_HEADER_BYTES = 64;
-export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * 4;
+export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * 6;
 export const SOURCES_BASE = SENDERS_BASE + SENDERS_BYTES;
 export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 /** u32: sockets this group spreads its flows over, at most SOURCE_PORT_COUNT. */
@@ -449,6 +465,10 @@ export const SOURCE_LOCAL_OFFSET = 16;
 export const SOURCE_SCOPE_OFFSET = 32;
 /** i32 per port: the descriptor, -1 = opened at first use. */
 export const SOURCE_SOCKETS_OFFSET = 64;
+/** u16 per port, in host order: what the socket is bound to, 0 = not open. */
+export const SOURCE_NUMBERS_OFFSET = SOURCE_SOCKETS_OFFSET + SOURCE_PORT_COUNT * 4;
+/** In a message's envelope instead of a socket: a super-frame that leaves whole, through the underlay TAP. */
+export const SOURCE_UNDERLAY_TAP = SOURCE_GROUP_COUNT * SOURCE_PORT_COUNT;
 
 // FDB: 1,000,000 entries in less than 64 MiB. An index of buckets says where the entries are; the entries lie side
 // by side, so that few of them take few pages. A bucket is one cache line: a u32 that counts the entries that found
@@ -689,6 +709,12 @@ export const ENCAP_L3_OFFSET = 54;
 export const ENCAP_PATH_REMOTE_OFFSET = 64;
 /** 32 bytes: struct sockaddr of the loopback address, as the sender of frames that bypass the underlay. */
 export const ENCAP_LOOPBACK_OFFSET = 96;
+/** u32: identification of the next outer IPv4 header that is written here. */
+export const ENCAP_OUTER_ID_OFFSET = 128;
+/** u32: source group of the device that wants that path. */
+export const ENCAP_PATH_GROUP_OFFSET = 132;
+/** A remote record: where a super-frame that the underlay TAP refused is sent to. */
+export const ENCAP_CUT_REMOTE_OFFSET = 160;
 /** Most datagrams in one UDP_SEGMENT message (Linux before 6.9 takes no more), and most bytes. */
 export const MESSAGE_SEGMENT_MAX = 64;
 export const MESSAGE_MAX_BYTES = 65507;
@@ -709,6 +735,11 @@ export const ENVELOPES_BYTES = MESSAGE_COUNT * ENVELOPE_BYTES;
 export const ENVELOPE_NAME_OFFSET = 0;
 export const ENVELOPE_CONTROL_OFFSET = 32;
 export const ENVELOPE_CONTROL_BYTES = 112;
+/** Instead of both, for a super-frame that leaves whole: its outer headers; two iovecs; u32s: its source, its address. */
+export const ENVELOPE_HEADERS_OFFSET = 0;
+export const ENVELOPE_IOVECS_OFFSET = 96;
+export const ENVELOPE_CUT_SOURCE_OFFSET = 128;
+export const ENVELOPE_CUT_FRAME_OFFSET = 132;
 /** u32s: source (group * SOURCE_PORT_COUNT + port), segment bytes, segments, bytes, 1 = takes no more. */
 export const ENVELOPE_SOURCE_OFFSET = 144;
 export const ENVELOPE_SEGMENT_OFFSET = 148;
@@ -747,7 +778,7 @@ export const ENCAP_HEADERS_OFFSET = ENCAP_IOVECS_OFFSET + ENCAP_IOVECS_BYTES;
 export const ENCAP_HEADERS_BYTES = 2 * SEGMENT_MAX * SEGMENT_HEADER_MAX_BYTES;
 // Paths: what this worker knows of the way to each remote, by address and ifindex; direct-mapped.
 export const PATH_SLOT_COUNT = 4096;
-export const PATH_SLOT_BYTES = 48;
+export const PATH_SLOT_BYTES = 64;
 export const PATHS_OFFSET = ENCAP_HEADERS_OFFSET + ENCAP_HEADERS_BYTES;
 export const PATHS_BYTES = PATH_SLOT_COUNT * PATH_SLOT_BYTES;
 /** 16 bytes, u32, u8 */
@@ -760,6 +791,9 @@ export const PATH_MTU_OFFSET = 24;
 export const PATH_FLAGS_OFFSET = 28;
 /** The address is this host's. */
 export const PATH_LOCAL = 1;
+/** Super-frames from PATH_SOURCE may leave whole through the underlay TAP, without and with outer UDP checksums. */
+export const PATH_WHOLE = 2;
+export const PATH_WHOLE_CHECKSUM = 4;
 /** u32: ifindex that the route leads out of, 0 = none */
 export const PATH_OUT_OFFSET = 32;
 /**
@@ -770,6 +804,9 @@ export const PATH_KNOWN_MILLISECONDS = 100;
 /** u32 milliseconds: WORKER_CLOCK when it was found, and PATH_KNOWN_MILLISECONDS; and HEADER_PATHS_GENERATION when it was found */
 export const PATH_EXPIRES_OFFSET = 36;
 export const PATH_GENERATION_OFFSET = 40;
+/** u8: TTL or hop limit where the device gives none; 16 bytes: the local address */
+export const PATH_HOPS_OFFSET = 44;
+export const PATH_SOURCE_OFFSET = 48;
 
 // Injections: frames that the encap walk hands to a TAP instead of the underlay.
 export const INJECT_COUNT = 64;
@@ -968,3 +1005,6 @@ export const L3_MISSES = 56;
 export const LOCAL_BYPASSES = 57;
 /** Frames that were routed between subnets without a router (rsc). */
 export const ROUTE_SHORT_CIRCUITS = 58;
+/** Super-frames that left whole, and those that were split after all because the kernel refused them. */
+export const SUPER_FRAMES_WHOLE = 61;
+export const SUPER_FRAMES_REFUSED = 62;

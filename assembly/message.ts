@@ -169,7 +169,8 @@ function maySegment(flags: u32, source: u32): boolean {
   );
 }
 
-function envelopeOf(worker: usize, message: u32): usize {
+/** What stands beside a message. */
+export function envelopeOf(worker: usize, message: u32): usize {
   return worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
 }
 

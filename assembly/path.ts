@@ -5,6 +5,7 @@
  * slot ask in turns.
  */
 import {
+  ENCAP_PATH_GROUP_OFFSET,
   ENCAP_PATH_REMOTE_OFFSET,
   ENCAP_PATH_WANTED_OFFSET,
   ENCAP_STATE_OFFSET,
@@ -56,9 +57,10 @@ function isFresh(left: u32): bool {
   return left - 1 < (PATH_KNOWN_MILLISECONDS as u32);
 }
 
-/** Asks for the path to a remote; the walk stops. */
-export function want(worker: usize, remote: usize): void {
+/** Asks for the path to a remote, from a source group's address; the walk stops. */
+export function want(worker: usize, remote: usize, group: u32): void {
   const state = worker + ENCAP_STATE_OFFSET;
   memory.copy(state + ENCAP_PATH_REMOTE_OFFSET, remote, REMOTE_BYTES);
+  store<u32>(state, group, ENCAP_PATH_GROUP_OFFSET);
   store<u32>(state, 1, ENCAP_PATH_WANTED_OFFSET);
 }

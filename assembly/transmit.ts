@@ -13,6 +13,7 @@ import {
   AF_INET,
   DEVICE_BYTES,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_GSO_TUNNEL,
   DEVICE_FLAGS_OFFSET,
   DEVICE_PORT_OFFSET,
   DEVICES_BASE,
@@ -37,6 +38,7 @@ import {
   REMOTE_VNI_OFFSET,
   SEGMENTS_SENT,
   SUPER_FRAMES_SPLIT,
+  SUPER_FRAMES_WHOLE,
   VIRTIO_GSO_NONE,
   VIRTIO_GSO_UDP,
   VIRTIO_HEADER_BYTES,
@@ -46,6 +48,7 @@ import * as local from './local';
 import * as message from './message';
 import * as outer from './outer';
 import * as segment from './segment';
+import * as tunnelGso from './tunnel-gso';
 import * as virtio from './wire/virtio';
 import * as vxlan from './wire/vxlan';
 
@@ -93,6 +96,7 @@ export function transmit(
       device,
       flags,
       domain,
+      alone && skipped === 0 && (flags & DEVICE_FLAG_GSO_TUNNEL) !== 0,
       source,
       remote,
       port,
@@ -146,6 +150,7 @@ function transmitSuper(
   device: u32,
   flags: u32,
   domain: u32,
+  mayBeWhole: boolean,
   source: u32,
   remote: usize,
   port: u32,
@@ -161,6 +166,31 @@ function transmitSuper(
   if (headers === 0) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const size = virtio.gsoSize(header);
   const segments = segment.count(length - headers, size);
+  const word = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET);
+  const known = mayBeWhole ? tunnelGso.find(worker, source, remote, marks, header, headers, length) : 0;
+  if (known !== 0) {
+    if (!tunnelGso.hasRoom(worker)) return false;
+    tunnelGso.append(
+      worker,
+      device,
+      known,
+      source,
+      remote,
+      port,
+      marks,
+      vni,
+      word,
+      header,
+      headers,
+      length,
+      l3,
+      segments,
+    );
+    counter.one(worker, device, SUPER_FRAMES_WHOLE);
+    // One, as the kernel's device counts it.
+    counter.sent(worker, device, domain, 1, length - l3);
+    return true;
+  }
   if (segments > message.datagramMax(flags, source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const each = min(size, length - headers) + headers - skipped + VXLAN_HEADER_BYTES;
   if (!message.hasRoom(worker, flags, source, segments, each) || !segment.hasRoom(worker, segments))
@@ -173,7 +203,7 @@ function transmitSuper(
     port,
     marks,
     vni,
-    load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET),
+    word,
     frame + skipped,
     length - skipped,
     l3 - skipped,

@@ -72,6 +72,7 @@ const MIDDLE = [
     'policy',
   ],
   ...['message', 'envelope', 'ring', 'uring', 'count'],
+  ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 

@@ -116,6 +116,11 @@ describe('layout', () => {
       ['HEADER_LISTENERS', 4],
       ['HEADER_SENDER_VERSION', 4],
       ['HEADER_MDB_KEY', 48, 8],
+      ['HEADER_UNDERLAY_MAC', 8],
+      ['HEADER_UNDERLAY_TAP', 4],
+      ['HEADER_UNDERLAY_IFINDEX', 4],
+      ['HEADER_UNDERLAY_ON', 4],
+      ['HEADER_UNDERLAY_ERROR', 4],
     ]);
     assertRecord(layout.COUNTERS_OFFSET, [
       ['WORKER_STOP', 4],
@@ -163,6 +168,8 @@ describe('layout', () => {
       ['PATH_OUT', 4],
       ['PATH_EXPIRES', 4],
       ['PATH_GENERATION', 4],
+      ['PATH_HOPS', 1],
+      ['PATH_SOURCE', 16, 8],
     ]);
     assertRecord(layout.EVENT_BYTES, [
       ['EVENT_KIND', 4],
@@ -216,6 +223,7 @@ describe('layout', () => {
       ['SOURCE_USERS', 4],
       ['SOURCE_LOCAL', 16],
       ['SOURCE_SOCKETS', 4 * layout.SOURCE_PORT_COUNT],
+      ['SOURCE_NUMBERS', 2 * layout.SOURCE_PORT_COUNT, 2],
     ]);
     assertRecord(layout.FDB_ENTRY_BYTES, [
       ['FDB_VERSION', 4],

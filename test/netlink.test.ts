@@ -210,33 +210,60 @@ describe('rtnetlink', missing === null ? {} : { skip: missing }, () => {
       routes = new Routes();
     });
     after(() => routes.close());
-    const to = (address: string, more: { ifindex?: number; local?: string } = {}) =>
+    type More = { ifindex?: number; local?: string; arrival?: number };
+    const to = (address: string, more: More = {}) =>
       routes.routeTo({
         family: address.includes(':') ? AF_INET6 : AF_INET,
         address: bytesOf(address),
         ...(more.ifindex === undefined ? {} : { ifindex: more.ifindex }),
         ...(more.local === undefined ? {} : { local: bytesOf(more.local) }),
+        ...(more.arrival === undefined ? {} : { arrival: more.arrival }),
       });
+    const way = (address: string, more: More = {}) => {
+      const { kind, out, mtu } = to(address, more);
+      return { kind, out, mtu };
+    };
 
     it('say what kind of way leads out of which interface with which MTU', () => {
       const [v0, lo, p1] = [index('v0'), index('lo'), index('p1')];
-      assert.deepEqual(to('192.0.2.2'), { kind: 'unicast', out: v0, mtu: 1400 });
-      assert.deepEqual(to('2001:db8::2'), { kind: 'unicast', out: v0, mtu: 1400 });
-      assert.deepEqual(to('198.51.100.7'), { kind: 'unicast', out: v0, mtu: 1300 });
-      assert.deepEqual(to('192.0.2.1'), { kind: 'local', out: lo, mtu: 65536 });
-      assert.deepEqual(to('127.0.0.5'), { kind: 'local', out: lo, mtu: 65536 });
-      assert.deepEqual(to('2001:db8::1'), { kind: 'local', out: lo, mtu: 65536 });
-      assert.deepEqual(to('192.0.2.255'), { kind: 'broadcast', out: v0, mtu: 1400 });
-      assert.deepEqual(to('239.1.1.1', { ifindex: v0 }), { kind: 'multicast', out: v0, mtu: 1400 });
-      assert.deepEqual(to('ff05::1', { ifindex: v0 }), { kind: 'multicast', out: v0, mtu: 1400 });
-      assert.deepEqual(to('192.0.2.2', { local: '192.0.2.1' }), { kind: 'unicast', out: v0, mtu: 1400 });
+      assert.deepEqual(way('192.0.2.2'), { kind: 'unicast', out: v0, mtu: 1400 });
+      assert.deepEqual(way('2001:db8::2'), { kind: 'unicast', out: v0, mtu: 1400 });
+      assert.deepEqual(way('198.51.100.7'), { kind: 'unicast', out: v0, mtu: 1300 });
+      assert.deepEqual(way('192.0.2.1'), { kind: 'local', out: lo, mtu: 65536 });
+      assert.deepEqual(way('127.0.0.5'), { kind: 'local', out: lo, mtu: 65536 });
+      assert.deepEqual(way('2001:db8::1'), { kind: 'local', out: lo, mtu: 65536 });
+      assert.deepEqual(way('192.0.2.255'), { kind: 'broadcast', out: v0, mtu: 1400 });
+      assert.deepEqual(way('239.1.1.1', { ifindex: v0 }), { kind: 'multicast', out: v0, mtu: 1400 });
+      assert.deepEqual(way('ff05::1', { ifindex: v0 }), { kind: 'multicast', out: v0, mtu: 1400 });
+      assert.deepEqual(way('192.0.2.2', { local: '192.0.2.1' }), { kind: 'unicast', out: v0, mtu: 1400 });
       assert.equal(to('10.9.9.9').kind, 'unreachable');
       assert.equal(to('2001:db8:9::9').kind, 'unreachable');
       assert.equal(to('203.0.113.1').kind, 'unreachable');
       assert.equal(to('192.0.2.2', { local: '192.0.2.77' }).kind, 'unreachable');
       assert.equal(to('192.0.2.2', { ifindex: 999 }).kind, 'unreachable');
       here.ip('link set p1 up', 'link set p0 up');
-      assert.deepEqual(to('192.0.2.2', { ifindex: p1 }), { kind: 'unicast', out: p1, mtu: 1500 });
+      assert.deepEqual(way('192.0.2.2', { ifindex: p1 }), { kind: 'unicast', out: p1, mtu: 1500 });
+    });
+
+    it('say which address the host sends from, and the hop limit that a route has', () => {
+      assert.deepEqual(to('192.0.2.2').source, bytesOf('192.0.2.1'));
+      assert.deepEqual(to('2001:db8::2').source, bytesOf('2001:db8::1'));
+      assert.equal(to('192.0.2.2').hops, 0);
+      here.ip('route add 203.0.113.128/25 via 192.0.2.2 src 192.0.2.1 hoplimit 9');
+      const { hops, source } = to('203.0.113.200');
+      assert.deepEqual([hops, source], [9, bytesOf('192.0.2.1')]);
+      here.ip('route del 203.0.113.128/25');
+    });
+
+    it('of packets that are forwarded are there when the interface they come in through lets them', () => {
+      here.ip('tuntap add dev t0 mode tap', 'link set t0 up');
+      const [v0, t0] = [index('v0'), index('t0')];
+      const query = { address: '192.0.2.2', local: '192.0.2.1', arrival: t0 };
+      assert.equal(to(query.address, query).kind, 'unreachable');
+      here.sysctl({ 'net.ipv4.conf.t0.forwarding': 1, 'net.ipv4.conf.t0.accept_local': 1 });
+      here.sysctl({ 'net.ipv4.conf.t0.rp_filter': 0 });
+      assert.deepEqual(way(query.address, query), { kind: 'unicast', out: v0, mtu: 1400 });
+      here.ip('link del t0');
     });
 
     it('say what an ICMP error has taught', async () => {

@@ -70,6 +70,8 @@ export const COUNTERS = {
   l3_misses: layout.L3_MISSES,
   local_bypasses: layout.LOCAL_BYPASSES,
   route_short_circuits: layout.ROUTE_SHORT_CIRCUITS,
+  super_frames_whole: layout.SUPER_FRAMES_WHOLE,
+  super_frames_refused: layout.SUPER_FRAMES_REFUSED,
 } as const;
 
 export type CounterName = keyof typeof COUNTERS;

@@ -3,6 +3,7 @@
  * queues, and as many offloads as the kernel has.
  */
 
+import { VIRTIO_TUNNEL_HEADER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, errorName, systemError } from './errno.ts';
 import { indexOf } from './interface.ts';
@@ -13,6 +14,7 @@ const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
 const TUNSETIFF = 0x400454ca;
 const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
 const TUNGETIFF = 0x800454d2;
 const TUNGETDEVNETNS = 0x54e3;
 const IFF_TUN = 0x0001;
@@ -25,7 +27,11 @@ const TUN_F_TSO4 = 0x02;
 const TUN_F_TSO6 = 0x04;
 const TUN_F_USO4 = 0x20;
 const TUN_F_USO6 = 0x40;
+const TUN_F_UDP_TUNNEL_GSO = 0x80;
+const TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100;
 const IFNAMSIZ = 16;
+/** The kernel puts the first free number in. */
+const UNDERLAY_TAP_NAMES = 'vxgso%d';
 
 export interface Tap {
   readonly name: string;
@@ -89,8 +95,12 @@ export function closeTap(tap: Tap): void {
 
 /** What the interface is called now, in whatever network namespace it is; undefined when it has been deleted. */
 export function nameOfTap(tap: Tap): string | undefined {
+  return nameOfTapQueue(tap.queues[0]!);
+}
+
+function nameOfTapQueue(fd: number): string | undefined {
   const request = new Uint8Array(40);
-  if (syscalls().ioctl(tap.queues[0]!, TUNGETIFF, request) < 0) return undefined;
+  if (syscalls().ioctl(fd, TUNGETIFF, request) < 0) return undefined;
   return new TextDecoder().decode(request.subarray(0, request.indexOf(0)));
 }
 
@@ -100,7 +110,38 @@ export function namespaceOfTap(tap: Tap): number | undefined {
   return fd < 0 ? undefined : fd;
 }
 
-function openQueue(name: string, kind: number): number {
+/** A TAP that takes super-frames of UDP tunnels and has the kernel forward them. */
+export interface UnderlayTap {
+  readonly fd: number;
+  readonly name: string;
+  readonly ifindex: number;
+}
+
+/**
+ * Makes one, under the first free name of its own. It lives as long as its descriptor.
+ * @throws VtepError PERMISSION or SYSTEM; UNSUPPORTED before Linux 6.17
+ */
+export function openUnderlayTap(): UnderlayTap {
+  const fd = openQueue(UNDERLAY_TAP_NAMES, IFF_TAP, 0);
+  try {
+    const tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    const tunnel = TUN_F_UDP_TUNNEL_GSO | TUN_F_UDP_TUNNEL_GSO_CSUM;
+    const size = new Uint8Array([VIRTIO_TUNNEL_HEADER_BYTES, 0, 0, 0]);
+    if (
+      syscalls().ioctl(fd, TUNSETVNETHDRSZ, size) < 0 ||
+      !offload(syscalls(), [fd], tso | TUN_F_USO4 | TUN_F_USO6 | tunnel)
+    ) {
+      throw new VtepError('UNSUPPORTED', 'Linux 6.17 or newer is needed');
+    }
+    const name = nameOfTapQueue(fd)!;
+    return { fd, name, ifindex: indexOf(name) };
+  } catch (error) {
+    syscalls().close(fd);
+    throw error;
+  }
+}
+
+function openQueue(name: string, kind: number, queues = IFF_MULTI_QUEUE): number {
   const sys = syscalls();
   const fd = sys.open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) {
@@ -110,7 +151,7 @@ function openQueue(name: string, kind: number): number {
       missing ? 'load the module (modprobe tun), or give the container the device' : '',
     );
   }
-  if (!attach(sys, fd, name, kind | IFF_MULTI_QUEUE)) {
+  if (!attach(sys, fd, name, kind | queues)) {
     const errno = sys.errno();
     const error =
       errno === EBUSY || errno === EINVAL

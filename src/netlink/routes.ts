@@ -21,7 +21,10 @@ const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_METRICS = 8;
 const RTA_SRC = 2;
+const RTA_IIF = 3;
+const RTA_PREFSRC = 7;
 const RTAX_MTU = 2;
+const RTAX_HOPLIMIT = 10;
 
 const KINDS: Record<number, RouteKind> = {
   1: 'unicast',
@@ -42,6 +45,8 @@ export interface RouteQuery {
   ifindex?: number;
   /** Source address, 4 or 16 bytes; absent: the route's choice. One that is not the host's has no IPv4 route. */
   local?: Uint8Array;
+  /** The way of a packet that comes in through this interface and is forwarded; absent or 0: of the host's own. */
+  arrival?: number;
 }
 
 export interface Route {
@@ -50,9 +55,13 @@ export interface Route {
   out: number;
   /** Path MTU in bytes: what ICMP or the route says, else the interface's; 0 when unreachable. */
   mtu: number;
+  /** What the route says of the hop limit, 0 = nothing. */
+  hops: number;
+  /** The address that the host sends from, 4 or 16 bytes; undefined: the one that was asked with, or none. */
+  source?: Uint8Array;
 }
 
-const UNREACHABLE: Readonly<Route> = Object.freeze({ kind: 'unreachable', out: 0, mtu: 0 });
+export const UNREACHABLE: Readonly<Route> = Object.freeze({ kind: 'unreachable', out: 0, mtu: 0, hops: 0 });
 
 export class Routes {
   readonly #socket = new NetlinkSocket();
@@ -70,7 +79,7 @@ export class Routes {
     return this.#read(bytes);
   }
 
-  #write({ family, address, ifindex = 0, local }: RouteQuery): number {
+  #write({ family, address, ifindex = 0, local, arrival = 0 }: RouteQuery): number {
     const view = this.#view;
     const bits = addressBytes(family) * 8;
     view.setUint16(4, RTM_GETROUTE, true);
@@ -81,12 +90,8 @@ export class Routes {
     if (local !== undefined) view.setUint8(MESSAGE_HEADER_BYTES + 2, bits);
     let at = this.#put(MESSAGE_HEADER_BYTES + RTMSG_BYTES, RTA_DST, family, address);
     if (local !== undefined) at = this.#put(at, RTA_SRC, family, local);
-    if (ifindex !== 0) {
-      view.setUint16(at, ATTRIBUTE_HEADER_BYTES + 4, true);
-      view.setUint16(at + 2, RTA_OIF, true);
-      view.setUint32(at + ATTRIBUTE_HEADER_BYTES, ifindex, true);
-      at += ATTRIBUTE_HEADER_BYTES + 4;
-    }
+    if (ifindex !== 0) at = this.#putIndex(at, RTA_OIF, ifindex);
+    if (arrival !== 0) at = this.#putIndex(at, RTA_IIF, arrival);
     view.setUint32(0, at, true);
     return at;
   }
@@ -97,6 +102,13 @@ export class Routes {
     this.#view.setUint16(at + 2, type, true);
     for (let i = 0; i < bytes; ++i) this.#request[at + ATTRIBUTE_HEADER_BYTES + i] = address[i] ?? 0;
     return at + ATTRIBUTE_HEADER_BYTES + bytes;
+  }
+
+  #putIndex(at: number, type: number, ifindex: number): number {
+    this.#view.setUint16(at, ATTRIBUTE_HEADER_BYTES + 4, true);
+    this.#view.setUint16(at + 2, type, true);
+    this.#view.setUint32(at + ATTRIBUTE_HEADER_BYTES, ifindex, true);
+    return at + ATTRIBUTE_HEADER_BYTES + 4;
   }
 
   #read(bytes: number): Route {
@@ -110,25 +122,32 @@ export class Routes {
     if (kind === undefined) return UNREACHABLE;
     let out = 0;
     let mtu = 0;
+    let hops = 0;
+    let source: Uint8Array | undefined;
     for (let at = MESSAGE_HEADER_BYTES + RTMSG_BYTES; at + ATTRIBUTE_HEADER_BYTES <= end; ) {
       const length = view.getUint16(at, true);
       if (length < ATTRIBUTE_HEADER_BYTES || at + length > end) break;
       const attribute = view.getUint16(at + 2, true) & ATTRIBUTE_TYPE_MASK;
       if (attribute === RTA_OIF && length >= 8) out = view.getUint32(at + 4, true);
-      else if (attribute === RTA_METRICS) mtu = metricOf(view, at + 4, at + length);
+      else if (attribute === RTA_METRICS) {
+        mtu = metricOf(view, RTAX_MTU, at + 4, at + length);
+        hops = metricOf(view, RTAX_HOPLIMIT, at + 4, at + length);
+      } else if (attribute === RTA_PREFSRC) {
+        source = new Uint8Array(view.buffer.slice(view.byteOffset + at + 4, view.byteOffset + at + length));
+      }
       at += aligned(length);
     }
     if (mtu === 0 && out !== 0) mtu = mtuOf(out);
-    return { kind, out, mtu };
+    return { kind, out, mtu, hops, ...(source === undefined ? {} : { source }) };
   }
 }
 
-/** The path MTU among the metrics, 0 = not there. */
-function metricOf(view: DataView, start: number, end: number): number {
+/** One of the metrics, 0 = not there. */
+function metricOf(view: DataView, metric: number, start: number, end: number): number {
   for (let at = start; at + ATTRIBUTE_HEADER_BYTES <= end; ) {
     const length = view.getUint16(at, true);
     if (length < ATTRIBUTE_HEADER_BYTES || at + length > end) break;
-    if ((view.getUint16(at + 2, true) & ATTRIBUTE_TYPE_MASK) === RTAX_MTU && length >= 8) {
+    if ((view.getUint16(at + 2, true) & ATTRIBUTE_TYPE_MASK) === metric && length >= 8) {
       return view.getUint32(at + ATTRIBUTE_HEADER_BYTES, true);
     }
     at += aligned(length);

@@ -16,16 +16,24 @@ import {
   DROP_TOO_BIG,
   DROP_UNREACHABLE,
   ENCAP_BYTES_COUNTED,
+  ENCAP_MESSAGES_USED_OFFSET,
   ENCAP_PACKETS,
+  ENCAP_STATE_OFFSET,
   ENVELOPE_BYTES,
   ENVELOPE_CONTROL_USED_OFFSET,
+  ENVELOPE_CUT_SOURCE_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
   ENVELOPE_DOMAIN_OFFSET,
+  ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENT_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
   ENVELOPES_OFFSET,
+  HEADER_BASE,
+  HEADER_UNDERLAY_ERROR_OFFSET,
+  HEADER_UNDERLAY_ON_OFFSET,
+  HEADER_UNDERLAY_TAP_OFFSET,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
   MESSAGES_OFFSET,
@@ -39,6 +47,8 @@ import {
   RUN_SOURCE_OFFSET,
   RUNS_OFFSET,
   SEND_RETRIES,
+  SOURCE_UNDERLAY_TAP,
+  SUPER_FRAMES_WHOLE,
 } from '../../assembly/layout.ts';
 import {
   EACCES,
@@ -61,10 +71,14 @@ import { countOf, countOfDomain, type WorkerContext } from './worker-context.ts'
 /** How long a full socket is waited for before its datagram is dropped. */
 const FULL_MILLISECONDS = 20;
 const POLLOUT = 4;
+/** Refusals in a row after which the underlay TAP is used no more. */
+const REFUSALS_MAX = 16;
 
 export class Sender {
   readonly #context: WorkerContext;
   readonly #pollfd = new Uint8Array(8);
+  /** Super-frames that the underlay TAP has refused, one after the other. */
+  #refusals = 0;
 
   constructor(context: WorkerContext) {
     this.#context = context;
@@ -72,28 +86,67 @@ export class Sender {
 
   /** Sends the engine's first `runs` runs. Returns the system calls made. */
   send(runs: number): number {
-    const { u32, base, address, sys } = this.#context;
+    const { u32, base } = this.#context;
     let calls = 0;
     for (let run = 0; run < runs; ++run) {
       const at = (base + RUNS_OFFSET + run * RUN_BYTES) >>> 2;
       const source = u32[at + (RUN_SOURCE_OFFSET >> 2)]!;
       const first = u32[at + (RUN_FIRST_OFFSET >> 2)]!;
       const end = first + u32[at + (RUN_COUNT_OFFSET >> 2)]!;
-      const fd = socketOf(this.#context, source);
-      if (fd < 0) {
-        const verdict = fd === SOURCE_UNREACHABLE ? DROP_UNREACHABLE : DROP_SEND_ERROR;
-        for (let message = first; message < end; ++message) this.#drop(message, verdict);
-        continue;
-      }
-      for (let next = first; next < end; ) {
-        const messages = address + base + MESSAGES_OFFSET + next * MMSGHDR_BYTES;
-        const sent = sys.sendmmsg(fd, messages, end - next, 0);
-        ++calls;
-        // The call reports an error only for its first message: what went before has been sent.
-        next = sent > 0 ? next + sent : next + this.#recover(fd, source, next);
-      }
+      calls +=
+        source === SOURCE_UNDERLAY_TAP ? this.#sendWhole(first, end) : this.#sendRun(source, first, end);
     }
     return calls;
+  }
+
+  /** Messages of one socket. Returns the system calls made. */
+  #sendRun(source: number, first: number, end: number): number {
+    const { base, address, sys } = this.#context;
+    let calls = 0;
+    const fd = socketOf(this.#context, source);
+    if (fd < 0) {
+      const verdict = fd === SOURCE_UNREACHABLE ? DROP_UNREACHABLE : DROP_SEND_ERROR;
+      for (let message = first; message < end; ++message) this.#drop(message, verdict);
+      return 0;
+    }
+    for (let next = first; next < end; ) {
+      const messages = address + base + MESSAGES_OFFSET + next * MMSGHDR_BYTES;
+      const sent = sys.sendmmsg(fd, messages, end - next, 0);
+      ++calls;
+      // The call reports an error only for its first message: what went before has been sent.
+      next = sent > 0 ? next + sent : next + this.#recover(fd, source, next);
+    }
+    return calls;
+  }
+
+  /** Super-frames for the underlay TAP. Returns the system calls made. */
+  #sendWhole(first: number, end: number): number {
+    const { i32, base, address, sys } = this.#context;
+    const tap = i32[(HEADER_BASE + HEADER_UNDERLAY_TAP_OFFSET) >>> 2]!;
+    const iovecs = address + base + ENVELOPES_OFFSET + ENVELOPE_IOVECS_OFFSET;
+    let calls = end - first;
+    for (let message = first; message < end; ++message) {
+      if (sys.writev(tap, iovecs + message * ENVELOPE_BYTES, 2) >= 0) this.#refusals = 0;
+      else calls += this.#cut(message, sys.errno());
+    }
+    return calls;
+  }
+
+  /** A super-frame that was refused is split after all; what is refused again and again is asked no more. */
+  #cut(message: number, errno: number): number {
+    const { i32, u32, base, exports } = this.#context;
+    if (++this.#refusals === REFUSALS_MAX) {
+      i32[(HEADER_BASE + HEADER_UNDERLAY_ERROR_OFFSET) >>> 2] = errno;
+      Atomics.store(i32, (HEADER_BASE + HEADER_UNDERLAY_ON_OFFSET) >>> 2, 0);
+    }
+    const first = u32[(base + ENCAP_STATE_OFFSET + ENCAP_MESSAGES_USED_OFFSET) >>> 2]!;
+    this.#count(message, SUPER_FRAMES_WHOLE, -1);
+    const count = exports.encapCut(base, message);
+    if (count === 0) {
+      this.#drop(message, verdictOf(errno));
+      return 0;
+    }
+    return this.#sendRun(this.#envelope(message, ENVELOPE_CUT_SOURCE_OFFSET), first, first + count);
   }
 
   /** After a failure: 1 = done with the message, 0 = try it again. */

@@ -14,6 +14,7 @@ import {
   SOURCE_GROUP_COUNT,
   SOURCE_LOCAL_OFFSET,
   SOURCE_NO_CHECKSUM_OFFSET,
+  SOURCE_NUMBERS_OFFSET,
   SOURCE_PORT_COUNT,
   SOURCE_PORT_MAX_OFFSET,
   SOURCE_PORT_MIN_OFFSET,
@@ -94,6 +95,7 @@ export function retainSource(views: Views, wanted: SourceGroup): number {
   view.setUint32(at + SOURCE_SCOPE_OFFSET, scope, true);
   for (let port = 0; port < SOURCE_PORT_COUNT; ++port) {
     view.setInt32(at + SOURCE_SOCKETS_OFFSET + port * 4, NOT_OPEN, true);
+    view.setUint16(at + SOURCE_NUMBERS_OFFSET + port * 2, 0, true);
   }
   view.setUint32(at + SOURCE_USERS_OFFSET, 1, true);
   return free;
@@ -196,7 +198,10 @@ function bindSlot(views: Views, group: number, slot: number): number {
       noChecksum: view.getUint8(base + SOURCE_NO_CHECKSUM_OFFSET) === 1,
       bufferBytes: SEND_BUFFER_BYTES,
     });
-    if (fd >= 0) return fd;
+    if (fd >= 0) {
+      view.setUint16(base + SOURCE_NUMBERS_OFFSET + slot * 2, min + offset, true);
+      return fd;
+    }
     if (fd === ADDRESS_MISSING) return SOURCE_UNREACHABLE;
   }
   return NOT_OPEN;

@@ -71,12 +71,14 @@ export interface StatusSources {
   listeners: Listeners;
   devices: Device[];
   offloads: Offloads;
+  /** The underlay TAP: in use, or why not. */
+  underlay: string;
   /** Milliseconds since the epoch. */
   started: number;
 }
 
 export function vtepStatus(sources: StatusSources): VtepStatus {
-  const { plane, workers, listeners, devices, offloads, started } = sources;
+  const { plane, workers, listeners, devices, offloads, underlay, started } = sources;
   const { views } = plane;
   const names = new Map(devices.map((device) => [device.index, device.config.name]));
   const counters: VtepStatus['counters'] = {};
@@ -94,7 +96,10 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       wasm: preferredBuild() === 'scalar' ? 'scalar' : 'simd',
       memoryBytes: views.memory.buffer.byteLength,
     },
-    offloads: offloadTable(offloads, devices, refusedSources(views)),
+    offloads: {
+      ...offloadTable(offloads, devices, refusedSources(views)),
+      'tunnel-gso': underlay,
+    },
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
       name,
       ...profileOf(views, index),

@@ -48,6 +48,7 @@ import { Listeners } from './listeners.ts';
 import { failuresOf, probeOffloads } from './offloads.ts';
 import type { Place } from './places.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
+import { UnderlayTaps } from './underlay-tap.ts';
 import { SPIN_MICROSECONDS } from './waiting.ts';
 import { Workers } from './workers.ts';
 
@@ -89,6 +90,7 @@ export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
 class BatchedVtep implements Vtep {
   readonly #core: Core;
   readonly #following: Following;
+  readonly #underlay: UnderlayTaps;
   readonly #started = Date.now();
   #home: Place | undefined;
   #clock: NodeJS.Timeout | undefined;
@@ -130,6 +132,7 @@ class BatchedVtep implements Vtep {
       inTurn: (work) => this.#inTurn(work),
     };
     this.#following = new Following(this.#core);
+    this.#underlay = new UnderlayTaps({ views: plane.views, workers, log: this.#core.log });
   }
 
   async start(): Promise<void> {
@@ -161,6 +164,7 @@ class BatchedVtep implements Vtep {
     return this.#inTurn(async () => {
       const device = await createDevice(this.#core, config);
       this.#following.settle(device);
+      await this.#settleUnderlay();
       return this.#info(device);
     });
   }
@@ -174,6 +178,7 @@ class BatchedVtep implements Vtep {
       } finally {
         // Also when it was taken back: what was heard in its midst is old.
         this.#following.settle(device);
+        await this.#settleUnderlay();
       }
       if (device.config.ageing !== ageing) this.#ageingDue.set(device, 0);
       return this.#info(device);
@@ -184,6 +189,7 @@ class BatchedVtep implements Vtep {
     return this.#inTurn(async () => {
       await destroyDevice(this.#core, this.#find(name));
       await this.#following.leaveUnused();
+      await this.#settleUnderlay();
     });
   }
 
@@ -247,6 +253,7 @@ class BatchedVtep implements Vtep {
     const { plane, workers, listeners, offloads, devices } = this.#core;
     return vtepStatus({
       ...{ plane, workers, listeners, offloads, started: this.#started },
+      underlay: this.#underlay.state,
       devices: [...devices.values()],
     });
   }
@@ -256,6 +263,7 @@ class BatchedVtep implements Vtep {
       clearInterval(this.#clock);
       await this.#following.close();
       for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
+      await this.#settleUnderlay();
       await this.#core.workers.stop();
     });
     return this.#closing;
@@ -283,8 +291,15 @@ class BatchedVtep implements Vtep {
     return deviceInfo(this.#core.plane, this.#core.workers.count, device);
   }
 
+  /** The underlay TAP is there as long as a device wants it. */
+  #settleUnderlay(): Promise<void> {
+    return this.#underlay.settle([...this.#core.devices.values()]);
+  }
+
   #tick(): void {
     const { plane, devices } = this.#core;
+    // A device may have gone from outside.
+    if (this.#underlay.tick([...devices.values()])) void this.#inTurn(() => this.#settleUnderlay());
     const now = plane.tick();
     for (const device of this.#ageingDue.keys()) {
       if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);

@@ -43,9 +43,12 @@ import {
   RING_FILLED_OFFSET,
   RING_FREED_OFFSET,
   RING_TAKEN_OFFSET,
+  SOURCE_DF_OFFSET,
   SOURCE_FAMILY_OFFSET,
   SOURCE_GROUP_BYTES,
   SOURCE_LOCAL_OFFSET,
+  SOURCE_NO_CHECKSUM_OFFSET,
+  SOURCE_NUMBERS_OFFSET,
   SOURCE_PORT_COUNT,
   SOURCE_PORTS_OFFSET,
   SOURCE_SEGMENT_OFFSET,
@@ -160,13 +163,27 @@ export class HotPath {
 
   source(
     group: number,
-    { ports = SOURCE_PORT_COUNT, segment = true, local = '', family = AF_INET as number },
+    {
+      ports = SOURCE_PORT_COUNT,
+      segment = true,
+      local = '',
+      family = AF_INET as number,
+      df = false,
+      noChecksum = false,
+      /** What the sockets are bound to, from the first on; 0: they are not open. */
+      number = 0,
+    },
   ): void {
     const { view, bytes } = this.engine;
     const at = SOURCES_BASE + group * SOURCE_GROUP_BYTES;
     view.setUint32(at + SOURCE_PORTS_OFFSET, ports, true);
     view.setUint8(at + SOURCE_SEGMENT_OFFSET, Number(segment));
     view.setUint8(at + SOURCE_FAMILY_OFFSET, family);
+    view.setUint8(at + SOURCE_DF_OFFSET, Number(df));
+    view.setUint8(at + SOURCE_NO_CHECKSUM_OFFSET, Number(noChecksum));
+    for (let port = 0; port < SOURCE_PORT_COUNT; port++) {
+      view.setUint16(at + SOURCE_NUMBERS_OFFSET + port * 2, number === 0 ? 0 : number + port, true);
+    }
     bytes.fill(0, at + SOURCE_LOCAL_OFFSET, at + SOURCE_LOCAL_OFFSET + 16);
     if (local) bytes.set(ipBytes(local), at + SOURCE_LOCAL_OFFSET);
   }

@@ -15,11 +15,13 @@ import {
   PATH_FAMILY_OFFSET,
   PATH_FLAGS_OFFSET,
   PATH_GENERATION_OFFSET,
+  PATH_HOPS_OFFSET,
   PATH_IFINDEX_OFFSET,
   PATH_KNOWN_MILLISECONDS,
   PATH_LOCAL,
   PATH_MTU_OFFSET,
   PATH_OUT_OFFSET,
+  PATH_SOURCE_OFFSET,
   REMOTE_ADDRESS_OFFSET,
   REMOTE_BYTES,
   REMOTE_FAMILY_OFFSET,
@@ -27,6 +29,7 @@ import {
   WORKER_CLOCK_OFFSET,
 } from '../../assembly/layout.ts';
 import type { TestEngine } from './engine.ts';
+import { ipBytes } from './frames.ts';
 import { ipText } from './parse.ts';
 
 export interface PathFields {
@@ -34,6 +37,15 @@ export interface PathFields {
   /** ifindex that the route leads out of */
   out?: number;
   mtu?: number;
+  /** Super-frames may leave whole from this address. */
+  whole?: WholePath;
+}
+
+export interface WholePath {
+  source: string;
+  hops: number;
+  /** PATH_WHOLE and PATH_WHOLE_CHECKSUM */
+  flags: number;
 }
 
 export class PathAnswers {
@@ -77,13 +89,16 @@ export class PathAnswers {
     const ifindex = view.getUint32(remote + REMOTE_IFINDEX_OFFSET, true);
     const address = ipText(record, REMOTE_ADDRESS_OFFSET, family === AF_INET ? 4 : 16);
     const name = ifindex === 0 ? address : `${address}%${ifindex}`;
-    const { local = false, out = 1, mtu = 1500 } = this.routes.get(name) ?? {};
+    const { local = false, out = 1, mtu = 1500, whole } = this.routes.get(name) ?? {};
     const slot = exports.pathSlot(this.#worker, remote);
     bytes.set(record.subarray(REMOTE_ADDRESS_OFFSET, REMOTE_ADDRESS_OFFSET + 16), slot);
     view.setUint32(slot + PATH_IFINDEX_OFFSET, ifindex, true);
     view.setUint8(slot + PATH_FAMILY_OFFSET, family);
     view.setUint32(slot + PATH_MTU_OFFSET, mtu, true);
-    view.setUint32(slot + PATH_FLAGS_OFFSET, local ? PATH_LOCAL : 0, true);
+    view.setUint32(slot + PATH_FLAGS_OFFSET, (local ? PATH_LOCAL : 0) | (whole?.flags ?? 0), true);
+    view.setUint8(slot + PATH_HOPS_OFFSET, whole?.hops ?? 0);
+    bytes.fill(0, slot + PATH_SOURCE_OFFSET, slot + PATH_SOURCE_OFFSET + 16);
+    if (whole) bytes.set(ipBytes(whole.source), slot + PATH_SOURCE_OFFSET);
     view.setUint32(slot + PATH_OUT_OFFSET, out, true);
     const now = view.getUint32(this.#worker + WORKER_CLOCK_OFFSET, true);
     view.setUint32(slot + PATH_EXPIRES_OFFSET, now + PATH_KNOWN_MILLISECONDS, true);

@@ -9,6 +9,7 @@ import {
   AF_INET6,
   ENVELOPE_BYTES,
   ENVELOPE_DEVICE_OFFSET,
+  ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
   ENVELOPES_OFFSET,
   IP_PKTINFO,
@@ -32,6 +33,7 @@ import {
   SOL_IPV6,
   SOL_UDP,
   SOURCE_PORT_COUNT,
+  SOURCE_UNDERLAY_TAP,
   UDP_SEGMENT,
 } from '../../assembly/layout.ts';
 import type { Views } from '../../src/dataplane/memory.ts';
@@ -83,7 +85,11 @@ export function readRuns(views: Views, worker: number, runs: number): SentMessag
     assert.ok(count > 0 && first + count <= MESSAGE_COUNT);
     assert.notEqual(source, sent.at(-1)?.source, 'neighbouring messages of one source are one run');
     for (let message = first; message < first + count; message++) {
-      sent.push(readMessage(views, worker, message, source));
+      sent.push(
+        source === SOURCE_UNDERLAY_TAP
+          ? readWhole(views, worker, message)
+          : readMessage(views, worker, message, source),
+      );
     }
   }
   return sent;
@@ -101,7 +107,12 @@ export function datagramsOf(messages: SentMessage[]): SentDatagram[] {
   );
 }
 
-function readMessage({ view, bytes }: Views, worker: number, message: number, source: number): SentMessage {
+export function readMessage(
+  { view, bytes }: Views,
+  worker: number,
+  message: number,
+  source: number,
+): SentMessage {
   const header = worker + MESSAGES_OFFSET + message * MMSGHDR_BYTES;
   const envelope = worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
   const name = pointer(view, header);
@@ -134,6 +145,24 @@ function readMessage({ view, bytes }: Views, worker: number, message: number, so
   sent.datagrams = cut(bytes, sent);
   assert.equal(view.getUint32(envelope + ENVELOPE_SEGMENTS_OFFSET, true), sent.datagrams.length);
   return sent;
+}
+
+/** A super-frame for the underlay TAP: what the writev of its two iovecs brings there. */
+function readWhole({ view, bytes }: Views, worker: number, message: number): SentMessage {
+  const envelope = worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
+  const iovecs = [0, 16].map((at): [number, number] => {
+    const iovec = envelope + ENVELOPE_IOVECS_OFFSET + at;
+    return [pointer(view, iovec), pointer(view, iovec + 8)];
+  });
+  assert.equal(iovecs[0]![0], envelope);
+  assert.equal(view.getUint32(envelope + ENVELOPE_SEGMENTS_OFFSET, true), 1);
+  return {
+    ...{ source: SOURCE_UNDERLAY_TAP, family: 0, remote: '', port: 0, scope: 0, label: 0 },
+    ...{ tos: 0, ttl: 0, ifindex: 0, local: '', gsoSize: 0 },
+    device: view.getUint32(envelope + ENVELOPE_DEVICE_OFFSET, true),
+    datagrams: [concat(...iovecs.map(([at, length]) => bytes.subarray(at, at + length)))],
+    iovecs,
+  };
 }
 
 function pointer(view: DataView, at: number): number {
