@@ -16,6 +16,7 @@
  * of one frame; the host sends what there is and calls again.
  */
 import * as counter from './count';
+import * as dispatch from './dispatch';
 import * as event from './event';
 import * as fdb from './fdb';
 import * as flow from './flow';
@@ -107,7 +108,7 @@ export function encap(worker: usize): i32 {
   store<u32>(worker + ENCAP_STATE_OFFSET, 0, ENCAP_PATH_WANTED_OFFSET);
   while (cursor !== filled && forward(worker, ring.descriptor(frames, cursor))) ++cursor;
   ring.take(frames, cursor);
-  return message.runs(worker);
+  return dispatch.runs(worker);
 }
 
 /** One frame to all its remotes. False: no room, come back. */

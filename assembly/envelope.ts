@@ -5,6 +5,8 @@
 import {
   AF_INET,
   CMSGHDR_BYTES,
+  ENVELOPE_BYTES,
+  ENVELOPES_OFFSET,
   IP_PKTINFO,
   IP_TOS,
   IP_TTL,
@@ -23,6 +25,13 @@ import {
   SOURCE_PORT_COUNT,
   SOURCES_BASE,
 } from './layout';
+
+/** Of the control message with the segment size, which stands last. */
+export const UDP_SEGMENT_CONTROL_BYTES = 24;
+
+export function envelopeOf(worker: usize, message: u32): usize {
+  return worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
+}
 
 /** The record of the group that a source belongs to. */
 export function groupOf(source: u32): usize {

@@ -601,6 +601,8 @@ export const ENCAP_FANOUT_COUNT_OFFSET = 20;
 export const ENCAP_SHARED_OFFSET = 24;
 /** u32: injections in use */
 export const ENCAP_INJECTS_USED_OFFSET = 12;
+/** u32: lanes in use */
+export const ENCAP_LANES_USED_OFFSET = 32;
 /** u32: 1 = the walk stopped because the path to the remote at ENCAP_PATH_REMOTE has to be resolved. */
 export const ENCAP_PATH_WANTED_OFFSET = 28;
 // The frame at hand. The first two, side by side as in an envelope, are written and compared as one u64; the
@@ -632,8 +634,8 @@ export const MESSAGE_IOVEC_MAX = 1024;
 export const MESSAGE_COUNT = 512;
 export const MESSAGES_OFFSET = ENCAP_STATE_OFFSET + ENCAP_STATE_BYTES;
 export const MESSAGES_BYTES = MESSAGE_COUNT * MMSGHDR_BYTES;
-/** Beside each message: its address, its control messages, and what the next datagram must equal to join it. */
-export const ENVELOPE_BYTES = 192;
+/** What stands behind each message: its address, its control messages, and what the next datagram must equal to join it. */
+export const ENVELOPE_BYTES = 208;
 export const ENVELOPES_OFFSET = MESSAGES_OFFSET + MESSAGES_BYTES;
 export const ENVELOPES_BYTES = MESSAGE_COUNT * ENVELOPE_BYTES;
 export const ENVELOPE_NAME_OFFSET = 0;
@@ -657,13 +659,35 @@ export const ENVELOPE_OVERHEAD_OFFSET = 180;
 /** u32s: flow label (IPv6) and domain, one u64 */
 export const ENVELOPE_LABEL_OFFSET = 184;
 export const ENVELOPE_DOMAIN_OFFSET = 188;
+/** u32: its first iovec; u16s: how many there are, and how many there is room for */
+export const ENVELOPE_IOVECS_OFFSET = 192;
+export const ENVELOPE_IOVEC_COUNT_OFFSET = 196;
+export const ENVELOPE_IOVEC_ROOM_OFFSET = 198;
+/** u32: envelope + 1 that follows in its lane, 0 = none */
+export const ENVELOPE_NEXT_OFFSET = 200;
+
+/** Lanes, one for each source port: u16s: first and last envelope + 1 of the batch; 0 = none. */
+export const LANE_BYTES = 4;
+export const LANES_OFFSET = ENVELOPES_OFFSET + ENVELOPES_BYTES;
+export const LANE_FIRST_OFFSET = 0;
+export const LANE_LAST_OFFSET = 2;
+/** Lanes in use, in order: u8 each. */
+export const LANE_ORDER_OFFSET = LANES_OFFSET + SOURCE_PORT_COUNT * LANE_BYTES;
+/** The envelope + 1 that was last opened for a lane and a remote, by their hash: u16 each. */
+export const OPEN_ENVELOPE_COUNT = 256;
+export const OPEN_ENVELOPE_HASH_SHIFT = 24;
+export const OPEN_ENVELOPES_OFFSET = LANE_ORDER_OFFSET + SOURCE_PORT_COUNT;
+export const OPEN_ENVELOPES_BYTES = OPEN_ENVELOPE_COUNT * 2;
+/** The envelope of each message: u16. */
+export const MESSAGE_ENVELOPES_OFFSET = OPEN_ENVELOPES_OFFSET + OPEN_ENVELOPES_BYTES;
+export const MESSAGE_ENVELOPES_BYTES = MESSAGE_COUNT * 2;
 
 /** Runs: u32 source, u32 first message, u32 messages: one sendmmsg each. */
 export const RUN_BYTES = 16;
 export const RUN_SOURCE_OFFSET = 0;
 export const RUN_FIRST_OFFSET = 4;
 export const RUN_COUNT_OFFSET = 8;
-export const RUNS_OFFSET = ENVELOPES_OFFSET + ENVELOPES_BYTES;
+export const RUNS_OFFSET = MESSAGE_ENVELOPES_OFFSET + MESSAGE_ENVELOPES_BYTES;
 export const RUNS_BYTES = MESSAGE_COUNT * RUN_BYTES;
 
 /** Most segments of one super-frame: 64 KiB of payload at the smallest MSS that Linux uses. */

@@ -28,6 +28,7 @@ import {
   ENVELOPES_OFFSET,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
+  MESSAGE_ENVELOPES_OFFSET,
   MESSAGES_OFFSET,
   MMSGHDR_BYTES,
   MMSGHDR_CONTROL_LENGTH_OFFSET,
@@ -150,8 +151,9 @@ export class Sender {
   }
 
   #envelope(message: number, offset: number): number {
-    const { u32, base } = this.#context;
-    return u32[(base + ENVELOPES_OFFSET + message * ENVELOPE_BYTES + offset) >>> 2]!;
+    const { u32, base, view } = this.#context;
+    const envelope = view.getUint16(base + MESSAGE_ENVELOPES_OFFSET + message * 2, true);
+    return u32[(base + ENVELOPES_OFFSET + envelope * ENVELOPE_BYTES + offset) >>> 2]!;
   }
 
   #drop(message: number, verdict: number): void {

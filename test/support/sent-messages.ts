@@ -18,6 +18,7 @@ import {
   IPV6_PKTINFO,
   IPV6_TCLASS,
   MESSAGE_COUNT,
+  MESSAGE_ENVELOPES_OFFSET,
   MESSAGE_IOVEC_MAX,
   MESSAGE_MAX_BYTES,
   MESSAGE_SEGMENT_MAX,
@@ -103,7 +104,10 @@ export function datagramsOf(messages: SentMessage[]): SentDatagram[] {
 
 function readMessage({ view, bytes }: Views, worker: number, message: number, source: number): SentMessage {
   const header = worker + MESSAGES_OFFSET + message * MMSGHDR_BYTES;
-  const envelope = worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
+  const envelope =
+    worker +
+    ENVELOPES_OFFSET +
+    view.getUint16(worker + MESSAGE_ENVELOPES_OFFSET + message * 2, true) * ENVELOPE_BYTES;
   const name = pointer(view, header);
   assert.equal(name, envelope);
   const family = view.getUint16(name, true);
