@@ -45,6 +45,13 @@ import {
   SOURCE_PORT_COUNT,
 } from './layout';
 
+/** The last message of the lane of a source: its envelope, 0 = none in this batch. */
+export function lastOf(worker: usize, source: u32): usize {
+  const lane = source % SOURCE_PORT_COUNT;
+  const last = <u32>load<u16>(worker + LANES_OFFSET + lane * LANE_BYTES, LANE_LAST_OFFSET);
+  return last === 0 ? 0 : envelopeOf(worker, last - 1);
+}
+
 /** Puts a message that has just been opened at the end of its lane. */
 export function enqueue(worker: usize, message: u32, source: u32): void {
   const lane = source % SOURCE_PORT_COUNT;

@@ -666,20 +666,17 @@ export const ENVELOPE_IOVEC_ROOM_OFFSET = 198;
 /** u32: envelope + 1 that follows in its lane, 0 = none */
 export const ENVELOPE_NEXT_OFFSET = 200;
 
-/** Lanes, one for each source port: u16s: first and last envelope + 1 of the batch; 0 = none. */
+/** Lanes, one for each source port: u16s: first and last envelope + 1 of the batch, 0 = none. */
 export const LANE_BYTES = 4;
 export const LANES_OFFSET = ENVELOPES_OFFSET + ENVELOPES_BYTES;
+export const LANES_BYTES = SOURCE_PORT_COUNT * LANE_BYTES;
 export const LANE_FIRST_OFFSET = 0;
 export const LANE_LAST_OFFSET = 2;
-/** Lanes in use, in order: u8 each. */
-export const LANE_ORDER_OFFSET = LANES_OFFSET + SOURCE_PORT_COUNT * LANE_BYTES;
-/** The envelope + 1 that was last opened for a lane and a remote, by their hash: u16 each. */
-export const OPEN_ENVELOPE_COUNT = 256;
-export const OPEN_ENVELOPE_HASH_SHIFT = 24;
-export const OPEN_ENVELOPES_OFFSET = LANE_ORDER_OFFSET + SOURCE_PORT_COUNT;
-export const OPEN_ENVELOPES_BYTES = OPEN_ENVELOPE_COUNT * 2;
-/** The envelope of each message: u16. */
-export const MESSAGE_ENVELOPES_OFFSET = OPEN_ENVELOPES_OFFSET + OPEN_ENVELOPES_BYTES;
+/** u8s: the lanes in use, in the order in which they came into it */
+export const LANE_ORDER_OFFSET = LANES_OFFSET + LANES_BYTES;
+export const LANE_ORDER_BYTES = SOURCE_PORT_COUNT;
+/** u16s: the envelope of each message */
+export const MESSAGE_ENVELOPES_OFFSET = LANE_ORDER_OFFSET + LANE_ORDER_BYTES;
 export const MESSAGE_ENVELOPES_BYTES = MESSAGE_COUNT * 2;
 
 /** Runs: u32 source, u32 first message, u32 messages: one sendmmsg each. */

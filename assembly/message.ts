@@ -3,12 +3,12 @@
  * worker's block and with addresses as the kernel knows them. No payload is copied: an iovec names it
  * where it lies.
  *
- * A datagram joins the message that was last opened for its lane and remote when both go from the same socket
+ * A datagram joins the last message of its lane (dispatch.ts) when both go from the same socket to the same place
  * and the sizes suit UDP_SEGMENT (equal, only the last one may be shorter). So the segments of a super-frame and
- * equal small frames become one system call and one walk through the kernel, in the same way, whatever came
- * between them for other places.
+ * a run of equal small frames become one system call and one walk through the kernel, in the same way, whatever
+ * came between them from other flows.
  */
-import { enqueue } from './dispatch';
+import * as dispatch from './dispatch';
 import { envelopeOf, groupOf, isNamed, writeControl, writeControlHeader, writeName } from './envelope';
 import {
   AF_INET,
@@ -45,15 +45,10 @@ import {
   MESSAGE_MAX_BYTES,
   MESSAGE_SEGMENT_MAX,
   OFFLOAD_UDP_SEGMENT,
-  OPEN_ENVELOPE_HASH_SHIFT,
-  OPEN_ENVELOPES_BYTES,
-  OPEN_ENVELOPES_OFFSET,
-  REMOTE_ADDRESS_OFFSET,
   REMOTE_FAMILY_OFFSET,
   REMOTE_IFINDEX_OFFSET,
   SEGMENT_MAX,
   SOL_UDP,
-  SOURCE_PORT_COUNT,
   SOURCE_SEGMENT_OFFSET,
   UDP_SEGMENT,
   VXLAN_HEADER_BYTES,
@@ -65,8 +60,6 @@ const MOVE_IOVEC_MAX = 4 * MESSAGE_SEGMENT_MAX;
 /** Begins a batch: whatever was written before has been sent. */
 export function begin(worker: usize): void {
   const state = worker + ENCAP_STATE_OFFSET;
-  if (load<u32>(state, ENCAP_MESSAGES_USED_OFFSET) !== 0)
-    memory.fill(worker + OPEN_ENVELOPES_OFFSET, 0, OPEN_ENVELOPES_BYTES);
   store<u32>(state, 0, ENCAP_MESSAGES_USED_OFFSET);
   store<u32>(state, 0, ENCAP_IOVECS_USED_OFFSET);
 }
@@ -117,15 +110,11 @@ export function append(
   bodyBytes: i32,
 ): void {
   const bytes = headBytes + bodyBytes;
-  const place = worker + OPEN_ENVELOPES_OFFSET + placeOf(source, remote) * 2;
-  let message = <u32>load<u16>(place) - 1;
-  if (message === u32.MAX_VALUE || !joins(worker, message, source, remote, port, marks, l3, bytes)) {
-    message = open(worker, device, source, remote, port, marks, l3, bytes);
-    store<u16>(place, <u16>(message + 1));
-  } else {
-    grow(worker, message, bytes);
-  }
-  const iovec = claimIovecs(worker, envelopeOf(worker, message), bodyBytes === 0 ? 1 : 2);
+  let envelope = dispatch.lastOf(worker, source);
+  if (envelope !== 0 && joins(worker, envelope, source, remote, port, marks, l3, bytes))
+    grow(envelope, bytes);
+  else envelope = open(worker, device, source, remote, port, marks, l3, bytes);
+  const iovec = claimIovecs(worker, envelope, bodyBytes === 0 ? 1 : 2);
   store<u64>(iovec, absolute(head));
   store<u64>(iovec, <u64>headBytes, IOVEC_LENGTH_OFFSET);
   if (bodyBytes === 0) return;
@@ -147,7 +136,7 @@ function maySegment(source: u32): boolean {
 
 function joins(
   worker: usize,
-  message: u32,
+  envelope: usize,
   source: u32,
   remote: usize,
   port: u32,
@@ -156,7 +145,6 @@ function joins(
   bytes: i32,
 ): boolean {
   const state = worker + ENCAP_STATE_OFFSET;
-  const envelope = envelopeOf(worker, message);
   return (
     load<u32>(envelope, ENVELOPE_SOURCE_OFFSET) === source &&
     load<u32>(envelope, ENVELOPE_CLOSED_OFFSET) === 0 &&
@@ -172,14 +160,6 @@ function joins(
   );
 }
 
-/** Where it is noted which message was last opened for the lane of a source and a remote. */
-function placeOf(source: u32, remote: usize): u32 {
-  // The first four bytes tell IPv4 addresses apart, the last four most of IPv6.
-  const address = load<u32>(remote, REMOTE_ADDRESS_OFFSET) ^ load<u32>(remote, REMOTE_ADDRESS_OFFSET + 12);
-  return ((address + (source % SOURCE_PORT_COUNT)) * 0x9e3779b1) >>> OPEN_ENVELOPE_HASH_SHIFT;
-}
-
-/** Returns its number. */
 function open(
   worker: usize,
   device: u32,
@@ -189,7 +169,7 @@ function open(
   marks: u32,
   l3: i32,
   bytes: i32,
-): u32 {
+): usize {
   const state = worker + ENCAP_STATE_OFFSET;
   const message = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
   store<u32>(state, message + 1, ENCAP_MESSAGES_USED_OFFSET);
@@ -212,13 +192,12 @@ function open(
   writeName(envelope, remote, port, load<u32>(state, ENCAP_LABEL_OFFSET), ipv4);
   const control = writeControl(envelope + ENVELOPE_CONTROL_OFFSET, source, ifindex, marks, ipv4);
   store<u32>(envelope, control, ENVELOPE_CONTROL_USED_OFFSET);
-  enqueue(worker, message, source);
-  return message;
+  dispatch.enqueue(worker, message, source);
+  return envelope;
 }
 
 /** One more datagram in the message; the second one makes it a UDP_SEGMENT message. */
-function grow(worker: usize, message: u32, bytes: i32): void {
-  const envelope = envelopeOf(worker, message);
+function grow(envelope: usize, bytes: i32): void {
   const segments = load<u32>(envelope, ENVELOPE_SEGMENTS_OFFSET) + 1;
   const segment = load<i32>(envelope, ENVELOPE_SEGMENT_OFFSET);
   store<u32>(envelope, segments, ENVELOPE_SEGMENTS_OFFSET);

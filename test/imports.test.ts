@@ -56,7 +56,7 @@ const MIDDLE = [
     'vlan',
     'policy',
   ],
-  ...['message', 'envelope', 'ring', 'count'],
+  ...['message', 'dispatch', 'envelope', 'ring', 'count'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 
