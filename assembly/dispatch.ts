@@ -4,7 +4,7 @@
  * datagrams leave from (with or without DF), and within a lane messages leave as they were opened: the order
  * within a flow is kept.
  */
-import { envelopeOf, UDP_SEGMENT_CONTROL_BYTES } from './envelope';
+import { envelopeOf, isPeer, UDP_SEGMENT_CONTROL_BYTES } from './envelope';
 import {
   AF_INET,
   ENCAP_IOVECS_OFFSET,
@@ -109,11 +109,14 @@ export function runs(worker: usize): i32 {
 function writeHeader(worker: usize, memory: u64, position: u32, envelope: usize): void {
   const header = worker + MESSAGES_OFFSET + position * MMSGHDR_BYTES;
   const iovecs = worker + ENCAP_IOVECS_OFFSET + load<u32>(envelope, ENVELOPE_IOVECS_OFFSET) * IOVEC_BYTES;
-  let control = load<u32>(envelope, ENVELOPE_CONTROL_USED_OFFSET);
+  const marked = load<u32>(envelope, ENVELOPE_CONTROL_USED_OFFSET);
+  let control = marked;
   if (load<u32>(envelope, ENVELOPE_SEGMENTS_OFFSET) > 1) control += UDP_SEGMENT_CONTROL_BYTES;
-  const name: u64 = load<u16>(envelope) === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
-  store<u64>(header, memory + <u64>envelope, MMSGHDR_NAME_OFFSET);
-  store<u64>(header, name, MMSGHDR_NAME_LENGTH_OFFSET);
+  // With TOS, TTL or way out of its own the kernel looks for the route anyway.
+  const named = marked !== 0 || !isPeer(load<u32>(envelope, ENVELOPE_SOURCE_OFFSET), envelope);
+  const nameBytes: u64 = load<u16>(envelope) === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
+  store<u64>(header, named ? memory + <u64>envelope : 0, MMSGHDR_NAME_OFFSET);
+  store<u64>(header, named ? nameBytes : 0, MMSGHDR_NAME_LENGTH_OFFSET);
   store<u64>(header, memory + <u64>iovecs, MMSGHDR_IOVEC_OFFSET);
   store<u64>(header, load<u16>(envelope, ENVELOPE_IOVEC_COUNT_OFFSET), MMSGHDR_IOVEC_COUNT_OFFSET);
   store<u64>(

@@ -393,7 +393,8 @@ export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
 export const SOURCE_GROUP_COUNT = 64;
 export const SOURCE_PORT_COUNT = 64;
 export const SOURCE_GROUP_HEADER_BYTES = 64;
-export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * 4;
+export const SOURCE_PEER_BYTES = 32;
+export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * (4 + SOURCE_PEER_BYTES);
 export const SOURCES_BASE = SENDERS_BASE + SENDERS_BYTES;
 export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 /** u32: sockets this group spreads its flows over, at most SOURCE_PORT_COUNT. */
@@ -415,6 +416,14 @@ export const SOURCE_LOCAL_OFFSET = 16;
 export const SOURCE_SCOPE_OFFSET = 32;
 /** i32 per port: the descriptor, -1 = opened at first use. */
 export const SOURCE_SOCKETS_OFFSET = 64;
+/**
+ * Per port struct sockaddr_in or sockaddr_in6: what its socket is connected to. The first word, family and port, is
+ * stored last: 0 = nothing yet, SOURCE_PEER_CONNECTING, SOURCE_PEER_NEVER = the route may choose another source for
+ * other remotes.
+ */
+export const SOURCE_PEERS_OFFSET = 320;
+export const SOURCE_PEER_CONNECTING = 1;
+export const SOURCE_PEER_NEVER = 0xffffffff;
 
 // FDB. A bucket is one cache line: a u64 word of which the low 32 bits count the entries that
 // found this bucket full and lie farther on, then seven u64 keys. A key is

@@ -202,6 +202,7 @@ describe('layout', () => {
       ['SOURCE_USERS', 4],
       ['SOURCE_LOCAL', 16],
       ['SOURCE_SOCKETS', 4 * layout.SOURCE_PORT_COUNT],
+      ['SOURCE_PEERS', layout.SOURCE_PEER_BYTES * layout.SOURCE_PORT_COUNT],
     ]);
     assertRecord(layout.FDB_ENTRY_BYTES, [
       ['FDB_VERSION', 4],

@@ -14,6 +14,7 @@ import {
   MESSAGES_OFFSET,
   OFFLOAD_UDP_SEGMENT,
   SOURCE_GROUP_BYTES,
+  SOURCE_PEERS_OFFSET,
   SOURCE_SEGMENT_OFFSET,
   SOURCES_BASE,
 } from '../assembly/layout.ts';
@@ -215,6 +216,36 @@ for (const build of BUILDS) {
       assert.deepEqual(shape(sent), [[34, 34, 34], [34, 34], [34], [1000, 60], [1000]]);
       const ttls = sent.slice(0, 3).map(({ datagrams }) => datagrams.map((bytes) => bytes[30]));
       assert.deepEqual(ttls, [[0, 3, 5], [1, 4], [2]]);
+    });
+
+    it('leaves the name away where the socket is connected to just that, and nothing else is said', () => {
+      const namesOf = (runs: number) =>
+        Array.from({ length: runs }, (_, i) =>
+          view.getUint32(ENCAP_WORKER + MESSAGES_OFFSET + i * 64 + 8, true),
+        );
+      const one = (fields: Partial<DeviceRecord>, remote: object, frame = other) => {
+        const device = path.device(fields);
+        path.entry(device, DEFAULT, [{ address: REMOTE, ...remote }]);
+        path.fill([{ frame, device }]);
+        return namesOf(path.engine.exports.encap(ENCAP_WORKER));
+      };
+      const [{ source }] = send({}, [other]) as [SentMessage];
+      const peer = SOURCES_BASE + SOURCE * SOURCE_GROUP_BYTES + SOURCE_PEERS_OFFSET + (source % 64) * 32;
+      bytes.set([2, 0, PORT >> 8, PORT & 255, 10, 169, 72, 98], peer);
+      assert.deepEqual(one({}, {}), [0]);
+      assert.deepEqual(one({}, { port: 1 }), [16]);
+      assert.deepEqual(one({}, { address: '10.169.72.99' }), [16]);
+      assert.deepEqual(one({}, { ifindex: 3 }), [16]);
+      assert.deepEqual(one({ ttl: 9 }, {}), [16]);
+      bytes.fill(0, peer, peer + 32);
+      assert.deepEqual(one({}, {}), [16]);
+      const six = { family: AF_INET6 } as const;
+      bytes.set([10, 0, PORT >> 8, PORT & 255], peer);
+      bytes.set([0xfd, ...new Array(14).fill(0), 0x98], peer + 8);
+      assert.deepEqual(one(six, { address: 'fd00::98' }), [0]);
+      assert.deepEqual(one(six, { address: 'fd00::99' }), [28]);
+      assert.deepEqual(one({ ...six, flowlabel: 5 }, { address: 'fd00::98' }), [28]);
+      bytes.fill(0, peer, peer + 32);
     });
 
     it('keeps the iovecs of a message together, however many come between', () => {

@@ -22,6 +22,7 @@ export interface Syscalls {
   writev(fd: number, iovecs: number, count: number): number;
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, name: Uint8Array, bytes: number): number;
+  connect(fd: number, name: number, bytes: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: number): number;
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number;
   send(fd: number, data: Uint8Array, bytes: number, flags: number): number;
@@ -78,6 +79,7 @@ function load(): Syscalls {
     writev: call('writev', 'long', ['int', address, 'int']),
     socket: call('socket', 'int', ['int', 'int', 'int']),
     bind: call('bind', 'int', ['int', 'void *', 'uint']),
+    connect: call('connect', 'int', ['int', address, 'uint']),
     setsockopt: call('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: call('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
     send: call('send', 'long', ['int', 'void *', 'size_t', 'int']),

@@ -43,6 +43,8 @@ export function decapServer(context: WorkerContext): (listener: number, fd: numb
         calls += writes;
       } while (!exports.decapDone(base, received));
       note(context, calls, 0);
+      // Fewer than asked for is all that there was.
+      if (received < RECEIVE_COUNT) return;
     }
   };
 }

@@ -56,7 +56,14 @@ import {
   ENODEV,
   ENXIO,
 } from '../io/errno.ts';
-import { disableSegmentation, SOURCE_UNREACHABLE, socketOf } from './sources.ts';
+import {
+  connectSource,
+  disableSegmentation,
+  isConnected,
+  peerAt,
+  SOURCE_UNREACHABLE,
+  socketOf,
+} from './sources.ts';
 import { countOf, countOfDomain, type WorkerContext } from './worker-context.ts';
 
 /** How long a full socket is waited for before its datagram is dropped. */
@@ -66,6 +73,8 @@ const POLLOUT = 4;
 export class Sender {
   readonly #context: WorkerContext;
   readonly #pollfd = new Uint8Array(8);
+  /** The message that has been tried again for an error, of the runs that are being sent. */
+  #tried = -1;
 
   constructor(context: WorkerContext) {
     this.#context = context;
@@ -75,6 +84,7 @@ export class Sender {
   send(runs: number): number {
     const { u32, base, address, sys } = this.#context;
     let calls = 0;
+    this.#tried = -1;
     for (let run = 0; run < runs; ++run) {
       const at = (base + RUNS_OFFSET + run * RUN_BYTES) >>> 2;
       const source = u32[at + (RUN_SOURCE_OFFSET >> 2)]!;
@@ -86,6 +96,7 @@ export class Sender {
         for (let message = first; message < end; ++message) this.#drop(message, verdict);
         continue;
       }
+      if (u32[peerAt(source) >>> 2] === 0) this.#connect(fd, source, first);
       for (let next = first; next < end; ) {
         const messages = address + base + MESSAGES_OFFSET + next * MMSGHDR_BYTES;
         const sent = sys.sendmmsg(fd, messages, end - next, 0);
@@ -95,6 +106,12 @@ export class Sender {
       }
     }
     return calls;
+  }
+
+  /** The socket is connected to the first remote that it sends to with nothing said but where. */
+  #connect(fd: number, source: number, message: number): void {
+    if (this.#envelope(message, ENVELOPE_CONTROL_USED_OFFSET) !== 0) return;
+    connectSource(this.#context, source, fd, this.#context.address, this.#envelopeAt(message));
   }
 
   /** After a failure: 1 = done with the message, 0 = try it again. */
@@ -110,6 +127,11 @@ export class Sender {
     // An earlier datagram was answered with "port unreachable". This one has not been sent.
     if (errno === ECONNREFUSED) {
       this.#count(message, DROP_REFUSED, 1);
+      return 0;
+    }
+    // A connected socket tells once of what ICMP said to an earlier datagram: what it says twice is true of this one.
+    if (isConnected(this.#context, source) && this.#tried !== message) {
+      this.#tried = message;
       return 0;
     }
     if (this.#envelope(message, ENVELOPE_SEGMENTS_OFFSET) > 1 && isRefusedOffload(errno)) {
@@ -150,10 +172,14 @@ export class Sender {
     }
   }
 
-  #envelope(message: number, offset: number): number {
-    const { u32, base, view } = this.#context;
+  #envelopeAt(message: number): number {
+    const { base, view } = this.#context;
     const envelope = view.getUint16(base + MESSAGE_ENVELOPES_OFFSET + message * 2, true);
-    return u32[(base + ENVELOPES_OFFSET + envelope * ENVELOPE_BYTES + offset) >>> 2]!;
+    return base + ENVELOPES_OFFSET + envelope * ENVELOPE_BYTES;
+  }
+
+  #envelope(message: number, offset: number): number {
+    return this.#context.u32[(this.#envelopeAt(message) + offset) >>> 2]!;
   }
 
   #drop(message: number, verdict: number): void {
