@@ -20,6 +20,8 @@ import {
   DECAP_WRITES_USED_OFFSET,
   DEVICE_BYTES,
   DEVICE_COUNT,
+  DEVICE_FLAG_GRO_OFF,
+  DEVICE_FLAGS_OFFSET,
   DEVICE_MTU_OFFSET,
   DEVICES_BASE,
   ETHERNET_HEADER_BYTES,
@@ -116,7 +118,7 @@ export function add(worker: usize, place: u32, frame: usize, length: i32, l3: i3
     passUnfinished(worker, vni.deviceOf(place), write, frame, length, l3, l4, isTcp, gsoSize);
     return;
   }
-  if (!isTcp || (load<u32>(HEADER_BASE, HEADER_OFFLOADS_OFFSET) & OFFLOAD_COALESCE) === 0) {
+  if (!isTcp || !mayMerge(vni.deviceOf(place))) {
     open(worker, place, frame, length);
     return;
   }
@@ -154,6 +156,14 @@ export function finish(worker: usize): i32 {
     if (domain >= (DEVICE_COUNT as u32)) tag(worker, write, vlan.tagOf(domain));
   }
   return used;
+}
+
+/** Do the VTEP and the device leave it on? */
+function mayMerge(device: u32): boolean {
+  return (
+    (load<u32>(HEADER_BASE, HEADER_OFFLOADS_OFFSET) & OFFLOAD_COALESCE) !== 0 &&
+    (load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_FLAGS_OFFSET) & DEVICE_FLAG_GRO_OFF) === 0
+  );
 }
 
 /** A new write that holds one frame, with a virtio header that asks for nothing. */

@@ -11,19 +11,9 @@
  * not wait for long: a frame is delivered without being learned from (the next one will do)
  * rather than that a queue stands still behind a writer that lost its core.
  */
-import { addRemote, linked, recordOf } from './fdb-remote';
-import {
-  beginChange,
-  deviceOf,
-  endChange,
-  findKey,
-  keyOf,
-  publish,
-  reserve,
-  slotOf,
-  tryLock,
-  unlock,
-} from './fdb-table';
+import { lookUp, recordOf } from './fdb-index';
+import { addRemote, linked } from './fdb-remote';
+import { beginChange, deviceOf, endChange, keyOf, publish, reserve, tryLock, unlock } from './fdb-table';
 import {
   AF_INET,
   DEVICE_BYTES,
@@ -31,6 +21,7 @@ import {
   DEVICE_UP,
   DEVICES_BASE,
   FDB_FLAGS_OFFSET,
+  FDB_KEY_OFFSET,
   FDB_REMOTE_OFFSET,
   FDB_REMOTES_OFFSET,
   FDB_STATE_OFFSET,
@@ -91,12 +82,12 @@ const SOCKADDR_IN6_ADDRESS_OFFSET = 8;
 
 /** @returns the entry of a MAC, or -1. `mac` is an address with 8 readable bytes. */
 export function find(domain: u32, mac: usize): i32 {
-  return findKey(keyOf(domain, mac));
+  return lookUp(keyOf(domain, mac));
 }
 
 /** @returns the entry of the all-zeros MAC, which has the default remotes, or -1. */
 export function findZero(domain: u32): i32 {
-  return findKey(zeroKey(domain));
+  return lookUp(zeroKey(domain));
 }
 
 /** NTF_* bits of an entry. */
@@ -126,10 +117,10 @@ export function collect(entry: i32, domain: u32, mac48: u64, into: usize, max: i
   const record = recordOf(entry);
   for (let spin = 0; spin < VERSION_SPINS; spin++) {
     const version = atomic.load<u32>(record, FDB_VERSION_OFFSET);
+    if (atomic.load<u64>(record, FDB_KEY_OFFSET) !== key) return 0;
     if ((version & 1) !== 0) continue;
-    if (atomic.load<u64>(slotOf(entry)) !== key) return 0;
-    const count = min(atomic.load<u32>(record, FDB_REMOTES_OFFSET) as i32, max);
     copyRemote(record + FDB_REMOTE_OFFSET, into);
+    const count = min(load<u16>(into, FDB_REMOTES_OFFSET - FDB_REMOTE_OFFSET) as i32, max);
     if (count > 1) copyChain(into, count);
     if (atomic.load<u32>(record, FDB_VERSION_OFFSET) === version) return count;
   }
@@ -155,7 +146,7 @@ export function learn(domain: u32, mac: usize, sender: usize, ifindex: u32, now:
   if (!tryLock(LOCK_SPINS)) return LEARN_LATER;
   // Another worker may have learned the same in between.
   verdict = judge(key, sender, ifindex, now);
-  if (verdict === LEARN_MOVED) move(findKey(key), sender);
+  if (verdict === LEARN_MOVED) move(lookUp(key), sender);
   if (verdict === LEARN_NEW) verdict = create(domain, key, sender, ifindex, now);
   unlock();
   return verdict;
@@ -163,14 +154,14 @@ export function learn(domain: u32, mac: usize, sender: usize, ifindex: u32, now:
 
 /** What is to be done about a sender. An entry that exists counts as updated whatever comes of it. */
 function judge(key: u64, sender: usize, ifindex: u32, now: u32): i32 {
-  const entry = findKey(key);
+  const entry = lookUp(key);
   if (entry < 0) return LEARN_NEW;
   const record = recordOf(entry);
   const remote = record + FDB_REMOTE_OFFSET;
   for (let spin = 0; spin < VERSION_SPINS; spin++) {
     const version = atomic.load<u32>(record, FDB_VERSION_OFFSET);
+    if (atomic.load<u64>(record, FDB_KEY_OFFSET) !== key) return LEARN_NEW;
     if ((version & 1) !== 0) continue;
-    if (atomic.load<u64>(slotOf(entry)) !== key) return LEARN_NEW;
     const sameAddress = isAt(remote, sender);
     const sameInterface = atomic.load<u32>(remote, REMOTE_IFINDEX_OFFSET) === ifindex;
     const fixed = (atomic.load<u16>(record, FDB_STATE_OFFSET) & (NUD_PERMANENT | NUD_NOARP)) !== 0;
@@ -251,7 +242,7 @@ function copyRemote(remote: usize, into: usize): void {
 /** Follows the links from the first remote, which has been copied. A link that leads nowhere was read in a change. */
 function copyChain(into: usize, count: i32): void {
   for (let copied = 1; copied < count; copied++) {
-    const link = load<u32>(into, REMOTE_NEXT_OFFSET);
+    const link: u32 = load<u16>(into, REMOTE_NEXT_OFFSET);
     if (link - 1 >= (REMOTE_COUNT as u32)) return;
     into += REMOTE_BYTES;
     copyRemote(linked(link), into);

@@ -48,6 +48,7 @@ const EXTENSION_MAX = 6;
 
 /** Source and destination port, side by side at the start of TCP, UDP and SCTP. */
 const PORTS_BYTES = 4;
+const PROTOCOL_SHIFT = 32;
 
 /** Hash of the flow that the Ethernet frame of `length` bytes belongs to. */
 export function hash(frame: usize, length: i32, seed: u32): u32 {
@@ -61,9 +62,22 @@ export function hashAt(frame: usize, length: i32, offset: i32, seed: u32): u32 {
   const ip = frame + offset;
   const rest = length - offset;
   const tagged = offset > ETHERNET_HEADER_BYTES;
-  if (type === ETHERTYPE_IPV4 && rest >= IPV4_HEADER_BYTES) return hashIpv4(ip, rest, tagged, seed);
-  if (type === ETHERTYPE_IPV6 && rest >= IPV6_HEADER_BYTES) return hashIpv6(ip, rest, tagged, seed);
-  return finish(seed, type);
+  let source: u32 = 0;
+  let destination: u32 = 0;
+  let transport: u64 = 0;
+  if (type === ETHERTYPE_IPV4 && rest >= IPV4_HEADER_BYTES) {
+    source = stir(seed, load<u32>(ip, IPV4_SOURCE_OFFSET));
+    destination = stir(seed, load<u32>(ip, IPV4_DESTINATION_OFFSET));
+    if (!tagged) transport = transportIpv4(ip, rest);
+  } else if (type === ETHERTYPE_IPV6 && rest >= IPV6_HEADER_BYTES) {
+    source = stirAddress(seed, ip + IPV6_SOURCE_OFFSET);
+    destination = stirAddress(seed, ip + IPV6_DESTINATION_OFFSET);
+    if (!tagged) transport = transportIpv6(ip, rest);
+  } else {
+    return finish(seed, type);
+  }
+  // In one place, so that the compiler puts it here instead of calling it.
+  return join(source, destination, transport as u32, (transport >>> PROTOCOL_SHIFT) as u32);
 }
 
 /** A port of [min, max): the kernel's range is half-open too. `min` when the range is empty. */
@@ -78,29 +92,28 @@ export function slot(hash: u32, count: u32): u32 {
   return (((spread as u64) * (count as u64)) >>> 32) as u32;
 }
 
-function hashIpv4(ip: usize, length: i32, tagged: bool, seed: u32): u32 {
-  const source = stir(seed, load<u32>(ip, IPV4_SOURCE_OFFSET));
-  const destination = stir(seed, load<u32>(ip, IPV4_DESTINATION_OFFSET));
-  if (tagged) return join(source, destination, 0, 0);
+/** What is above IP: the ports in the low half, the protocol in the high one. */
+function transportIpv4(ip: usize, length: i32): u64 {
   const protocol = ipv4.protocol(ip);
   const headerBytes = ipv4.headerBytes(ip);
-  if (ipv4.isFragment(ip) || headerBytes < IPV4_HEADER_BYTES) return join(source, destination, 0, protocol);
-  return join(source, destination, loadPorts(ip, headerBytes, length, protocol), protocol);
+  if (ipv4.isFragment(ip) || headerBytes < IPV4_HEADER_BYTES) return (protocol as u64) << PROTOCOL_SHIFT;
+  return transport(ip, headerBytes, length, protocol);
 }
 
-function hashIpv6(ip: usize, length: i32, tagged: bool, seed: u32): u32 {
-  const source = stirAddress(seed, ip + IPV6_SOURCE_OFFSET);
-  const destination = stirAddress(seed, ip + IPV6_DESTINATION_OFFSET);
-  if (tagged) return join(source, destination, 0, 0);
+function transportIpv6(ip: usize, length: i32): u64 {
   let protocol = ipv6.nextHeader(ip);
   let at = IPV6_HEADER_BYTES;
   for (let i = 0; i < EXTENSION_MAX && at + EXTENSION_UNIT_BYTES <= length; i++) {
-    if (protocol === EXTENSION_FRAGMENT) return join(source, destination, 0, load<u8>(ip + at));
+    if (protocol === EXTENSION_FRAGMENT) return (load<u8>(ip + at) as u64) << PROTOCOL_SHIFT;
     if (!isOption(protocol)) break;
     protocol = load<u8>(ip + at);
     at += (load<u8>(ip + at, EXTENSION_LENGTH_OFFSET) + 1) * EXTENSION_UNIT_BYTES;
   }
-  return join(source, destination, loadPorts(ip, at, length, protocol), protocol);
+  return transport(ip, at, length, protocol);
+}
+
+function transport(ip: usize, at: i32, length: i32, protocol: u32): u64 {
+  return (loadPorts(ip, at, length, protocol) as u64) | ((protocol as u64) << PROTOCOL_SHIFT);
 }
 
 /** Both ports in memory order, the source in the low half; 0 where the protocol has none or they are cut off. */

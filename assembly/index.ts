@@ -43,6 +43,12 @@ export { refused as policyRefused, seen as policySeen, sent as policySent } from
 export { reduce as proxyReduce } from './proxy';
 export { shortCircuit } from './short-circuit';
 export { answer as tooBigAnswer } from './too-big';
+export {
+  frames as uringFrames,
+  nextFailure as uringNextFailure,
+  reads as uringReads,
+  writes as uringWrites,
+} from './uring';
 export { lookup as vniLookup, ofVlan as vniOfVlan } from './vni';
 export {
   copyAndSum as checksumCopy,

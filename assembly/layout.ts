@@ -15,7 +15,7 @@
  *   NEIGHBOURS           (device, IP address) -> MAC         written by the host
  *   SENDERS              (device, IP address) that may send to it   written by the host
  *   SOURCES              sockets that datagrams leave from   written by the host
- *   FDB                  buckets, entries, extra remotes     written under the lock
+ *   FDB                  index, entries, extra remotes       written under the lock
  *   WORKERS              one block per worker; only its owner writes there
  *
  * A region begins where the last one ends (X_BASE = PREVIOUS_BASE + PREVIOUS_BYTES).
@@ -92,6 +92,24 @@ export const MMSGHDR_CONTROL_LENGTH_OFFSET = 40;
 export const MMSGHDR_FLAGS_OFFSET = 48;
 export const MMSGHDR_LENGTH_OFFSET = 56;
 export const CMSGHDR_BYTES = 16;
+
+/** struct io_uring_sqe and io_uring_cqe (linux/io_uring.h), and what is used of it. */
+export const SQE_BYTES = 64;
+export const SQE_OPCODE_OFFSET = 0;
+export const SQE_FD_OFFSET = 4;
+export const SQE_POSITION_OFFSET = 8;
+export const SQE_ADDRESS_OFFSET = 16;
+export const SQE_LENGTH_OFFSET = 24;
+/** RWF_* of a read or write, MSG_* of a send */
+export const SQE_FLAGS_OFFSET = 28;
+export const SQE_USER_DATA_OFFSET = 32;
+export const CQE_BYTES = 16;
+export const CQE_USER_DATA_OFFSET = 0;
+export const CQE_RESULT_OFFSET = 8;
+export const IORING_OP_WRITEV = 2;
+export const IORING_OP_READ = 22;
+/** Answer EAGAIN instead of waiting. */
+export const RWF_NOWAIT = 8;
 export const SOCKADDR_IN_BYTES = 16;
 export const SOCKADDR_IN6_BYTES = 28;
 
@@ -118,9 +136,11 @@ export const VXLAN_RCO_START = 0x7f;
 // ----------------------------------------------------------- implementation
 
 /** Raised with every change of this file that an older module could not read. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 export const WASM_PAGE_BYTES = 65536;
+/** What the kernel maps memory by. */
+export const PAGE_BYTES = 4096;
 export const CACHE_LINE_BYTES = 64;
 
 export const HEADER_BASE = 65536;
@@ -143,10 +163,16 @@ export const HEADER_REMOTE_FRESH_OFFSET = 32;
 export const HEADER_FDB_CREATED_OFFSET = 36;
 /** u32: seconds of the monotonic clock, kept by the host. */
 export const HEADER_NOW_OFFSET = 40;
+/** u32: head of the list of free FDB entries (entry + 1; 0 = none). */
+export const HEADER_FDB_FREE_OFFSET = 44;
+/** u32: FDB entries handed out so far; those below it that are free are in the list. */
+export const HEADER_FDB_FRESH_OFFSET = 48;
 /** u32 lock word of the FDB: 0 free, 1 held. On a cache line of its own. */
 export const HEADER_FDB_LOCK_OFFSET = 64;
 /** 8 bytes beside the lock, for its holder: where the host puts a MAC that it wants found. */
 export const HEADER_FDB_MAC_OFFSET = 72;
+/** u64 beside the lock: key of the entry that is reserved. */
+export const HEADER_FDB_KEY_OFFSET = 80;
 /** u32: raised when routes or addresses of the underlay change: what workers know of paths is old then. */
 export const HEADER_PATHS_GENERATION_OFFSET = 128;
 /** u32: counts changes of the MDB; its lowest bit says which of the two tables is in use. */
@@ -218,6 +244,14 @@ export const DEVICE_FLAG_LATE_LEARNING = 1048576;
 export const DEVICE_FLAG_HONOUR_DONT_LEARN = 2097152;
 /** Only remotes of entries that a command made may send to it: the table of senders has them. */
 export const DEVICE_FLAG_KNOWN_SENDERS = 4194304;
+/** One datagram per message, whatever the VTEP can do. */
+export const DEVICE_FLAG_GSO_OFF = 8388608;
+/** Whole super-frames may leave through an underlay TAP. */
+export const DEVICE_FLAG_GSO_TUNNEL = 16777216;
+/** Nothing that arrives is merged. */
+export const DEVICE_FLAG_GRO_OFF = 33554432;
+/** No UDP is merged into super-frames for the TAP. */
+export const DEVICE_FLAG_USO_OFF = 67108864;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -383,8 +417,8 @@ export const NEIGHBOUR_HASH_SHIFT = 19;
 
 // Senders: who may send to a device that asks for it; slots and hash as of neighbours, without MAC. Each is a remote
 // of the FDB, so there is room for all of them.
-export const SENDER_SLOT_COUNT = 131072;
-export const SENDER_HASH_SHIFT = 15;
+export const SENDER_SLOT_COUNT = 1048576;
+export const SENDER_HASH_SHIFT = 12;
 export const SENDERS_BASE = NEIGHBOURS_BASE + NEIGHBOURS_BYTES;
 export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
 
@@ -425,22 +459,25 @@ export const SOURCE_PEERS_OFFSET = 320;
 export const SOURCE_PEER_CONNECTING = 1;
 export const SOURCE_PEER_NEVER = 0xffffffff;
 
-// FDB. A bucket is one cache line: a u64 word of which the low 32 bits count the entries that
-// found this bucket full and lie farther on, then seven u64 keys. A key is
-// MAC (low 48 bits, first byte lowest) | domain << 48; 0 is an empty slot (domains begin at 1).
-// The entry of slot s in bucket b has the index b * 8 + s.
-export const FDB_BUCKET_COUNT = 16384;
+// FDB: 1,000,000 entries in less than 64 MiB. An index of buckets says where the entries are; the entries lie side
+// by side, so that few of them take few pages. A bucket is one cache line: a u32 that counts the entries that found
+// this bucket full and lie farther on, then fifteen u32 slots. A slot is a tag out of the key's hash (high bits, never
+// 0) and entry + 1; 0 is an empty slot.
+export const FDB_BUCKET_COUNT = 110592;
 export const FDB_BUCKET_BYTES = 64;
-export const FDB_BUCKET_SLOTS = 8;
-/** How many buckets, the home one included, an entry may lie in: enough to fill FDB_CAPACITY. */
+/** u32s of a bucket, the counter included. */
+export const FDB_BUCKET_WORDS = 16;
+/** Bits of a slot that name the entry; the others are the tag. */
+export const FDB_SLOT_ENTRY_MASK = 0xfffff;
+/** How many buckets, the home one included, a slot may lie in. */
 export const FDB_PROBE_BUCKETS = 32;
 export const FDB_BUCKETS_BASE = SOURCES_BASE + SOURCES_BYTES;
 export const FDB_BUCKETS_BYTES = FDB_BUCKET_COUNT * FDB_BUCKET_BYTES;
-/** Most entries, all devices together: 80 % of the slots. */
-export const FDB_CAPACITY = 91750;
-export const FDB_ENTRY_BYTES = 64;
+/** Most entries, all devices together: 60 % of the slots. */
+export const FDB_CAPACITY = 1000000;
+export const FDB_ENTRY_BYTES = 56;
 export const FDB_ENTRIES_BASE = FDB_BUCKETS_BASE + FDB_BUCKETS_BYTES;
-export const FDB_ENTRIES_BYTES = FDB_BUCKET_COUNT * FDB_BUCKET_SLOTS * FDB_ENTRY_BYTES;
+export const FDB_ENTRIES_BYTES = FDB_CAPACITY * FDB_ENTRY_BYTES;
 /** u32: odd while the entry is being changed. */
 export const FDB_VERSION_OFFSET = 0;
 /** u16: NUD_* bits */
@@ -450,14 +487,16 @@ export const FDB_FLAGS_OFFSET = 6;
 /** u32 seconds of the monotonic clock: last looked up for sending; last learned or changed. */
 export const FDB_USED_OFFSET = 8;
 export const FDB_UPDATED_OFFSET = 12;
-/** u32: number of remotes, the one inside the entry included. */
-export const FDB_REMOTES_OFFSET = 16;
-/** u32: HEADER_FDB_CREATED at creation. */
-export const FDB_CREATED_OFFSET = 20;
-/** u64: the key, from the reservation of the entry to its publication. */
-export const FDB_KEY_OFFSET = 24;
+/** u64: MAC (low 48 bits, first byte lowest) | domain << 48; 0 = no entry (domains begin at 1). */
+export const FDB_KEY_OFFSET = 16;
 /** A remote, in the entry itself: the first of the list. */
-export const FDB_REMOTE_OFFSET = 32;
+export const FDB_REMOTE_OFFSET = 24;
+/** u16: number of remotes, the one inside the entry included: in that one, behind its link. */
+export const FDB_REMOTES_OFFSET = 26;
+/** What no packet asks for lies apart. u32: HEADER_FDB_CREATED at creation; of a free entry, the next free one + 1. */
+export const FDB_CREATED_BYTES = 4;
+export const FDB_CREATIONS_BASE = FDB_ENTRIES_BASE + FDB_ENTRIES_BYTES;
+export const FDB_CREATIONS_BYTES = FDB_CAPACITY * FDB_CREATED_BYTES;
 
 /** Neighbour states (linux/neighbour.h) that the driver uses. */
 export const NUD_REACHABLE = 0x02;
@@ -479,9 +518,9 @@ export const NTF_NEXTHOP = 0x200;
 // ones in this pool, chained by index + 1.
 export const REMOTE_BYTES = 32;
 export const REMOTE_COUNT = 16384;
-export const REMOTES_BASE = FDB_ENTRIES_BASE + FDB_ENTRIES_BYTES;
+export const REMOTES_BASE = FDB_CREATIONS_BASE + FDB_CREATIONS_BYTES;
 export const REMOTES_BYTES = REMOTE_COUNT * REMOTE_BYTES;
-/** u32: the next remote in the pool as index + 1; 0 ends the list. */
+/** u16: the next remote in the pool as index + 1; 0 ends the list. */
 export const REMOTE_NEXT_OFFSET = 0;
 /** u32: ifindex to leave through ("via"); 0 = by route. */
 export const REMOTE_IFINDEX_OFFSET = 4;
@@ -512,6 +551,25 @@ export const WORKER_BATCHES_OFFSET = 80;
 export const WORKER_SLEEPS_OFFSET = 88;
 /** u32: milliseconds of a monotonic clock, kept by the worker, for the age of paths. */
 export const WORKER_CLOCK_OFFSET = 96;
+/** u32s, on a cache line of their own: where in this memory the parts of the worker's io_uring lie, stored by the host. */
+export const WORKER_SQ_HEAD_OFFSET = 128;
+export const WORKER_SQ_TAIL_OFFSET = 132;
+export const WORKER_CQ_HEAD_OFFSET = 136;
+export const WORKER_CQ_TAIL_OFFSET = 140;
+export const WORKER_CQES_OFFSET = 144;
+/** u32: entries of the completion queue less one */
+export const WORKER_CQ_MASK_OFFSET = 148;
+/** Of the completions that were reaped last: u32 bytes read, i32 the last result below 0 that is not EAGAIN, 0 = none. */
+export const WORKER_URING_READ_OFFSET = 152;
+export const WORKER_URING_ERROR_OFFSET = 156;
+
+/** Where its time goes, when somebody asks: [slot][WORKER_PROFILE_*], see src/vtep/profile.ts. */
+export const WORKER_PROFILE_OFFSET = 1024;
+export const WORKER_PROFILE_SLOTS = 64;
+/** f64 calls, f64 seconds */
+export const WORKER_PROFILE_COUNT_OFFSET = 0;
+export const WORKER_PROFILE_SECONDS_OFFSET = 8;
+export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
@@ -533,8 +591,17 @@ export const DOMAIN_DECAP_BYTES = 5;
 export const DOMAIN_DECAP_DROPS = 6;
 export const DOMAIN_DECAP_ERRORS = 7;
 
+/**
+ * io_uring: the submission queue, and a page for the cursors and the completion queue (twice as many). One page each,
+ * for Linux before 6.10 takes no two that do not lie side by side in the machine's memory.
+ */
+export const URING_OFFSET = DOMAIN_COUNTERS_OFFSET + DOMAIN_COUNTERS_BYTES;
+export const URING_ENTRIES = 64;
+export const URING_QUEUES_OFFSET = URING_OFFSET + PAGE_BYTES;
+export const URING_BYTES = 2 * PAGE_BYTES;
+
 // Events: a ring from the worker to the host (assembly/event.ts). When it is full, events are lost and counted.
-export const EVENTS_OFFSET = DOMAIN_COUNTERS_OFFSET + DOMAIN_COUNTERS_BYTES;
+export const EVENTS_OFFSET = URING_OFFSET + URING_BYTES;
 /** u32s: written by the worker, taken by the host, lost */
 export const EVENTS_WRITTEN_OFFSET = 0;
 export const EVENTS_TAKEN_OFFSET = 64;
@@ -594,7 +661,7 @@ export const DESCRIPTOR_DEVICE_OFFSET = 8;
 export const DESCRIPTOR_DOMAIN_OFFSET = 10;
 
 // Encap: frames from the TAP -> messages for UDP sockets.
-export const ENCAP_RING_COUNT = 128;
+export const ENCAP_RING_COUNT = 256;
 export const ENCAP_RING_OFFSET = EPOLL_OFFSET + EPOLL_BYTES;
 export const ENCAP_RING_BYTES = RING_DESCRIPTORS_OFFSET + ENCAP_RING_COUNT * DESCRIPTOR_BYTES;
 /** State of a walk that stopped because the messages ran out. */
@@ -746,11 +813,16 @@ export const INJECT_REPLY_BYTES = 1334;
 export const INJECT_BUFFERS_OFFSET = INJECTS_OFFSET + INJECTS_BYTES;
 export const INJECT_BUFFERS_BYTES = INJECT_COUNT * INJECT_BUFFER_BYTES;
 
-/** One run of memory that frames are read into, one behind the other. */
+/**
+ * One run of memory that frames are read into: one behind the other, or, where many are asked for before the size of
+ * the first one is known, each into a slot. The odd stride spreads the first lines of slots over the cache.
+ */
 export const FRAME_MAX_BYTES = 65600;
 export const FRAME_HEADROOM_BYTES = 64;
+export const FRAME_SLOT_BYTES = 67648;
+export const FRAME_SLOT_COUNT = 64;
 export const ENCAP_ARENA_OFFSET = INJECT_BUFFERS_OFFSET + INJECT_BUFFERS_BYTES;
-export const ENCAP_ARENA_BYTES = 1048576;
+export const ENCAP_ARENA_BYTES = FRAME_SLOT_COUNT * FRAME_SLOT_BYTES;
 export const ENCAP_BYTES = ENCAP_ARENA_OFFSET + ENCAP_ARENA_BYTES;
 
 // Decap: datagrams from UDP sockets -> frames for the TAP.

@@ -13,6 +13,7 @@ import { envelopeOf, groupOf, isNamed, writeControl, writeControlHeader, writeNa
 import {
   AF_INET,
   CMSGHDR_BYTES,
+  DEVICE_FLAG_GSO_OFF,
   ENCAP_IOVEC_COUNT,
   ENCAP_IOVECS_OFFSET,
   ENCAP_IOVECS_USED_OFFSET,
@@ -65,12 +66,12 @@ export function begin(worker: usize): void {
 }
 
 /**
- * Is there room for `datagrams` more of `bytes` each, from this source? This also settles whether they may
+ * Is there room for `datagrams` more of `bytes` each, from this source, for a device with these flags? This also settles whether they may
  * share messages, for another thread can take that from the source between the question and the answer's use.
  */
-export function hasRoom(worker: usize, source: u32, datagrams: i32, bytes: i32): boolean {
+export function hasRoom(worker: usize, flags: u32, source: u32, datagrams: i32, bytes: i32): boolean {
   const state = worker + ENCAP_STATE_OFFSET;
-  const shared = maySegment(source);
+  const shared = maySegment(flags, source);
   store<u32>(state, shared ? 1 : 0, ENCAP_SHARED_OFFSET);
   let messages = datagrams;
   if (shared) {
@@ -84,8 +85,8 @@ export function hasRoom(worker: usize, source: u32, datagrams: i32, bytes: i32):
 }
 
 /** The most datagrams of one frame that fit into an empty batch; header memory has room for no more either. */
-export function datagramMax(source: u32): i32 {
-  return maySegment(source) ? SEGMENT_MAX : MESSAGE_COUNT;
+export function datagramMax(flags: u32, source: u32): i32 {
+  return maySegment(flags, source) ? SEGMENT_MAX : MESSAGE_COUNT;
 }
 
 /**
@@ -127,8 +128,9 @@ export function absolute(address: usize): u64 {
   return load<u64>(HEADER_BASE, HEADER_ADDRESS_OFFSET) + <u64>address;
 }
 
-function maySegment(source: u32): boolean {
+function maySegment(flags: u32, source: u32): boolean {
   return (
+    (flags & DEVICE_FLAG_GSO_OFF) === 0 &&
     (load<u32>(HEADER_BASE, HEADER_OFFLOADS_OFFSET) & OFFLOAD_UDP_SEGMENT) !== 0 &&
     load<u8>(groupOf(source), SOURCE_SEGMENT_OFFSET) !== 0
   );

@@ -12,8 +12,7 @@
  */
 import * as counter from './count';
 import * as fdb from './fdb';
-import { recordOf } from './fdb-remote';
-import { findKey } from './fdb-table';
+import { lookUp, recordOf } from './fdb-index';
 import {
   AF_INET,
   AF_INET6,
@@ -158,7 +157,7 @@ function swallow(worker: usize, device: u32): i32 {
 
 /** Where a neighbour is by the FDB, whose entry counts as used. The fan-out is free: this frame goes nowhere else. */
 function placeOf(worker: usize, domain: u32, mac: u64): i32 {
-  const entry = findKey(mac | ((domain as u64) << DOMAIN_SHIFT));
+  const entry = lookUp(mac | ((domain as u64) << DOMAIN_SHIFT));
   if (entry < 0) return BEHIND_TUNNEL;
   fdb.touch(entry, load<u32>(HEADER_BASE, HEADER_NOW_OFFSET));
   const remote = worker + FANOUT_OFFSET;

@@ -25,6 +25,11 @@ export function filled(ring: usize): u32 {
   return atomic.load<u32>(ring, RING_FILLED_OFFSET);
 }
 
+/** By the producer: descriptors before `cursor` may be read. */
+export function fill(ring: usize, cursor: u32): void {
+  atomic.store<u32>(ring, cursor, RING_FILLED_OFFSET);
+}
+
 export function taken(ring: usize): u32 {
   return load<u32>(ring, RING_TAKEN_OFFSET);
 }

@@ -91,6 +91,7 @@ export function transmit(
     return transmitSuper(
       worker,
       device,
+      flags,
       domain,
       source,
       remote,
@@ -108,7 +109,7 @@ export function transmit(
   const counted = length - l3;
   const word = load<u32>(state, ENCAP_WORD_OFFSET);
   const tail = <u32>load<u8>(state, ENCAP_TAIL_OFFSET);
-  if (!message.hasRoom(worker, source, 1, bytes)) return false;
+  if (!message.hasRoom(worker, flags, source, 1, bytes)) return false;
   // The header of a frame that goes to one place only is written over its virtio header, which such a frame has
   // no more use for; else it stands by itself.
   let head = inner - VXLAN_HEADER_BYTES;
@@ -143,6 +144,7 @@ function isAny(remote: usize): boolean {
 function transmitSuper(
   worker: usize,
   device: u32,
+  flags: u32,
   domain: u32,
   source: u32,
   remote: usize,
@@ -159,9 +161,10 @@ function transmitSuper(
   if (headers === 0) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const size = virtio.gsoSize(header);
   const segments = segment.count(length - headers, size);
-  if (segments > message.datagramMax(source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
+  if (segments > message.datagramMax(flags, source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const each = min(size, length - headers) + headers - skipped + VXLAN_HEADER_BYTES;
-  if (!message.hasRoom(worker, source, segments, each) || !segment.hasRoom(worker, segments)) return false;
+  if (!message.hasRoom(worker, flags, source, segments, each) || !segment.hasRoom(worker, segments))
+    return false;
   segment.split(
     worker,
     device,

@@ -7,9 +7,12 @@
  *
  * Messages are laid out for 64-bit little-endian Linux.
  */
+import { createHistogram } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
-import { type Metrics, percentile } from './table.ts';
+import { busySeconds } from './cpu.ts';
+import type { Watch } from './probe.ts';
+import type { Metrics } from './samples.ts';
 import type { Helper } from './testbed.ts';
 
 const AF_INET = 2;
@@ -127,6 +130,9 @@ const ECHO_PORT = 7007;
 const PAYLOAD_BYTES = 18;
 /** The server ends this long after the last echo; an echo is lost after as long. */
 const PATIENCE_MS = 400;
+/** The server ends this long after its start when no echo comes. */
+const SERVER_WAITS_MS = 5000;
+const REACH_TRIES = 4;
 
 type EchoOrder =
   | { do: 'serve' }
@@ -152,7 +158,7 @@ function serve(arena: Arena, fd: number, buffer: number): EchoReply {
     if (bytes >= 0) {
       call.sendto(fd, buffer, bytes, 0, from, SOCKADDR_BYTES);
       echoes++;
-    } else if (echoes > 0 || performance.now() - started > 5000) {
+    } else if (echoes > 0 || performance.now() - started > SERVER_WAITS_MS) {
       return { echoes, lost: 0, rtts: [] };
     }
   }
@@ -185,22 +191,51 @@ function ping(arena: Arena, order: EchoOrder & { do: 'ping' }): EchoReply {
   return { echoes: rtts.length, lost, rtts };
 }
 
-/** The parent's side: round trips between two helpers that run this file. */
+/** The parent's side: resolves when an echo has come back, between two helpers that run this file. */
+export async function answers(client: Helper, server: Helper, address: string): Promise<void> {
+  const ping: EchoOrder = { do: 'ping', address, count: (2 * SERVER_WAITS_MS) / PATIENCE_MS, everyUs: 0 };
+  for (let tries = 0; tries < REACH_TRIES; tries++) {
+    const serving = server.ask<EchoReply>({ do: 'serve' } satisfies EchoOrder);
+    const { echoes } = await client.ask<EchoReply>(ping);
+    await serving;
+    if (echoes > 0) return;
+  }
+  throw new Error(`no echo has come back in ${(REACH_TRIES * SERVER_WAITS_MS) / 1000} s`);
+}
+
+/** The percentiles that are kept: of the table, and of the curve over all of them. */
+export const PERCENTILES = { p50: 50, p75: 75, p90: 90, p95: 95, p99: 99, p995: 99.5, p999: 99.9, max: 100 };
+
+/** The parent's side: round trips between two helpers that run this file, in microseconds. */
 export async function measureEcho(
   client: Helper,
   server: Helper,
   address: string,
   count: number,
   everyUs: number,
+  watch?: Watch,
 ): Promise<Metrics> {
   const ping: EchoOrder = { do: 'ping', address, count, everyUs };
   const serving = server.ask<EchoReply>({ do: 'serve' } satisfies EchoOrder);
   // The first echoes meet cold caches and code that is not compiled yet, in helper and tunnel alike.
   await client.ask<EchoReply>({ ...ping, count: 200, everyUs: 0 });
+  await watch?.begin();
+  const before = busySeconds();
   const { rtts, lost } = await client.ask<EchoReply>(ping);
+  const after = busySeconds();
+  await watch?.end();
   await serving;
   if (rtts.length === 0) throw new Error('no echo came back');
-  return { p50: percentile(rtts, 50), p99: percentile(rtts, 99), max: Math.max(...rtts), lost };
+  const cores = (after.busy - before.busy) / (after.at - before.at);
+  return { ...percentiles(rtts), cores, lost, echoes: rtts.length };
+}
+
+/** @param rtts microseconds; kept by an HDR histogram, in nanoseconds, exact to three digits */
+export function percentiles(rtts: number[]): Record<keyof typeof PERCENTILES, number> {
+  const histogram = createHistogram({ figures: 3 });
+  for (const rtt of rtts) histogram.record(Math.max(1, Math.round(rtt * 1000)));
+  const at = Object.entries(PERCENTILES).map(([key, percent]) => [key, histogram.percentile(percent) / 1000]);
+  return Object.fromEntries(at);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,195 +1,43 @@
 /**
- * `npm run bench`: the kernels of the hot path, then end to end against the kernel's device. Progress goes to
- * stderr, tables to stdout, and everything that was measured to a JSON file.
- *
- * Both sides stay up in namespaces of their own, idle while the other one is measured, so that a pair of
- * measurements is seconds apart and a drift of the machine hits both. The order within a pair alternates.
+ * `npm run bench`: the kernels of the hot path, then end to end beside the kernel's device. Progress goes to
+ * stderr, tables to stdout, and everything that was measured to files.
  */
-
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, release } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { busyCores, Probe, type ProbeOptions, type Subject, TRIALS, type Trial } from './end-to-end.ts';
+import { join } from 'node:path';
+import { Contest, nameOf, WITHOUT_GSO } from './contest.ts';
 import { kernels as measureKernels } from './kernels.bench.ts';
-import {
-  endToEndTable,
-  type KernelRow,
-  kernelTable,
-  LEAST_PAIRS,
-  notes,
-  type Result,
-  rows,
-  type Sample,
-} from './table.ts';
-import { busySeconds, type Kind, Testbed, VXLANE } from './testbed.ts';
+import { type Options, parseOptions, USAGE } from './options.ts';
+import { PEERS } from './peers.ts';
+import { Probe } from './probe.ts';
+import { profile } from './profile.ts';
+import { about, type Contestant } from './record.ts';
+import { writeReport } from './report.ts';
+import { installedPeers, missing } from './requirements.ts';
+import { BARE, BASELINE, type Result } from './samples.ts';
+import { columns, endToEndCells, type KernelRow, kernelTable, notes, rows } from './table.ts';
+import { ROOT, Testbed } from './testbed.ts';
+import { KERNEL } from './tunnels.ts';
 import { walks } from './walk.bench.ts';
 
-const KERNELS = 'kernels';
-const NAMES = [KERNELS, ...TRIALS.map(({ name }) => name)];
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
-
-interface Options extends ProbeOptions {
-  pairs: number;
-  /** Optional trials, too. */
-  all: boolean;
-  only: string[];
-  /** 'kernel' measures the kernel against itself: the noise of bench and machine. */
-  candidate: Kind;
-  json?: string;
-}
-
 const say = (line: string) => process.stderr.write(`${line}\n`);
-
-/** @param message what was wrong; absent: it was asked for */
-function usage(message?: string): never {
-  if (message !== undefined) say(`bench: ${message}`);
-  say(
-    'usage: npm run bench -- [--pairs 5] [--seconds 5] [--only NAME,...] [--all] [--quick] [--pin] [--json FILE]',
-  );
-  say(`names: ${NAMES.join(' ')}`);
-  process.exit(message === undefined ? 0 : 1);
-}
-
-function parse() {
-  const word = { type: 'string' } as const;
-  const flag = { type: 'boolean', default: false } as const;
-  const words = { pairs: word, seconds: word, only: word, json: word, candidate: word };
-  try {
-    return parseArgs({ options: { ...words, all: flag, quick: flag, pin: flag, help: flag } }).values;
-  } catch (error) {
-    usage((error as Error).message);
-  }
-}
+const print = (text: string) => process.stdout.write(`${text}\n`);
 
 function options(): Options {
-  const values = parse();
-  if (values.help) usage();
-  const { quick, all, pin, json, candidate = 'vxlane' } = values;
-  const number = (word: 'pairs' | 'seconds', otherwise: number) => {
-    const value = Number(values[word] ?? otherwise);
-    if (!Number.isInteger(value) || value < 1) usage(`--${word} takes a whole number, 1 or more`);
-    return value;
-  };
-  const only = values.only?.split(',') ?? [];
-  for (const name of only) if (!NAMES.includes(name)) usage(`there is no row "${name}"`);
-  if (candidate !== 'vxlane' && candidate !== 'kernel') usage('--candidate takes vxlane or kernel');
-  const pairs = number('pairs', quick ? 1 : LEAST_PAIRS);
-  const seconds = number('seconds', quick ? 1 : 5);
-  return { pairs, seconds, quick, all, pin, only, candidate, ...(json === undefined ? {} : { json }) };
-}
-
-/** What keeps end to end from running here, with the remedy; undefined when nothing does. */
-function missing(candidate: Kind): string | undefined {
-  if (process.platform !== 'linux') return 'Linux is needed (network namespaces and its vxlan device)';
-  if (process.getuid?.() !== 0) return 'root is needed (network namespaces): sudo npm run bench';
-  const path = (process.env.PATH ?? '').split(':');
-  const lacks = (tool: string) => !path.some((directory) => existsSync(join(directory, tool)));
-  const packages = {
-    iperf3: 'iperf3',
-    ethtool: 'ethtool',
-    ip: 'iproute2',
-    sysctl: 'procps',
-    taskset: 'util-linux',
-  };
-  const wanted = Object.entries(packages).flatMap(([tool, name]) => (lacks(tool) ? [name] : []));
-  if (wanted.length > 0) return `programs are missing: apt-get install ${wanted.join(' ')}`;
-  if (candidate === 'vxlane' && !existsSync(VXLANE)) return `${VXLANE} is not built: npm run build`;
-  return undefined;
-}
-
-/** Single kernels of the hot path, then both walks, in memory. */
-async function kernels(): Promise<KernelRow[]> {
-  say('kernels of the hot path ...');
-  return [...(await measureKernels()), ...(await walks())];
-}
-
-async function endToEnd(bed: Testbed, options: Options): Promise<Result[]> {
-  const why = missing(options.candidate);
-  if (why) throw new Error(why);
-  const { candidate, only, all } = options;
-  const trials = TRIALS.filter(({ name, optional }) =>
-    only.length > 0 ? only.includes(name) : all || !optional,
-  );
-  if (trials.length === 0) return [];
-  say('setting up ...');
-  const kernelPair = await bed.pair('kernel', 'kernel', 'kernel');
-  const candidatePair = await bed.pair('candidate', candidate, candidate);
-  const isMixed = trials.some(({ against }) => against);
-  const mixedPair = isMixed ? await bed.pair('mixed', candidate, 'kernel') : undefined;
-  const probe = new Probe(bed, options);
-  const results: Result[] = [];
-  for (const trial of trials) {
-    for (const pair of [kernelPair, candidatePair, mixedPair]) {
-      if (pair) bed.offloads(pair, trial.offloads !== false);
-    }
-    const pair = trial.against ? mixedPair! : candidatePair;
-    const result = await interleave(probe, trial, options, {
-      baseline: { pair: kernelPair, reverse: false, bare: false },
-      candidate: { pair, reverse: trial.against === 'from-kernel', bare: false },
-      veth: { pair: kernelPair, reverse: false, bare: true },
-    });
-    results.push(result);
-  }
-  return results;
-}
-
-async function interleave(
-  probe: Probe,
-  trial: Trial,
-  options: Options,
-  subjects: Record<keyof Sample, Subject>,
-): Promise<Result> {
-  const { name, metrics } = trial;
-  const result: Result = {
-    trial: name,
-    metrics,
-    samples: [],
-    background: await busyCores(500, 1000),
-    stolen: 0,
-  };
-  const before = busySeconds();
-  const times = trial.alone ? 1 : options.pairs;
   try {
-    for (let i = 0; i < times; i++) {
-      const sample: Sample = {};
-      result.samples.push(sample);
-      const sides: (keyof Sample)[] = i % 2 ? ['candidate', 'baseline'] : ['baseline', 'candidate'];
-      if (trial.veth) sides.push('veth');
-      for (const side of trial.alone ? (['candidate'] as const) : sides) {
-        const measured = await trial.measure(probe, subjects[side]);
-        sample[side] = measured;
-        const values = metrics.map(
-          ({ key, digits, unit }) => `${measured[key]?.toFixed(digits) ?? '-'} ${unit}`,
-        );
-        say(`${name} ${i + 1}/${times} ${side === 'baseline' ? 'kernel' : side}: ${values.join(', ')}`);
-      }
-    }
+    const parsed = parseOptions(process.argv.slice(2));
+    if (parsed) return parsed;
+    say(USAGE);
+    process.exit(0);
   } catch (error) {
-    result.failure = (error as Error).message;
-    say(`${name}: ${result.failure}`);
-  }
-  const after = busySeconds();
-  result.stolen = (after.stolen - before.stolen) / (after.at - before.at);
-  await probe.dismiss();
-  return result;
-}
-
-function commit(): string {
-  try {
-    const git = (...words: string[]) => execFileSync('git', words, { cwd: ROOT, encoding: 'utf8' }).trim();
-    return (
-      git('rev-parse', '--short=12', 'HEAD') + (git('status', '--porcelain') ? ' with local changes' : '')
-    );
-  } catch {
-    return 'unknown';
+    say(`bench: ${(error as Error).message}\n${USAGE}`);
+    process.exit(1);
   }
 }
 
 const asked = options();
+const began = new Date();
 const bed = new Testbed();
+const failures: string[] = [];
+const remarks: string[] = [];
 let stopping = false;
 for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
   process.on(signal, async () => {
@@ -201,8 +49,34 @@ for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
   });
 }
 
-const began = new Date();
-const failures: string[] = [];
+/** Single kernels of the hot path, then both walks, in memory. */
+async function kernels(): Promise<KernelRow[]> {
+  if (!asked.kernels) return [];
+  say('kernels of the hot path ...');
+  return [...(await measureKernels()), ...(await walks())];
+}
+
+async function endToEnd(): Promise<Result[]> {
+  if (asked.trials.length === 0) return [];
+  const why = missing(asked);
+  if (why) throw new Error(why);
+  const probe = new Probe(bed, asked);
+  if (asked.profile) {
+    await profile(bed, probe, asked, print);
+    return [];
+  }
+  say('setting up ...');
+  const contest = new Contest(bed, probe, asked, (line) => {
+    if (!stopping) say(line);
+  });
+  const { peers, absent } = installedPeers();
+  if (asked.field) remarks.push(...absent);
+  await contest.open(peers);
+  const results: Result[] = [];
+  for (const trial of asked.trials) results.push(await contest.run(trial));
+  return results;
+}
+
 /** A part that can't be measured costs that part, not the others. */
 async function part<T>(name: string, work: () => Promise<T[]>): Promise<T[]> {
   try {
@@ -212,50 +86,59 @@ async function part<T>(name: string, work: () => Promise<T[]>): Promise<T[]> {
     return [];
   }
 }
-const wantsKernels = asked.only.length === 0 || asked.only.includes(KERNELS);
-const kernelRows = wantsKernels ? await part(KERNELS, kernels) : [];
-const results = await part('end to end', () => endToEnd(bed, asked));
+
+/** In the order of the tables: the kernel, vxlane, others. */
+function contestants(): Contestant[] {
+  const judged = asked.candidates.map((candidate) => ({
+    name: nameOf(candidate),
+    title: candidate.name === KERNEL ? 'Linux vxlan once more' : candidate.name,
+    judged: candidate.name !== KERNEL,
+  }));
+  const others = PEERS.map(({ name, title }) => ({ name, title, judged: false }));
+  return [
+    { name: BASELINE, title: 'Linux vxlan', judged: false },
+    ...judged,
+    { name: WITHOUT_GSO, title: 'Linux vxlan, no GSO/GRO', judged: false },
+    ...others,
+    { name: BARE, title: 'bare veth, no tunnel', judged: false },
+  ];
+}
+
+const kernelRows = await part('kernels', kernels);
+const results = await part('end to end', endToEnd);
 // What a signal cut short is no result: its handler ends the process.
 if (stopping) await new Promise(() => {});
 await bed.close();
 
-for (const { trial, failure } of results) if (failure) failures.push(`${trial}: ${failure}`);
-const remarks = results.flatMap(notes);
-if (asked.pairs < LEAST_PAIRS || asked.quick)
-  remarks.push(`quick or under ${LEAST_PAIRS} pairs: a look, not a result`);
-if (asked.candidate === 'kernel')
-  remarks.push('the kernel against itself: the spread is the noise of the bench');
+for (const { trial, failures: of } of results) {
+  for (const [who, why] of Object.entries(of)) failures.push(`${trial}: ${who}: ${why}`);
+}
+if (asked.quick) remarks.push('quick: does it work, not how fast');
 
-const machine = {
-  cpu: cpus()[0]?.model,
-  cores: availableParallelism(),
-  kernel: release(),
-  node: process.version,
-};
-const command = ['npm run bench --', ...process.argv.slice(2)].join(' ');
-const about = { date: began.toISOString(), ...machine, commit: commit(), command };
-const table = results.flatMap((result) => rows(result, asked.candidate === 'vxlane'));
-const out = [
-  Object.entries(about)
+const everybody = contestants();
+const judged = everybody.filter((contestant) => contestant.judged).map(({ name }) => name);
+const table = results.flatMap((result) => rows(result, judged));
+const command = ['npm run bench --', ...process.argv.slice(2).map(quoted)].join(' ');
+const facts = about(began, command);
+print(
+  Object.entries(facts)
     .map(([key, value]) => `${key}: ${value}`)
     .join('\n'),
-];
-if (kernelRows.length > 0) out.push('', kernelTable(kernelRows));
-if (table.length > 0) out.push('', endToEndTable(table), '');
-out.push(...remarks.map((remark) => `note: ${remark}`), ...failures.map((failure) => `failed: ${failure}`));
-process.stdout.write(`${out.join('\n')}\n`);
+);
+if (kernelRows.length > 0) print(`\n${kernelTable(kernelRows)}`);
+if (table.length > 0) print(`\n${columns(endToEndCells(table))}\n`);
+for (const remark of [...remarks, ...results.flatMap(notes)]) print(`note: ${remark}`);
+for (const failure of failures) print(`failed: ${failure}`);
 
-const file = asked.json ?? join(ROOT, 'bench/results', `${about.date.replace(/[:.]/g, '-')}.json`);
-const record = {
-  ...about,
-  options: asked,
-  kernels: kernelRows,
-  rows: table,
-  results,
-  notes: remarks,
-  failures,
-};
-mkdirSync(dirname(file), { recursive: true });
-writeFileSync(file, `${JSON.stringify(record, null, 2)}\n`);
-say(`written: ${file}`);
+if (table.length + kernelRows.length > 0) {
+  const present = everybody.filter(({ name }) => table.some(({ entries }) => entries[name]?.of));
+  const directory = asked.out ?? join(ROOT, 'bench/results', facts.date.replace(/[:.]/g, '-'));
+  const measured = { contestants: present, kernels: kernelRows, rows: table, results };
+  writeReport(directory, [{ about: facts, ...measured, notes: remarks, failures }]);
+  say(`written: ${directory}`);
+}
 process.exitCode = failures.length > 0 ? 1 : 0;
+
+function quoted(word: string): string {
+  return /^[\w./,=@+-]+$/.test(word) ? word : `'${word}'`;
+}

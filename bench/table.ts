@@ -1,96 +1,79 @@
-/** Samples in, table out: medians, spreads, ratios pair by pair, and the floors that they are held against. */
-
-/** One measurement of one kind: metric -> value. `cores` = busy cores while it ran, the whole machine's. */
-export type Metrics = Record<string, number>;
-
-export interface Sample {
-  baseline?: Metrics;
-  candidate?: Metrics;
-  /** The bare veth without any tunnel, for orientation. */
-  veth?: Metrics;
-}
-
-export interface Metric {
-  key: string;
-  /** Name of the table's row, on the command line and in FLOORS. */
-  row: string;
-  title: string;
-  unit: string;
-  digits: number;
-}
-
-export interface Result {
-  trial: string;
-  metrics: Metric[];
-  samples: Sample[];
-  /** Busy cores just before the trial, when nothing of the bench ran. */
-  background: number;
-  /** Cores that the hypervisor kept back during the trial. */
-  stolen: number;
-  /** Why the trial could not be finished. */
-  failure?: string;
-}
+/** Samples in, rows out: medians, spreads, ratios round by round, and the floors that they are held against. */
+import { BARE, BASELINE, type Result, type Round, type Summary, summary } from './samples.ts';
 
 interface Floor {
-  /** What is held against the bound: candidate / baseline, or the candidate's own value. */
+  /** What is held against the bound: candidate / kernel, or the candidate's own value. */
   of: 'ratio' | 'value';
   is: 'least' | 'most';
   bound: number;
+  /** Where the road is to lead. */
+  aim: number;
 }
 
-/** To reach with the first tunnel, by row; a row without an entry is for information. */
+const atLeast = (bound: number, aim: number): Floor => ({ of: 'ratio', is: 'least', bound, aim });
+const atMost = (bound: number, aim: number): Floor => ({ of: 'ratio', is: 'most', bound, aim });
+
+/** By row; a row without an entry is for information. */
 export const FLOORS: Record<string, Floor> = {
-  tcp1: { of: 'ratio', is: 'least', bound: 0.5 },
-  'tcp1-plain': { of: 'ratio', is: 'least', bound: 0.8 },
-  udp64: { of: 'ratio', is: 'least', bound: 0.4 },
-  'rtt-p50': { of: 'ratio', is: 'most', bound: 10 },
-  idle: { of: 'value', is: 'most', bound: 1 },
+  tcp1: atLeast(0.85, 1.2),
+  'tcp1-plain': atLeast(1.1, 2),
+  tcp4: atLeast(0.35, 1),
+  'tcp4-plain': atLeast(1, 2),
+  bidir: atLeast(0.35, 1),
+  'bidir-plain': atLeast(1, 2),
+  udp64: atLeast(1.5, 3),
+  'udp-mix': atLeast(0.7, 1),
+  'rtt-p50': atMost(3, 1.5),
+  'rtt-p99': atMost(5, 1.5),
+  'rtt-2ms-p50': atMost(8, 2),
+  cpu: atMost(2, 1.2),
+  idle: { of: 'value', is: 'most', bound: 0.5, aim: 0.1 },
 };
 
 /** More than this much of a core taken by others before a trial, and its figures are not the tunnel's. */
 const QUIET_CORES = 0.1;
 const STOLEN_CORES = 0.02;
-/** A baseline whose best is this many times its worst has changed its way of working between pairs. */
+/** A baseline whose best is this many times its worst has changed its way of working between rounds. */
 const STEADY = 1.5;
 
+/** Fewer interleaved rounds say nothing about a ratio. */
+export const LEAST_PAIRS = 5;
+
 /** What a reader must know before believing a result. */
-export function notes({ trial, metrics, samples, background, stolen }: Result): string[] {
+export function notes({ trial, metrics, rounds, background, stolen }: Result): string[] {
   const said: string[] = [];
+  const times = rounds.filter((round) => round[BASELINE]).length;
+  if (times > 0 && times < LEAST_PAIRS) said.push(`${times} of ${LEAST_PAIRS} rounds: a look, not a result`);
   if (background > QUIET_CORES) said.push(`${background.toFixed(2)} cores were busy before it began`);
   if (stolen > STOLEN_CORES) said.push(`the hypervisor kept ${stolen.toFixed(2)} cores back`);
-  const steady = summary(samples.flatMap(({ baseline }) => baseline?.[metrics[0]!.key] ?? []));
+  const steady = summary(values(rounds, BASELINE, metrics[0]!.key));
   if (steady && steady.max > STEADY * steady.min) {
     said.push('the kernel itself is unsteady: other load, or programs moved between cores (--pin)');
   }
-  const any = (key: string) => samples.some(({ baseline, candidate }) => baseline?.[key] || candidate?.[key]);
-  if (any('overrun')) said.push('the receiving socket overflowed: see "overrun" in the JSON');
-  if (any('reordered')) said.push('datagrams of one flow were reordered: see "reordered" in the JSON');
-  if (any('lost')) said.push('echoes were lost: see "lost" in the JSON');
+  const who = (key: string) => {
+    const names = rounds.flatMap((round) => Object.keys(round).filter((name) => round[name]![key]));
+    return [...new Set(names)].join(', ');
+  };
+  const say = (key: string, what: string) => {
+    const names = who(key);
+    if (names) said.push(`${what}: see "${key}" in the JSON (${names})`);
+  };
+  say('overrun', 'the receiving socket overflowed');
+  say('reordered', 'datagrams of one flow were reordered');
+  say('lost', 'echoes were lost');
   return said.map((what) => `${trial}: ${what}`);
 }
 
-/** Fewer interleaved pairs say nothing about a ratio. */
-export const LEAST_PAIRS = 5;
+/** "aim" = the floor and what lies beyond it. */
+export type Verdict = 'aim' | 'pass' | 'below' | 'failed';
 
-export interface Summary {
-  median: number;
-  min: number;
-  max: number;
-}
-
-/** Undefined without values. */
-export function summary(values: number[]): Summary | undefined {
-  if (values.length === 0) return undefined;
-  const sorted = [...values].sort((x, y) => x - y);
-  const middle = sorted.length >> 1;
-  const median = sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-  return { median, min: sorted[0]!, max: sorted.at(-1)! };
-}
-
-/** Nearest rank; `values` need not be sorted. */
-export function percentile(values: number[], percent: number): number {
-  const sorted = [...values].sort((x, y) => x - y);
-  return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? Number.NaN;
+export interface Entry {
+  of?: Summary;
+  /** Of the ratios to the kernel round by round, not the ratio of the medians. */
+  ratio?: Summary;
+  /** Busy cores of the whole machine, median. */
+  cores?: number;
+  verdict?: Verdict;
 }
 
 export interface Row {
@@ -98,56 +81,101 @@ export interface Row {
   title: string;
   unit: string;
   digits: number;
-  baseline?: Summary;
-  candidate?: Summary;
-  veth?: Summary;
-  /** Of the ratios of the pairs, not the ratio of the medians. */
-  ratio?: Summary;
-  baselineCores?: number;
-  candidateCores?: number;
   floor?: string;
-  verdict: 'pass' | 'below' | 'failed' | '';
+  entries: Record<string, Entry>;
 }
 
-export function rows(result: Result, judged: boolean): Row[] {
-  return result.metrics.map((metric) => {
-    const of = (side: keyof Sample, key = metric.key) =>
-      summary(result.samples.flatMap((sample) => sample[side]?.[key] ?? []));
-    const ratios = result.samples.flatMap(({ baseline, candidate }) => {
-      const [under, over] = [baseline?.[metric.key], candidate?.[metric.key]];
-      return under === undefined || over === undefined || under === 0 ? [] : [over / under];
-    });
-    const row: Row = {
-      row: metric.row,
-      title: metric.title,
-      unit: metric.unit,
-      digits: metric.digits,
-      verdict: result.failure === undefined ? '' : 'failed',
-    };
-    const set = <K extends keyof Row>(key: K, value: Row[K] | undefined) => {
-      if (value !== undefined) row[key] = value;
-    };
-    set('baseline', of('baseline'));
-    set('candidate', of('candidate'));
-    set('veth', of('veth'));
-    set('ratio', summary(ratios));
-    set('baselineCores', of('baseline', 'cores')?.median);
-    set('candidateCores', of('candidate', 'cores')?.median);
-    const floor = judged ? FLOORS[metric.row] : undefined;
-    if (!floor) return row;
-    row.floor = `${floor.is === 'least' ? '>=' : '<='} ${floor.bound}${floor.of === 'ratio' ? 'x' : ` ${metric.unit}`}`;
-    const value = (floor.of === 'ratio' ? row.ratio : row.candidate)?.median;
-    if (row.verdict === '' && value !== undefined) {
-      row.verdict = (floor.is === 'least' ? value >= floor.bound : value <= floor.bound) ? 'pass' : 'below';
+const values = (rounds: Round[], name: string, key: string) =>
+  rounds.flatMap((round) => round[name]?.[key] ?? []);
+
+/** @param judged the contestants that are held against the floors */
+export function rows({ metrics, rounds, failures }: Result, judged: string[]): Row[] {
+  const names = new Set([...rounds.flatMap((round) => Object.keys(round)), ...Object.keys(failures)]);
+  return metrics.map(({ key, row: name, title, unit, digits }) => {
+    const floor = judged.length > 0 ? FLOORS[name] : undefined;
+    const row: Row = { row: name, title, unit, digits, entries: {} };
+    if (floor) row.floor = floorText(floor, unit);
+    for (const contestant of names) {
+      const entry: Entry = {};
+      const of = summary(values(rounds, contestant, key));
+      const cores = summary(values(rounds, contestant, 'cores'));
+      if (of) entry.of = of;
+      if (cores) entry.cores = cores.median;
+      if (contestant !== BASELINE) {
+        const ratio = summary(ratios(rounds, contestant, key));
+        if (ratio) entry.ratio = ratio;
+      }
+      const judge = floor && judged.includes(contestant) ? floor : undefined;
+      const verdict = failures[contestant] === undefined ? judge && judgement(judge, entry) : 'failed';
+      if (verdict) entry.verdict = verdict;
+      row.entries[contestant] = entry;
     }
     return row;
   });
 }
 
-function spread(of: Summary | undefined, digits: number): string {
+function ratios(rounds: Round[], name: string, key: string): number[] {
+  return rounds.flatMap((round) => {
+    const [under, over] = [round[BASELINE]?.[key], round[name]?.[key]];
+    return under === undefined || over === undefined || under === 0 ? [] : [over / under];
+  });
+}
+
+function judgement(floor: Floor, { of, ratio }: Entry): Verdict | undefined {
+  const value = (floor.of === 'ratio' ? ratio : of)?.median;
+  if (value === undefined) return undefined;
+  const reaches = (bound: number) => (floor.is === 'least' ? value >= bound : value <= bound);
+  if (reaches(floor.aim)) return 'aim';
+  return reaches(floor.bound) ? 'pass' : 'below';
+}
+
+function floorText({ of, is, bound, aim }: Floor, unit: string): string {
+  const suffix = of === 'ratio' ? 'x' : ` ${unit}`;
+  return `${is === 'least' ? '>=' : '<='} ${bound}${suffix} (${aim})`;
+}
+
+export function spread(of: Summary | undefined, digits: number): string {
   if (!of) return '-';
   const [median, min, max] = [of.median, of.min, of.max].map((value) => value.toFixed(digits));
   return min === max ? median! : `${median} (${min}..${max})`;
+}
+
+export const mean = (of: Summary | undefined, digits: number) => of?.median.toFixed(digits) ?? '-';
+
+/** A line a row and contestant, beside the kernel. `only` leaves the others out. */
+export function endToEndCells(all: Row[], only?: string[]): string[][] {
+  const head = [
+    'row: median (min..max)',
+    'unit',
+    'kernel',
+    'who',
+    'measured',
+    'ratio',
+    'cores',
+    BARE,
+    'floor (aim)',
+    '',
+  ];
+  const body = all.flatMap((row) => {
+    const { row: name, title, unit, digits, entries, floor } = row;
+    const kernel = entries[BASELINE];
+    const others = Object.entries(entries).filter(
+      ([who]) => who !== BASELINE && who !== BARE && (only?.includes(who) ?? true),
+    );
+    return others.map(([who, entry]) => [
+      `${name}: ${title.trim()}`,
+      unit,
+      spread(kernel?.of, digits),
+      who,
+      spread(entry.of, digits),
+      spread(entry.ratio, 2),
+      [kernel, entry].map((side) => side?.cores?.toFixed(2) ?? '-').join(' / '),
+      mean(entries[BARE]?.of, digits),
+      entry.verdict ? (floor ?? '') : '',
+      entry.verdict ?? '',
+    ]);
+  });
+  return [head, ...body];
 }
 
 /** Columns padded to their widest cell, first one to the left. */
@@ -157,32 +185,6 @@ export function columns(lines: string[][]): string {
     line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '),
   );
   return [text[0], widths.map((width) => '-'.repeat(width)).join('  '), ...text.slice(1)].join('\n');
-}
-
-export function endToEndTable(all: Row[]): string {
-  const head = [
-    'row: median (min..max)',
-    'unit',
-    'kernel',
-    'candidate',
-    'ratio',
-    'cores',
-    'veth',
-    'floor',
-    '',
-  ];
-  const body = all.map((row) => [
-    `${row.row}: ${row.title}`,
-    row.unit,
-    spread(row.baseline, row.digits),
-    spread(row.candidate, row.digits),
-    spread(row.ratio, 2),
-    [row.baselineCores, row.candidateCores].map((cores) => cores?.toFixed(2) ?? '-').join(' / '),
-    spread(row.veth && { ...row.veth, min: row.veth.median, max: row.veth.median }, row.digits),
-    row.floor ?? '',
-    row.verdict,
-  ]);
-  return columns([head, ...body]);
 }
 
 export interface KernelRow {

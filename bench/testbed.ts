@@ -1,41 +1,48 @@
 /**
- * The test bed: pairs of hosts (network namespaces) joined by a veth underlay, a VTEP on each host, and the
- * processes that run inside. Everything made here has this process' id in its name, and `close` takes down
+ * The test bed: pairs of hosts (network namespaces) joined by a veth underlay, a tunnel's end on each host, and
+ * the processes that run inside. Everything made here has this process' id in its name, and `close` takes down
  * exactly that and nothing else.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
-export const VXLANE = join(ROOT, 'dist/src/cli/main.js');
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** 50 more than the overlay's 1500, so that nothing is fragmented and TCP has its usual segments. */
-const UNDERLAY_MTU = 1550;
-const OVERLAY_MTU = 1500;
-const UNDERLAY = 'u0';
-const VTEP = 'vx0';
+export const UNDERLAY_MTU = 1550;
+export const OVERLAY_MTU = 1500;
+export const UNDERLAY = 'u0';
+export const VTEP = 'vx0';
 const START_MS = 15_000;
 const STOP_MS = 3_000;
-/** USER_HZ: 100 on every architecture that Node runs on. */
-const CLOCK_TICKS = 100;
 
-export type Kind = 'kernel' | 'vxlane';
+/** How one kind of tunnel is set up on a host. */
+export interface Tunnel {
+  /** Makes the device VTEP, and resolves when it is there. */
+  start(bed: Testbed, host: Host, peer: Host): void | Promise<void>;
+  /** Says where the peer's MAC address is, to a tunnel that is to be told. */
+  learn?(host: Host, mac: string, remote: string): void | Promise<void>;
+}
 
 export interface Host {
   namespace: string;
-  kind: Kind;
-  /** Addresses on the veth and on the VTEP. */
+  /** Of the host's own, for sockets, configurations and keys. */
+  directory: string;
+  /** The device that has the underlay's address: the veth, or what a tunnel has put over it. */
+  wire: string;
+  /** Addresses on the wire and on the VTEP. */
   underlay: string;
   overlay: string;
-  /** Networks behind the host: every address in them is local to it, reached over veth and VTEP. */
+  /** Networks behind the host: every address in them is local to it, reached over wire and VTEP. */
   underlayNet: string;
   overlayNet: string;
-  socket: string;
-  /** The vxlane process, if that is the kind. */
+  /** The tunnel's process, if it has one. */
   process?: ChildProcess;
+  /** vxlane's control socket. */
+  socket?: string;
 }
 
 export interface Pair {
@@ -50,7 +57,8 @@ export interface Helper {
   stop(): void;
 }
 
-function run(command: string, ...words: string[]): string {
+/** Runs a program and returns its output; a failure throws with what it said. */
+export function run(command: string, ...words: string[]): string {
   try {
     return execFileSync(command, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   } catch (error) {
@@ -60,7 +68,7 @@ function run(command: string, ...words: string[]): string {
 }
 
 /** Splits at blanks: no name or address here holds one. */
-const ip = (host: Host, words: string) => run('ip', '-n', host.namespace, ...words.split(' '));
+export const ip = (host: Host, words: string) => run('ip', '-n', host.namespace, ...words.split(' '));
 
 export class Testbed {
   readonly #directory = mkdtempSync(join(tmpdir(), 'vxlane-bench-'));
@@ -68,10 +76,14 @@ export class Testbed {
   readonly #children = new Set<ChildProcess>();
   #closed = false;
 
-  /** Joins two new hosts and starts a VTEP on each. */
-  async pair(name: string, kindA: Kind, kindB: Kind): Promise<Pair> {
-    const a = this.#host(`${name}-a`, kindA, 1);
-    const b = this.#host(`${name}-b`, kindB, 2);
+  /** Joins two new hosts and starts a tunnel's end on each. */
+  async pair(name: string, tunnelA: Tunnel, tunnelB = tunnelA): Promise<Pair> {
+    const a = this.#host(`${name}-a`, 1);
+    const b = this.#host(`${name}-b`, 2);
+    const both = [
+      [a, b, tunnelA],
+      [b, a, tunnelB],
+    ] as const;
     run(
       'ip',
       ...`link add ${UNDERLAY} netns ${a.namespace} type veth peer name ${UNDERLAY} netns ${b.namespace}`.split(
@@ -82,24 +94,21 @@ export class Testbed {
       ip(host, `link set ${UNDERLAY} mtu ${UNDERLAY_MTU} up`);
       ip(host, `addr add ${host.underlay}/24 dev ${UNDERLAY}`);
     }
-    for (const host of [a, b]) await this.#startVtep(host);
-    for (const [host, peer] of [
-      [a, b],
-      [b, a],
-    ] as const) {
+    for (const [host, peer, tunnel] of both) await tunnel.start(this, host, peer);
+    for (const [host, peer, tunnel] of both) {
       const mac = macOf(peer, VTEP);
-      ip(host, `link set ${VTEP} up`);
+      ip(host, `link set ${VTEP} mtu ${OVERLAY_MTU} up`);
       ip(host, `addr add ${host.overlay}/24 dev ${VTEP}`);
-      this.#fdb(host, mac, peer.underlay);
-      this.#fdb(host, '00:00:00:00:00:00', peer.underlay);
+      await tunnel.learn?.(host, mac, peer.underlay);
+      await tunnel.learn?.(host, '00:00:00:00:00:00', peer.underlay);
       // Permanent neighbours: an ARP exchange in the middle of a trial would be somebody's outlier.
       ip(host, `neigh replace ${peer.overlay} lladdr ${mac} dev ${VTEP} nud permanent`);
       ip(
         host,
-        `neigh replace ${peer.underlay} lladdr ${macOf(peer, UNDERLAY)} dev ${UNDERLAY} nud permanent`,
+        `neigh replace ${peer.underlay} lladdr ${macOf(peer, peer.wire)} dev ${host.wire} nud permanent`,
       );
       ip(host, `route add ${peer.overlayNet} via ${peer.overlay} dev ${VTEP}`);
-      ip(host, `route add ${peer.underlayNet} via ${peer.underlay} dev ${UNDERLAY}`);
+      ip(host, `route add ${peer.underlayNet} via ${peer.underlay} dev ${host.wire}`);
       ip(host, `route add local ${host.overlayNet} dev lo`);
       ip(host, `route add local ${host.underlayNet} dev lo`);
     }
@@ -116,10 +125,16 @@ export class Testbed {
   }
 
   /** Starts a program inside the host's namespace; it ends with the test bed at the latest. */
-  spawn(host: Host, command: string, words: string[], stdio: 'pipe' | 'ipc' = 'pipe'): ChildProcess {
+  spawn(
+    host: Host,
+    command: string,
+    words: string[],
+    { stdio = 'pipe', env = {} }: { stdio?: 'pipe' | 'ipc'; env?: Record<string, string> } = {},
+  ): ChildProcess {
     if (this.#closed) throw new Error('the test bed is closed');
     const child = spawn('ip', ['netns', 'exec', host.namespace, command, ...words], {
       cwd: ROOT,
+      env: { ...process.env, ...env },
       stdio: stdio === 'ipc' ? ['ignore', 'inherit', 'inherit', 'ipc'] : ['ignore', 'pipe', 'pipe'],
     });
     this.#children.add(child);
@@ -131,7 +146,7 @@ export class Testbed {
   async helper(host: Host, file: string, core?: number): Promise<Helper> {
     const words = [process.execPath, '--import', 'tsx', join(ROOT, 'bench', file)];
     if (core !== undefined) words.unshift('taskset', '-c', `${core}`);
-    const child = this.spawn(host, words[0]!, words.slice(1), 'ipc');
+    const child = this.spawn(host, words[0]!, words.slice(1), { stdio: 'ipc' });
     const next = () =>
       new Promise<unknown>((resolve, reject) => {
         const gone = () => reject(new Error(`${file} ended`));
@@ -168,44 +183,28 @@ export class Testbed {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  #host(name: string, kind: Kind, number: number): Host {
+  #host(name: string, number: number): Host {
     if (this.#closed) throw new Error('the test bed is closed');
     const namespace = `vxb${process.pid}-${name}`;
     run('ip', 'netns', 'add', namespace);
     const host: Host = {
       namespace,
-      kind,
+      directory: join(this.#directory, name),
+      wire: UNDERLAY,
       underlay: `10.169.72.${number}`,
       overlay: `10.244.255.${number}`,
       underlayNet: `10.170.${number}.0/24`,
       overlayNet: `10.244.${number}.0/24`,
-      socket: join(this.#directory, `${name}.sock`),
     };
     this.#hosts.push(host);
+    mkdirSync(host.directory);
     // Without this every interface sends router solicitations and the like: idle has to be idle.
     for (const scope of ['all', 'default']) {
-      run('ip', 'netns', 'exec', namespace, 'sysctl', '-qw', `net.ipv6.conf.${scope}.disable_ipv6=1`);
+      const setting = `/proc/sys/net/ipv6/conf/${scope}/disable_ipv6`;
+      run('ip', 'netns', 'exec', namespace, 'sh', '-c', `test ! -e ${setting} || echo 1 > ${setting}`);
     }
     ip(host, 'link set lo up');
     return host;
-  }
-
-  async #startVtep(host: Host): Promise<void> {
-    const options = `id 1 local ${host.underlay} dev ${UNDERLAY} dstport 8472 nolearning`;
-    if (host.kind === 'kernel') {
-      ip(host, `link add ${VTEP} type vxlan ${options}`);
-    } else {
-      const words = [VXLANE, 'run', VTEP, ...options.split(' '), '--socket', host.socket];
-      host.process = this.spawn(host, process.execPath, words);
-      await waitForLine(host.process, ' up:');
-    }
-    ip(host, `link set ${VTEP} mtu ${OVERLAY_MTU}`);
-  }
-
-  #fdb(host: Host, mac: string, remote: string): void {
-    const words = ['fdb', 'append', mac, 'dev', VTEP, 'dst', remote];
-    if (host.kind === 'kernel') run('bridge', '-n', host.namespace, ...words);
-    else run(process.execPath, VXLANE, '--socket', host.socket, ...words);
   }
 }
 
@@ -236,25 +235,4 @@ export function waitForLine(child: ChildProcess, text: string): Promise<void> {
       resolve();
     });
   });
-}
-
-/** Seconds that all cores together were busy since start-up, and seconds that the hypervisor kept from them. */
-export function busySeconds(): { at: number; busy: number; stolen: number } {
-  const words = readFileSync('/proc/stat', 'utf8')
-    .split('\n', 1)[0]!
-    .trim()
-    .split(/\s+/)
-    .slice(1)
-    .map(Number);
-  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = words;
-  const busy = (user + nice + system + irq + softirq) / CLOCK_TICKS;
-  return { at: performance.now() / 1000, busy, stolen: steal / CLOCK_TICKS };
-}
-
-/** CPU seconds of one process, all its threads. */
-export function processSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // The command's name may hold blanks and parentheses: count from behind it.
-  const words = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(words[11]) + Number(words[12])) / CLOCK_TICKS;
 }

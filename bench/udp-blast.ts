@@ -1,6 +1,6 @@
 /**
- * The UDP blaster: sends numbered datagrams at a chosen rate from one namespace, counts them in another, and
- * searches for the highest rate that loses next to nothing. The same tool measures every kind of tunnel.
+ * The UDP blaster: sends numbered datagrams at a chosen rate from one namespace and counts them in another.
+ * The same tool measures every kind of tunnel.
  *
  * The sender sleeps between short bursts instead of spinning: a spinning sender takes a core away from a
  * tunnel in user space and none from the kernel's, whose work runs inside the sender's own system calls.
@@ -42,6 +42,8 @@ export interface ReceiveOrder {
   do: 'receive';
   trial: number;
   seconds: number;
+  /** Datagrams come from this many flows in turn. */
+  flows: number;
 }
 
 export interface SendReply {
@@ -51,7 +53,7 @@ export interface SendReply {
 
 export interface ReceiveReply {
   received: number;
-  /** Datagrams that came after one with a higher number. */
+  /** Datagrams that came after one of their flow with a higher number. */
   reordered: number;
   /** Datagrams lost for want of room in the receiving socket: the harness' own fault, not the tunnel's. */
   overrun: number;
@@ -172,7 +174,7 @@ function receive(
   const deadline = performance.now() + order.seconds * 1000 + 2000;
   let received = 0;
   let reordered = 0;
-  let highest = -1;
+  const highest = new Int32Array(order.flows).fill(-1);
   for (;;) {
     const count = call.recvmmsg(socket, base + at.headers, BATCH, MSG_WAITFORONE, 0);
     if (count < 0 && (received > 0 || performance.now() > deadline)) break;
@@ -180,69 +182,13 @@ function receive(
       const slot = at.slots + i * SLOT_BYTES;
       if (data.getUint32(slot, true) !== order.trial) continue;
       const number = data.getUint32(slot + 4, true);
-      if (number < highest) reordered++;
-      else highest = number;
+      const flow = number % order.flows;
+      if (number < highest[flow]!) reordered++;
+      else highest[flow] = number;
       received++;
     }
   }
   return { received, reordered, overrun: receiveBufferErrors() - overrunBefore };
-}
-
-export interface Outcome {
-  /** Datagrams per second, as sent and as received. */
-  offered: number;
-  rate: number;
-  loss: number;
-  reordered: number;
-  overrun: number;
-}
-
-const MAX_LOSS = 0.001;
-const COARSE = 1.15;
-const FINE = 1.04;
-
-/**
- * The highest rate that loses less than MAX_LOSS. A flood that arrives twice is its own answer: the way takes
- * all that a sender can offer, which is how the kernel's own path behaves. Otherwise gallops from `guess` up or
- * down until one rate passes and a higher one fails, halves the gap, then confirms. A failed trial is tried
- * once more, for a stall of the machine is not the tunnel's; the rate that counts has passed twice.
- */
-export async function highestRate<T extends Outcome>(
-  flood: T,
-  guess: number,
-  trial: (rate: number) => Promise<T>,
-): Promise<T> {
-  const passes = (outcome: T) => outcome.loss < MAX_LOSS;
-  const attempt = async (rate: number) => {
-    const first = await trial(rate);
-    return passes(first) ? first : await trial(rate);
-  };
-  if (passes(flood)) {
-    const again = await trial(0);
-    if (passes(again)) return again;
-  }
-  let best: T | undefined;
-  let low = guess;
-  let high = 0;
-  while (high === 0 || high / low > FINE) {
-    const rate = high === 0 ? (best ? low * COARSE : guess) : best ? Math.sqrt(low * high) : high / COARSE;
-    const outcome = await attempt(rate);
-    if (passes(outcome)) {
-      if (!best || outcome.rate > best.rate) best = outcome;
-      low = rate;
-      // The sender can't keep that pace, so a higher one would not be offered either.
-      if (outcome.offered < rate * 0.95) break;
-    } else {
-      high = rate;
-      if (!best) low = rate / COARSE;
-      if (rate < 1000) throw new Error('more than 0.1 % is lost even at 1,000 datagrams a second');
-    }
-  }
-  for (let rate = best!.offered; rate >= 1000; rate *= 0.95) {
-    const confirmed = await attempt(rate);
-    if (passes(confirmed)) return confirmed;
-  }
-  throw new Error('no rate could be confirmed');
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

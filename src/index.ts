@@ -14,6 +14,7 @@ export type {
   FdbStateWord,
   Vtep,
   VtepStatus,
+  WorkerProfile,
   WorkerStatus,
 } from './types.ts';
 export { createVtep, type VtepOptions } from './vtep/vtep.ts';

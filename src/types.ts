@@ -80,6 +80,16 @@ export interface DeviceConfig {
   honourdontlearn?: boolean;
   /** Ours: take datagrams only from remotes of entries that a command made, the default destination's too. */
   knownsenders?: boolean;
+  /**
+   * Ours: how what leaves is handed to the kernel. `on` (unless given): datagrams that may share a message do
+   * (UDP_SEGMENT); `off`: one datagram a message; `tunnel`: as `on`, and super-frames leave whole where that pays.
+   * This and the next two choose within what the VTEP's own `offloads` leave on.
+   */
+  gso?: 'on' | 'off' | 'tunnel';
+  /** Ours: merge what arrives, and have the kernel bundle it (UDP_GRO); on unless given. */
+  gro?: boolean;
+  /** Ours: UDP super-frames from and to the TAP; on unless given. */
+  uso?: boolean;
 }
 
 /** What `link set` may change. */
@@ -105,6 +115,9 @@ export interface DeviceChange {
   latelearning?: boolean;
   honourdontlearn?: boolean;
   knownsenders?: boolean;
+  gso?: 'on' | 'off' | 'tunnel';
+  gro?: boolean;
+  uso?: boolean;
 }
 
 /** `bytes` leave the inner Ethernet header out, as the kernel's driver counts. */
@@ -343,6 +356,18 @@ export interface WorkerStatus {
   batches: number;
   syscalls: number;
   sleeps: number;
+  /** Only with VXLANE_PROFILE in the daemon's environment. */
+  profile?: WorkerProfile;
+}
+
+/** Where a worker's time goes. */
+export interface WorkerProfile {
+  /** Linux' number of the thread, for /proc and perf. */
+  thread: number;
+  /** What the stopwatch itself costs, in seconds a call; in no figure of `calls`. */
+  secondsPerCall: number;
+  /** By kind, the stopwatch's cost taken off: system calls by name, "wasm" = the engine, "asleep" = waits that may last. */
+  calls: Record<string, { count: number; seconds: number }>;
 }
 
 export interface VtepStatus {
@@ -351,8 +376,10 @@ export interface VtepStatus {
   /** Seconds since the VTEP started. */
   uptime: number;
   engine: {
-    /** "batched" or "portable". */
+    /** "batched", "uring" or "portable". */
     io: string;
+    /** io_uring: "on", or "off: why". E.g. "off: io_uring is forbidden here (seccomp)" */
+    uring: string;
     /** "simd" or "scalar". */
     wasm: string;
     memoryBytes: number;

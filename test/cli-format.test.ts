@@ -256,6 +256,16 @@ const SHOWN: [device: Parameters<typeof completeDevice>[0], text: string, data: 
     },
   ],
   [
+    { name: 'v', id: 1, gso: 'tunnel', gro: false, uso: false },
+    'id 1 srcport 0 0 dstport 8472 ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff gso tunnel gro off uso off',
+    { gso: 'tunnel', gro: 'off', uso: 'off' },
+  ],
+  [
+    { name: 'v', id: 1, gso: 'on', gro: true, uso: true },
+    'id 1 srcport 0 0 dstport 8472 ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff',
+    { gso: undefined, gro: undefined, uso: undefined },
+  ],
+  [
     { name: 'v', id: 1, proxy: true, proxyforward: false, knownsenders: false },
     'id 1 srcport 0 0 dstport 8472 ttl auto ageing 300 reserved_bits 0xf7ffffff000000ff proxy',
     { proxyforward: undefined, latelearning: undefined, knownsenders: undefined },

@@ -294,8 +294,9 @@ test('refusals name file, line, column and key', async () => {
   );
   await refuses(
     'device: []\n',
-    'config f.yaml:1:9: device: unknown key: socket, queues, offloads, devices are known',
+    'config f.yaml:1:9: device: unknown key: socket, queues, engine, offloads, devices are known',
   );
+  await refuses('engine: fast\n', 'config f.yaml:1:9: engine: auto, batched or uring is expected');
   await refuses('queues: 9\n', 'config f.yaml:1:9: queues: the number of queues is 1 to 8');
   await refuses('- a\n', 'config f.yaml:1:1: a mapping of keys to values is expected');
   await refuses('devices: 5\n', 'config f.yaml:1:10: devices: a list of devices is expected');

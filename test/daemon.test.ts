@@ -20,6 +20,7 @@ after(() => rm(directory, { recursive: true }));
 
 const THREE = `
 queues: 2
+engine: batched
 offloads: { udpGro: false }
 devices:
   - { name: vx0, id: 1, fdb: [{ mac: 02:00:00:00:00:07, dst: 192.0.2.7 }] }
@@ -39,7 +40,7 @@ test('devices, entries and options of the config', async () => {
       return vtep;
     },
   });
-  assert.deepEqual(options, { queues: 2, offloads: { udpGro: false } });
+  assert.deepEqual(options, { queues: 2, engine: 'batched', offloads: { udpGro: false } });
   assert.deepEqual(vtep.calls, [
     'add vx0',
     'fdb add 02:00:00:00:00:07',

@@ -699,7 +699,7 @@ for (const build of BUILDS) {
         const [device] = deviceTo();
         for (const mac of ['02:00:00:00:00:02', '02:00:00:00:00:03']) {
           const entry = path.entry(device, mac, members, false, NTF_NEXTHOP);
-          view.setUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, 0, true);
+          view.setUint16(entryRecord(entry) + FDB_REMOTES_OFFSET, 0, true);
         }
         assert.deepEqual(path.encap([{ frame: ping, device }]).datagrams, []);
         assert.deepEqual(path.counters(device), { drop_no_nexthop: 1 });

@@ -28,7 +28,7 @@ const SRC_FLOORS: Record<string, string[]> = {
 
 /** Floors that may use a module that reaches out of the process. */
 const OUTSIDE: Record<string, string[]> = {
-  'node:fs': ['cli', 'daemon', 'flannel', 'vtep', 'dataplane', 'version'],
+  'node:fs': ['cli', 'daemon', 'flannel', 'vtep', 'io', 'dataplane', 'version'],
   'node:fs/promises': ['cli', 'daemon', 'flannel'],
   'node:net': ['cli', 'daemon', 'io'],
   'node:http': ['cli', 'daemon', 'flannel'],
@@ -41,7 +41,18 @@ const OUTSIDE: Record<string, string[]> = {
 
 const WALKS = ['encap', 'decap'];
 const MIDDLE = [
-  ...['segment', 'coalesce', 'fdb', 'fdb-table', 'fdb-remote', 'nexthop', 'vni', 'mdb', 'neighbour'],
+  ...[
+    'segment',
+    'coalesce',
+    'fdb',
+    'fdb-table',
+    'fdb-index',
+    'fdb-remote',
+    'nexthop',
+    'vni',
+    'mdb',
+    'neighbour',
+  ],
   ...[
     'flow',
     'ecn',
@@ -56,7 +67,7 @@ const MIDDLE = [
     'vlan',
     'policy',
   ],
-  ...['message', 'dispatch', 'envelope', 'ring', 'count'],
+  ...['message', 'dispatch', 'envelope', 'ring', 'uring', 'count'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 

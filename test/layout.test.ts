@@ -60,9 +60,10 @@ describe('layout', () => {
     'SOURCES',
     'FDB_BUCKETS',
     'FDB_ENTRIES',
+    'FDB_CREATIONS',
     'REMOTES',
   ];
-  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'EVENTS', 'SEEN', 'FANOUT'];
+  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'FANOUT'];
   const lanes = ['LANES', 'LANE_ORDER', 'MESSAGE_ENVELOPES'];
   const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', ...lanes, 'RUNS'];
   const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
@@ -85,6 +86,10 @@ describe('layout', () => {
       [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows],
       [...common, ...decap, 'WRITE_IOVECS', 'FLOWS'],
     );
+    assert.equal((layout.WORKERS_BASE + layout.URING_OFFSET) % layout.PAGE_BYTES, 0);
+    assert.equal(layout.WORKER_BYTES % layout.PAGE_BYTES, 0);
+    assert.equal(layout.URING_ENTRIES * layout.SQE_BYTES, layout.PAGE_BYTES, 'a page of submissions');
+    assert.ok(2 * layout.URING_ENTRIES * layout.CQE_BYTES < layout.PAGE_BYTES, 'a page for the rest');
     assert.equal(layout.ENCAP_BYTES, layout.ENCAP_ARENA_OFFSET + layout.ENCAP_ARENA_BYTES);
     assert.equal(layout.DECAP_BYTES, layout.FLOWS_OFFSET + layout.FLOWS_BYTES);
     assert.ok(Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES) <= layout.WORKER_BYTES);
@@ -111,6 +116,15 @@ describe('layout', () => {
       ['HEADER_LISTENERS', 4],
       ['HEADER_SENDER_VERSION', 4],
       ['HEADER_MDB_KEY', 48, 8],
+    ]);
+    assertRecord(layout.COUNTERS_OFFSET, [
+      ['WORKER_STOP', 4],
+      ['WORKER_ROUNDS', 4],
+      ['WORKER_SYSCALLS', 8],
+      ['WORKER_BATCHES', 8],
+      ['WORKER_SLEEPS', 8],
+      ['WORKER_CLOCK', 4],
+      ['WORKER_PROFILE', layout.WORKER_PROFILE_SLOTS * layout.WORKER_PROFILE_SLOT_BYTES, 8],
     ]);
     assertRecord(layout.LISTENER_BYTES, [
       ['LISTENER_SOCKET', 4],
@@ -210,13 +224,11 @@ describe('layout', () => {
       ['FDB_FLAGS', 2],
       ['FDB_USED', 4],
       ['FDB_UPDATED', 4],
-      ['FDB_REMOTES', 4],
-      ['FDB_CREATED', 4],
       ['FDB_KEY', 8],
       ['FDB_REMOTE', layout.REMOTE_BYTES],
     ]);
     assertRecord(layout.REMOTE_BYTES, [
-      ['REMOTE_NEXT', 4],
+      ['REMOTE_NEXT', 2],
       ['REMOTE_IFINDEX', 4],
       ['REMOTE_VNI', 4],
       ['REMOTE_PORT', 2],

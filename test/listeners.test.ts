@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import * as layout from '../assembly/layout.ts';
 import { createMemory, type Views, viewsOf } from '../src/dataplane/memory.ts';
 import { AF_INET, AF_INET6 } from '../src/io/family.ts';
+import { syscalls } from '../src/io/syscalls.ts';
 import { Listeners, listenerSocket, type Wanted } from '../src/vtep/listeners.ts';
 import { Bed, missingForNamespaces } from './support/netns.ts';
 import { enter } from './support/own-namespace.ts';
@@ -68,5 +69,36 @@ describe('listeners', missing === null ? {} : { skip: missing }, () => {
       listeners.close(listener);
     }
     assert.deepEqual(listeners.all(), []);
+  });
+
+  it('bundle datagrams as long as one of their devices wants it', async () => {
+    const bundles = (fd: number) => {
+      const value = new Uint8Array(4);
+      assert.equal(
+        syscalls().getsockopt(fd, layout.SOL_UDP, layout.UDP_GRO, value, new Uint8Array([4, 0, 0, 0])),
+        0,
+      );
+      return value[0] === 1;
+    };
+    const one = await listeners.retain(1, wanted(), false);
+    assert.equal(bundles(one.fd), false);
+    await listeners.retain(2, wanted(), true);
+    assert.equal(bundles(one.fd), true);
+    listeners.bundle(one, 1, true);
+    listeners.bundle(one, 2, false);
+    assert.equal(bundles(one.fd), true);
+    listeners.bundle(one, 1, false);
+    assert.equal(bundles(one.fd), false);
+    listeners.bundle(one, 2, true);
+    assert.equal(bundles(one.fd), true);
+    listeners.release(one, 2);
+    assert.equal(bundles(one.fd), false);
+    listeners.release(one, 1);
+    listeners.close(one);
+    const without = new Listeners(views, false);
+    const plain = await without.retain(1, wanted(), true);
+    assert.equal(bundles(plain.fd), false);
+    without.release(plain, 1);
+    without.close(plain);
   });
 });

@@ -109,7 +109,7 @@ for (const build of BUILDS) {
       let free = 0;
       let link = view.getUint32(HEADER_BASE + HEADER_REMOTE_FREE_OFFSET, true);
       for (; link !== 0; free++) {
-        link = view.getUint32(REMOTES_BASE + (link - 1) * REMOTE_BYTES + REMOTE_NEXT_OFFSET, true);
+        link = view.getUint16(REMOTES_BASE + (link - 1) * REMOTE_BYTES + REMOTE_NEXT_OFFSET, true);
       }
       assert.equal(free, view.getUint32(HEADER_BASE + HEADER_REMOTE_FRESH_OFFSET, true));
     }

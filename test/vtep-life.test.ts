@@ -10,6 +10,7 @@ import type { VtepErrorCode } from '../src/errors.ts';
 import type { DeviceChange, DeviceConfig, Vtep, VtepEvent } from '../src/types.ts';
 import { createVtep } from '../src/vtep/vtep.ts';
 import { deviceConfig } from './support/device-config.ts';
+import { features } from './support/ethtool.ts';
 import {
   Bed,
   missingForKernelVxlan,
@@ -639,6 +640,23 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       );
       assert.equal((await add({ name: 'm', id: 9, dev: 'u0', mtu: 9000 })).config.mtu, 1450);
       assert.equal((await add({ name: 'n', id: 9, dev: 'u0', local: '2001:db8::1' })).config.mtu, 1430);
+    });
+
+    it('switch the offloads of each device on and off', async () => {
+      underlay();
+      await add({ gso: 'off', uso: false });
+      await add({ name: 'vx1', id: 8 });
+      const uso = (name: string) => features(name)['tx-udp-segmentation'];
+      assert.deepEqual([uso('vx0'), uso('vx1')], [false, true]);
+      const changed = await vtep.setDevice('vx0', { gso: 'tunnel', gro: false, uso: true });
+      assert.deepEqual([changed.config.gso, changed.config.gro, changed.config.uso], ['tunnel', false, true]);
+      assert.deepEqual([uso('vx0'), uso('vx1')], [true, true]);
+      await vtep.setDevice('vx1', { uso: false, up: true });
+      assert.deepEqual([uso('vx0'), uso('vx1')], [true, false]);
+      // A change that is refused takes its switches back.
+      await assert.rejects(vtep.setDevice('vx1', { uso: true, gro: false, address: '00:00:00:00:00:00' }));
+      assert.equal(uso('vx1'), false);
+      assert.equal(vtep.devices()[1]?.config.gro, undefined);
     });
 
     it('turn our own options on and off', async () => {

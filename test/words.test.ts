@@ -75,6 +75,10 @@ const OPTIONS: [words: string, device: Record<string, unknown>][] = [
   ['proxy proxyforward', { proxy: true, proxyforward: true }],
   ['noproxyforward nohonourdontlearn', { proxyforward: false, honourdontlearn: false }],
   ['gbp policy 7', { gbp: true, policy: 7 }],
+  ['gso off gro off uso off', { gso: 'off', gro: false, uso: false }],
+  ['gso tunnel gro on uso on', { gso: 'tunnel', gro: true, uso: true }],
+  ['gso on', { gso: 'on' }],
+  ['gro 239.1.1.1 dev eth0 gro off', { group: '239.1.1.1', dev: 'eth0', gro: false }],
   ['local 192.0.2.1 bind listen 8473,4789,8473', { local: '192.0.2.1', bind: true, listen: [4789, 8473] }],
   ['reserved_bits 0', { reserved_bits: '0x0' }],
   ['reserved_bits 0xF7FFFFFF000000FF', { reserved_bits: '0xf7ffffff000000ff' }],
@@ -150,6 +154,13 @@ test('the forms of link set, show and del', () => {
     name: 'vx0',
     change: { learning: false, ageing: 60 },
   });
+  assert.deepEqual(parseSet(split('vx0 gso off gro off up')), {
+    name: 'vx0',
+    change: { gso: 'off', gro: false, up: true },
+  });
+  assert.deepEqual(parseSet(split('vx0 type vxlan uso off')), { name: 'vx0', change: { uso: false } });
+  assert.throws(() => parseSet(split('vx0 gso maybe')), /"maybe" is wrong: gso: "on", "off" or "tunnel"/);
+  assert.throws(() => parseSet(split('vx0 uso 1')), /"1" is wrong: "on" or "off" is expected/);
   assert.deepEqual(parseSet(split('vx0 up down')), { name: 'vx0', change: { up: false } });
   assert.deepEqual(parseSet(['vx0']), { name: 'vx0', change: {} });
   // Zeros ask for the default, which a device has already.

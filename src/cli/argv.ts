@@ -23,7 +23,7 @@ const FLAGS = [
 ];
 /** Colours, names instead of numbers, time stamps: said by scripts, without a meaning here. */
 const IGNORED = ['-color', '-resolve', '-Numeric', '-human', '-iec', '-c', '-r', '-N'];
-const WITH_VALUE = ['--socket', '--config', '--seconds', '--family', '--batch', '--netns'];
+const WITH_VALUE = ['--socket', '--config', '--engine', '--seconds', '--family', '--batch', '--netns'];
 
 function flag(word: string): string {
   if (!/^-[a-z]+$/.test(word) || word === '-h') return word;

@@ -19,8 +19,17 @@ const noOr = (key: string): Keyword[] => [off(`no${key}`, key), on(key, key)];
 const orNo = (key: string): Keyword[] => [on(key, key), off(`no${key}`, key)];
 const exactly = (keywords: Keyword[]): Keyword[] => keywords.map((keyword) => ({ ...keyword, exact: true }));
 
-/** In iproute2's order: `d` is dev, `p` is port, `no` is nolearning. What it takes uncut, and our own words, last. */
+/** What is merged and split on the way, ours: words of a device that is there, too, as ethtool's are. */
+const OFFLOADS: readonly Keyword[] = exactly([
+  value('gso', 'gso', values.gso),
+  // "gro ADDR" is iproute2's "group ADDR", cut short.
+  { ...value('gro', 'gro', values.onOff), before: ['on', 'off'] },
+  value('uso', 'uso', values.onOff),
+]);
+
+/** In iproute2's order: `d` is dev, `p` is port, `no` is nolearning. What it takes uncut, and our own words, where they can't be mistaken. */
 const VXLAN: readonly Keyword[] = [
+  ...OFFLOADS,
   value('id|vni', 'id', values.vni),
   value('group', 'group', values.group),
   value('remote', 'remote', values.remote),
@@ -89,6 +98,7 @@ const SET: Grammar = {
   keywords: [
     { ...value('dev', 'dev', values.deviceName), exact: true },
     { ...value('name', 'name', values.deviceName), exact: true },
+    ...OFFLOADS,
     ...common(values.unicastMacChange, values.mtuChange),
   ],
   positional: { ...NAME, key: 'dev' },

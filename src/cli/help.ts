@@ -49,19 +49,23 @@ const OPTIONS = `
   [no]proxyforward     with proxy: what it cannot answer goes through the tunnel
   [no]latelearning     learn from what has passed all checks only
   [no]honourdontlearn  with gbp: the D bit of what is received is obeyed
-  [no]knownsenders     receive from remotes of entries made by commands only`;
+  [no]knownsenders     receive from remotes of entries made by commands only
+  gso on|off|tunnel    datagrams share messages (UDP_SEGMENT), or not; tunnel: super-frames leave whole, too
+  gro on|off           merge what arrives
+  uso on|off           UDP super-frames from and to the interface`;
 
 export const LINK = `
 Verbs:
   add NAME [address MAC] [mtu N] [up] type vxlan OPTIONS
-  set NAME [up|down] [mtu N] [address MAC] [name NEW] [type vxlan OPTIONS]
+  set NAME [up|down] [mtu N] [address MAC] [name NEW] [gso on|off|tunnel] [gro on|off] [uso on|off]
+                     [type vxlan OPTIONS]
   del NAME
   show [NAME] [up]
 
 OPTIONS of type vxlan:${OPTIONS}
 
 "set" changes remote, group, local, dev, learning, ageing, ttl, tos, df, flowlabel, localbypass, policy
-and the last four.
+and the last seven.
 Options may be cut short as in iproute2; localbypass, reserved_bits, vnifilter, policy and what follows may not.
 
 Examples:

@@ -24,6 +24,15 @@ const SWITCHES: readonly (readonly [name: string, key: keyof DeviceConfig, usual
 /** Our own, told of only where they are on. */
 const OURS = ['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'] as const;
 
+/** Told of only where they are not at their default. */
+function offloadsOf({ gso = 'on', gro = true, uso = true }: DeviceConfig): [name: string, word: string][] {
+  return [
+    ...(gso === 'on' ? [] : [['gso', gso] as [string, string]]),
+    ...(gro ? [] : [['gro', 'off'] as [string, string]]),
+    ...(uso ? [] : [['uso', 'off'] as [string, string]]),
+  ];
+}
+
 /** The kernel tells of its VNI filter only where there is one. */
 function switchesOf(config: DeviceConfig): { name: string; value: boolean; usual: boolean }[] {
   return SWITCHES.filter(([name]) => name !== 'vnifilter' || config.vnifilter).map(([name, key, usual]) => ({
@@ -74,6 +83,7 @@ export function optionWords(config: DeviceConfig, everything: boolean): string {
     ...(listen?.length ? [`listen ${listen.join(',')}`] : []),
     ...(policy === undefined ? [] : [`policy ${policy}`]),
     ...OURS.filter((name) => config[name]),
+    ...offloadsOf(config).flat(),
   ].join(' ');
 }
 
@@ -107,5 +117,6 @@ export function optionData(config: DeviceConfig): object {
     ...(listen?.length && { listen }),
     policy,
     ...Object.fromEntries(OURS.filter((name) => config[name]).map((name) => [name, true])),
+    ...Object.fromEntries(offloadsOf(config)),
   };
 }

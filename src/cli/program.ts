@@ -18,6 +18,7 @@ import { createClient, NoDaemonError, Refusal, SOCKET_DEFAULT } from '../daemon/
 import { clientSocket, daemonSocket, socketOfNamespace } from '../daemon/socket-path.ts';
 import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
+import type { EngineChoice } from '../vtep/io-engine.ts';
 import { normalise, objectNamed } from './argv.ts';
 import type { Command, Exits, Flags, Outside, Spoken } from './command.ts';
 import type { ProgramWords } from './completion.ts';
@@ -150,15 +151,16 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .command('daemon')
     .description('own devices and serve the control socket, in the foreground')
     .option('--config <file>', 'YAML or JSON: the devices to begin with')
+    .addOption(engineOption())
     .addHelpText('after', help.DAEMON)
-    .action(async ({ config }: { config?: string }) => {
+    .action(async ({ config, engine }: { config?: string; engine?: EngineChoice }) => {
       const { serveConfig } = await import('./serve.ts');
       const sockets = {
         flag: options().socket,
         env: outside.env.VXLANE_SOCKET || undefined,
         default: daemonSocket(),
       };
-      await serveConfig(config, sockets, outside);
+      await serveConfig(config, sockets, engine, outside);
     });
 
   program
@@ -166,11 +168,12 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .description('one device in the foreground, without a daemon')
     .usage('[options] NAME id VNI ...')
     .argument('<words...>')
+    .addOption(engineOption())
     .addHelpText('after', help.RUN)
-    .action(async (words: string[], _: unknown, command: Commander) => {
+    .action(async (words: string[], { engine }: { engine?: EngineChoice }, command: Commander) => {
       if (words.at(-1) === 'help') return command.outputHelp();
       const { serveDevice } = await import('./serve.ts');
-      await serveDevice(words, options().socket, outside);
+      await serveDevice(words, options().socket, engine, outside);
     });
 
   program
@@ -222,6 +225,13 @@ async function speak({ exits, run }: Spoken, command: Command): Promise<number> 
 }
 
 /** What completion has to know of commander's own. */
+function engineOption(): Option {
+  return new Option(
+    '--engine <name>',
+    'how frames cross the border to a TAP: auto, uring (io_uring) or batched',
+  ).choices(['auto', 'batched', 'uring']);
+}
+
 function wordsOf(program: Commander): ProgramWords {
   const flagsOf = ({ options }: Commander) =>
     options

@@ -5,6 +5,7 @@
 import type { Config } from '../daemon/config.ts';
 import { type Logger, startDaemon } from '../daemon/daemon.ts';
 import { VtepError } from '../errors.ts';
+import type { EngineChoice } from '../vtep/io-engine.ts';
 import type { Outside } from './command.ts';
 import { stopSignal } from './stop.ts';
 
@@ -15,11 +16,12 @@ const CLOSE_DEADLINE_MS = 900;
 export async function serveConfig(
   file: string | undefined,
   socket: Sockets,
+  engine: EngineChoice | undefined,
   outside: Outside,
 ): Promise<void> {
   try {
     const { configOf, loadConfig } = await import('../daemon/config.ts');
-    const config = file === undefined ? configOf([]) : await loadConfig(file);
+    const config = withEngine(file === undefined ? configOf([]) : await loadConfig(file), engine);
     await serve(config, socket.flag ?? socket.env ?? config.socket ?? socket.default, outside, (path) => {
       const count = config.devices.length;
       return `daemon ready: ${count} ${count === 1 ? 'device' : 'devices'}, control socket ${path}`;
@@ -42,6 +44,7 @@ export interface Sockets {
 export async function serveDevice(
   words: string[],
   socket: string | undefined,
+  engine: EngineChoice | undefined,
   outside: Outside,
 ): Promise<void> {
   const { parseRun } = await import('./device-words.ts');
@@ -51,11 +54,16 @@ export async function serveDevice(
   const { name, id, dstport, local, remote } = device;
   const underlay = (local ?? remote ?? '').includes(':') ? 'IPv6' : 'IPv4';
   await serve(
-    configOf([device]),
+    withEngine(configOf([device]), engine),
     socket ?? `${RUN_DIRECTORY}/${name}.sock`,
     outside,
     (path) => `${name} up: VNI ${id}, UDP port ${dstport}, ${underlay} underlay, control socket ${path}`,
   );
+}
+
+/** A flag goes before the file. */
+function withEngine(config: Config, engine: EngineChoice | undefined): Config {
+  return engine === undefined ? config : { ...config, engine };
 }
 
 async function serve(

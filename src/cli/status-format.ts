@@ -52,6 +52,7 @@ export function statusText(status: VtepStatus, rates: Rates): string {
       'engine',
       `${engine.io}, ${engine.wasm} WebAssembly, ${(engine.memoryBytes / 2 ** 20).toFixed(0)} MiB of shared memory`,
     ],
+    ...(/^off: (?!by conf)/.test(engine.uring) ? [['', `io_uring ${engine.uring}`] as [string, string]] : []),
     ...Object.entries(status.offloads).map(([name, use], index): [string, string] => [
       index ? '' : 'offloads',
       `${name} ${use}`,

@@ -45,7 +45,7 @@ export function ratesBetween(before: VtepStatus, after: VtepStatus, seconds: num
   }
   for (const worker of after.workers) {
     const then = before.workers.find(({ name }) => name === worker.name);
-    const moved = (key: Exclude<keyof WorkerStatus, 'name'>) => each(worker[key], then?.[key]);
+    const moved = (key: Exclude<keyof WorkerStatus, 'name' | 'profile'>) => each(worker[key], then?.[key]);
     rates.workers[worker.name] = {
       ...rate(worker, then),
       batches_per_second: moved('batches'),

@@ -14,6 +14,8 @@ export interface Keyword {
   key?: string;
   /** Takes no abbreviation. */
   exact?: boolean;
+  /** Is meant only where one of these words follows: elsewhere it is short for another keyword. */
+  before?: readonly string[];
   /** One reader for each value that follows; two values become a pair. */
   read?: readonly Reader<unknown>[];
   /** A keyword without values sets its key to this. */
@@ -64,8 +66,13 @@ export function firstMatch(word: string, candidates: readonly string[]): string 
   return word === '' ? undefined : candidates.find((candidate) => candidate.startsWith(word));
 }
 
-function find(word: string, keywords: readonly Keyword[]): { keyword: Keyword; name: string } | undefined {
+function find(
+  word: string,
+  next: string | undefined,
+  keywords: readonly Keyword[],
+): { keyword: Keyword; name: string } | undefined {
   for (const keyword of keywords) {
+    if (keyword.before && !keyword.before.includes(next ?? '')) continue;
     const names = keyword.names.split('|');
     const name = keyword.exact ? names.find((candidate) => candidate === word) : firstMatch(word, names);
     if (name !== undefined) return { keyword, name };
@@ -111,7 +118,7 @@ export function parseWords(words: readonly string[], grammar: Grammar): Parsed {
 
   while (at < words.length) {
     const word = words[at]!;
-    const found = find(word, grammar.keywords);
+    const found = find(word, words[at + 1], grammar.keywords);
     if (found === undefined) {
       const { positional } = grammar;
       if (positional === undefined || Object.hasOwn(values, positional.key))

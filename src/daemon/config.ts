@@ -4,12 +4,14 @@
  *
  *   socket: /run/vxlane/vxlane.sock      # all top-level keys may be left out
  *   queues: 2
- *   offloads: { udpSegment: true, udpGro: true, coalesce: true, tapUso: true }
+ *   engine: auto                       # or batched, uring
+ *   offloads: { udpSegment: true, udpGro: true, coalesce: true, tapUso: true }   # what is false here, no device has
  *   devices:
  *     - name: flannel.1                  # the words of `ip link add NAME type vxlan`
  *       id: 1
  *       dev: eth0
  *       nolearning: true
+ *       gso: off                         # offloads that this device is without: gso, gro, uso
  *       up: false                        # devices are up unless told otherwise
  *       fdb:                             # the words of `bridge fdb add`
  *         - { mac: 36:3c:de:36:68:58, dst: 10.169.72.98 }
@@ -22,6 +24,7 @@ import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
 import type { DeviceConfig, FdbRequest, MdbRequest, VniRequest } from '../types.ts';
+import type { EngineChoice } from '../vtep/io-engine.ts';
 import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
 import { mdbEntries } from './mdb-schema.ts';
@@ -51,6 +54,7 @@ export interface Config {
   readonly devices: readonly DeviceSetup[];
   readonly socket?: string;
   readonly queues?: number;
+  readonly engine?: EngineChoice;
   readonly offloads?: Readonly<Offloads>;
 }
 
@@ -87,6 +91,7 @@ const configSchema = v.pipe(
         v.check((n) => accepted(() => queues(n)), 'the number of queues is 1 to 8'),
       ),
     ),
+    engine: v.exactOptional(v.picklist(['auto', 'batched', 'uring'], 'auto, batched or uring is expected')),
     offloads: v.exactOptional(strict({ udpSegment: flag, udpGro: flag, coalesce: flag, tapUso: flag })),
     devices: v.exactOptional(v.array(setupSchema, 'a list of devices is expected'), []),
   }),

@@ -70,6 +70,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     vtep = await createVtep({
       logger,
       ...(config.queues === undefined ? {} : { queues: config.queues }),
+      ...(config.engine === undefined ? {} : { engine: config.engine }),
       ...(config.offloads === undefined ? {} : { offloads: config.offloads }),
     });
     await setUp(vtep, config.devices);

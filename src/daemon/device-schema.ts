@@ -61,6 +61,11 @@ const ports = v.union(
   'a list of UDP ports is expected',
 );
 
+/** true and false, or the words of the command line. */
+const onOff = v.exactOptional(
+  v.union([v.boolean(), word(values.onOff)], 'on, off, true or false is expected'),
+);
+
 export const deviceEntries = {
   name: word(values.deviceName),
   id: maybe(values.vni),
@@ -101,6 +106,9 @@ export const deviceEntries = {
   latelearning: flag,
   honourdontlearn: flag,
   knownsenders: flag,
+  gso: maybe(values.gso),
+  gro: onOff,
+  uso: onOff,
 };
 
 type DeviceInput = v.InferOutput<v.StrictObjectSchema<typeof deviceEntries, undefined>>;
@@ -182,6 +190,9 @@ const changeSchema = v.pipe(
     latelearning: flag,
     honourdontlearn: flag,
     knownsenders: flag,
+    gso: deviceEntries.gso,
+    gro: onOff,
+    uso: onOff,
   }),
   v.forward(
     v.check(

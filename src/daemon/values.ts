@@ -163,6 +163,15 @@ export const df: Reader<'unset' | 'set' | 'inherit'> = (value) =>
     ? value
     : refuse("DF must be 'unset', 'set' or 'inherit'");
 
+export const gso: Reader<'on' | 'off' | 'tunnel'> = (value) =>
+  value === 'on' || value === 'off' || value === 'tunnel'
+    ? value
+    : refuse('gso: "on", "off" or "tunnel" is expected');
+
+/** A switch with a value of its own, as ethtool has them. */
+export const onOff: Reader<boolean> = (value) =>
+  value === 'on' || value === 'off' ? value === 'on' : refuse('"on" or "off" is expected');
+
 /** What the kernel takes for an interface name; "%" is refused because it would make a pattern of it. */
 export const deviceName: Reader<string> = (value) => {
   const name = String(value);

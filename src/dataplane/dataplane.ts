@@ -84,6 +84,7 @@ export class Dataplane {
       workers: blocks,
       now: () => this.tick(),
       emit: (event: VtepEvent) => this.notices.emit(event),
+      isHeard: () => this.notices.isHeard,
     };
     this.vnis = new Vnis(
       {

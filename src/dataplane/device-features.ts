@@ -4,6 +4,9 @@ import {
   DEVICE_FLAG_EXTERNAL,
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_GRO_OFF,
+  DEVICE_FLAG_GSO_OFF,
+  DEVICE_FLAG_GSO_TUNNEL,
   DEVICE_FLAG_HONOUR_DONT_LEARN,
   DEVICE_FLAG_KNOWN_SENDERS,
   DEVICE_FLAG_L2MISS,
@@ -17,6 +20,7 @@ import {
   DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAG_REMCSUM_TX,
   DEVICE_FLAG_RSC,
+  DEVICE_FLAG_USO_OFF,
   RECEIVE_EXTERNAL,
   RECEIVE_GBP,
   RECEIVE_GPE,
@@ -48,6 +52,10 @@ export interface DeviceFeatures {
   latelearning?: boolean;
   honourdontlearn?: boolean;
   knownsenders?: boolean;
+  gsoOff?: boolean;
+  gsoTunnel?: boolean;
+  groOff?: boolean;
+  usoOff?: boolean;
   /** Its underlay addresses are link-local. */
   linkLocal?: boolean;
   /** Its TAP is a port of a bridge. */
@@ -71,6 +79,10 @@ const FLAGS: readonly (readonly [keyof DeviceFeatures, number])[] = [
   ['latelearning', DEVICE_FLAG_LATE_LEARNING],
   ['honourdontlearn', DEVICE_FLAG_HONOUR_DONT_LEARN],
   ['knownsenders', DEVICE_FLAG_KNOWN_SENDERS],
+  ['gsoOff', DEVICE_FLAG_GSO_OFF],
+  ['gsoTunnel', DEVICE_FLAG_GSO_TUNNEL],
+  ['groOff', DEVICE_FLAG_GRO_OFF],
+  ['usoOff', DEVICE_FLAG_USO_OFF],
   ['linkLocal', DEVICE_FLAG_LINK_LOCAL],
   ['bridged', DEVICE_FLAG_BRIDGED],
   ['noarp', DEVICE_FLAG_NOARP],

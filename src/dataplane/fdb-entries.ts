@@ -4,7 +4,8 @@
  * so that a worker waits for one entry and never for a dump.
  */
 import {
-  FDB_CREATED_OFFSET,
+  FDB_CREATED_BYTES,
+  FDB_CREATIONS_BASE,
   FDB_FLAGS_OFFSET,
   FDB_STATE_OFFSET,
   FDB_UPDATED_OFFSET,
@@ -106,7 +107,7 @@ export class FdbEntries {
       flags: view.getUint16(record + FDB_FLAGS_OFFSET, true),
       used: view.getUint32(record + FDB_USED_OFFSET, true),
       updated: view.getUint32(record + FDB_UPDATED_OFFSET, true),
-      created: view.getUint32(record + FDB_CREATED_OFFSET, true),
+      created: view.getUint32(FDB_CREATIONS_BASE + entry * FDB_CREATED_BYTES, true),
       remotes: readRemotes(view, entry),
       nhid: this.nhids.get(entry) ?? 0,
     };

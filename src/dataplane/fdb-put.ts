@@ -8,7 +8,6 @@ import {
   FANOUT_MAX,
   FDB_CAPACITY,
   FDB_FLAGS_OFFSET,
-  FDB_REMOTES_OFFSET,
   FDB_STATE_OFFSET,
   FDB_UPDATED_OFFSET,
   HEADER_BASE,
@@ -18,8 +17,10 @@ import {
   NTF_NEXTHOP,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
+import type { FdbHost } from './fdb.ts';
 import type { Change, FdbEntries, FdbExports, Snapshot } from './fdb-entries.ts';
 import {
+  countRemotes,
   deviceRecord,
   entryRecord,
   firstRemote,
@@ -37,16 +38,23 @@ export class FdbPut {
   readonly #exports: FdbExports;
   readonly #entries: FdbEntries;
   readonly #nexthops: Nexthops;
+  /** Does anybody want to be told of changes? */
+  readonly #isHeard: () => boolean;
 
-  constructor(view: DataView, exports: FdbExports, entries: FdbEntries, nexthops: Nexthops) {
+  constructor(
+    { view, exports, isHeard }: Pick<FdbHost, 'view' | 'exports' | 'isHeard'>,
+    entries: FdbEntries,
+    nexthops: Nexthops,
+  ) {
     this.#view = view;
     this.#exports = exports;
+    this.#isHeard = () => isHeard?.() ?? true;
     this.#entries = entries;
     this.#nexthops = nexthops;
   }
 
   /**
-   * @returns what is to be told; undefined when nothing has changed
+   * @returns what is to be told; undefined when nothing has changed, or nobody is to be told
    * @throws VtepError EXISTS, UNSUPPORTED, NO_SPACE, or what the group is refused with; then nothing has changed
    */
   put(device: FdbDevice, domain: number, wanted: Wanted, now: number): Change | undefined {
@@ -73,7 +81,7 @@ export class FdbPut {
     }
   }
 
-  #create(device: FdbDevice, domain: number, wanted: Wanted, now: number): Change {
+  #create(device: FdbDevice, domain: number, wanted: Wanted, now: number): Change | undefined {
     const view = this.#view;
     const { what, op, mac, nhid, state, flags } = wanted;
     if (op === 'replace' && isGroup(mac)) {
@@ -153,7 +161,8 @@ export class FdbPut {
   }
 
   /** The change of an entry that exists. @param remote absent: the first one */
-  #told(entry: number, remote?: Remote): Change {
+  #told(entry: number, remote?: Remote): Change | undefined {
+    if (!this.#isHeard()) return undefined;
     const after = this.#entries.read(entry);
     return { deleted: false, entry: after, ...(after.nhid === 0 && { remote: remote ?? after.remotes[0]! }) };
   }
@@ -167,8 +176,7 @@ export class FdbPut {
   }
 
   #clear(entry: number): void {
-    const count = () => this.#view.getUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, true);
-    while (count() > 0) this.#exports.fdbRemoveRemote(entry, 0);
+    while (countRemotes(this.#view, entry) > 0) this.#exports.fdbRemoveRemote(entry, 0);
   }
 
   /** @returns whether there was room for all */

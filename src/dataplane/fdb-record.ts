@@ -5,9 +5,9 @@
 import {
   DEVICE_BYTES,
   DEVICES_BASE,
-  FDB_BUCKETS_BASE,
   FDB_ENTRIES_BASE,
   FDB_ENTRY_BYTES,
+  FDB_KEY_OFFSET,
   FDB_REMOTE_OFFSET,
   FDB_REMOTES_OFFSET,
   REMOTE_ADDRESS_OFFSET,
@@ -22,7 +22,7 @@ import {
 } from '../../assembly/layout.ts';
 import { type Address, type Mac, sameAddress } from './fdb-text.ts';
 
-const KEY_BYTES = 8;
+const ADDRESS_BYTES = 16;
 
 /** Identity is all but the weight. */
 export interface Remote {
@@ -59,22 +59,26 @@ export function firstRemote(entry: number): number {
   return entryRecord(entry) + FDB_REMOTE_OFFSET;
 }
 
-/** A bucket's eight words are numbered as its entries are; a key is a MAC, then the domain. */
+/** A key is a MAC, then the domain, which is 0 where there is no entry. */
 export function readKey(view: DataView, entry: number): { mac: Mac; domain: number } {
-  const key = FDB_BUCKETS_BASE + entry * KEY_BYTES;
+  const key = entryRecord(entry) + FDB_KEY_OFFSET;
   return {
     mac: { low: view.getUint32(key, true), high: view.getUint16(key + 4, true) },
     domain: view.getUint16(key + 6, true),
   };
 }
 
+export function countRemotes(view: DataView, entry: number): number {
+  return view.getUint16(entryRecord(entry) + FDB_REMOTES_OFFSET, true);
+}
+
 /** In the order of the list. */
 export function readRemotes(view: DataView, entry: number): Remote[] {
   const remotes: Remote[] = [];
   let record = firstRemote(entry);
-  for (let left = view.getUint32(entryRecord(entry) + FDB_REMOTES_OFFSET, true); left > 0; left--) {
+  for (let left = countRemotes(view, entry); left > 0; left--) {
     remotes.push(readRemote(view, record));
-    record = REMOTES_BASE + (view.getUint32(record + REMOTE_NEXT_OFFSET, true) - 1) * REMOTE_BYTES;
+    record = REMOTES_BASE + (view.getUint16(record + REMOTE_NEXT_OFFSET, true) - 1) * REMOTE_BYTES;
   }
   return remotes;
 }
@@ -83,13 +87,20 @@ function readRemote(view: DataView, record: number): Remote {
   return {
     address: {
       family: view.getUint8(record + REMOTE_FAMILY_OFFSET),
-      bytes: new Uint8Array(view.buffer, record + REMOTE_ADDRESS_OFFSET, 16).slice(),
+      bytes: readAddress(view, record + REMOTE_ADDRESS_OFFSET),
     },
     port: view.getUint16(record + REMOTE_PORT_OFFSET, true),
     vni: view.getUint32(record + REMOTE_VNI_OFFSET, true),
     ifindex: view.getUint32(record + REMOTE_IFINDEX_OFFSET, true),
     weight: view.getUint8(record + REMOTE_WEIGHT_OFFSET) + 1,
   };
+}
+
+/** Byte by byte: a view of the shared memory costs more than the whole rest of a request. */
+function readAddress(view: DataView, at: number): Uint8Array {
+  const bytes = new Uint8Array(ADDRESS_BYTES);
+  for (let byte = 0; byte < ADDRESS_BYTES; byte++) bytes[byte] = view.getUint8(at + byte);
+  return bytes;
 }
 
 /** All but its place in the list. */
@@ -99,5 +110,8 @@ export function writeRemote(view: DataView, record: number, remote: Remote): voi
   view.setUint16(record + REMOTE_PORT_OFFSET, remote.port, true);
   view.setUint8(record + REMOTE_FAMILY_OFFSET, remote.address.family);
   view.setUint8(record + REMOTE_WEIGHT_OFFSET, (remote.weight ?? 1) - 1);
-  new Uint8Array(view.buffer, record + REMOTE_ADDRESS_OFFSET, 16).set(remote.address.bytes);
+  const { bytes } = remote.address;
+  for (let byte = 0; byte < ADDRESS_BYTES; byte++) {
+    view.setUint8(record + REMOTE_ADDRESS_OFFSET + byte, bytes[byte]!);
+  }
 }

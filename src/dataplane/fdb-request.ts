@@ -65,11 +65,12 @@ export function checkFamily(what: string, address: Address, device: FdbDevice): 
 }
 
 export function readWanted(
-  request: FdbRequest & { op: Wanted['op'] },
+  request: FdbRequest,
+  op: Wanted['op'],
   device: FdbDevice,
   ifindex: (name: string) => number,
 ): Wanted {
-  const what = describe(request.op, request.mac, request.dev);
+  const what = describe(op, request.mac, request.dev);
   const mac = readMac(what, request.mac);
   const remote = readRemoteOf(what, request, device, ifindex);
   if (remote) checkFamily(what, remote.address, device);
@@ -87,7 +88,7 @@ export function readWanted(
     throw new VtepError('USAGE', `${what}: no state "${request.state}"; use permanent, static or dynamic`);
   }
   const target = remote ? { remote } : { nhid: request.nhid! };
-  return { what, op: request.op, mac, ...target, state, flags, refresh: request.use === true };
+  return { what, op, mac, ...target, state, flags, refresh: request.use === true };
 }
 
 /** The remote that a request names; undefined when it has no `dst`. What is left out is the device's own. */

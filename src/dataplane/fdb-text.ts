@@ -30,13 +30,35 @@ export interface Address {
   readonly bytes: Uint8Array;
 }
 
+const MAC_BYTES = 6;
+const MAC_CHARACTERS = 17;
+const IPV4_BYTES = 4;
+
 export const ZERO_MAC: Mac = { low: 0, high: 0 };
 
 /** @returns undefined unless it is `aa:bb:cc:dd:ee:ff` */
 export function parseMac(text: string): Mac | undefined {
-  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) return undefined;
-  const [a, b, c, d, e, f] = text.split(':').map((byte) => Number.parseInt(byte, 16)) as number[];
-  return { low: (a! | (b! << 8) | (c! << 16) | (d! << 24)) >>> 0, high: e! | (f! << 8) };
+  if (text.length !== MAC_CHARACTERS) return undefined;
+  // Without a pattern or parts: a table of a million entries is filled from texts.
+  let low = 0;
+  let high = 0;
+  for (let byte = 0; byte < MAC_BYTES; byte++) {
+    const at = byte * 3;
+    const value = hexDigit(text.charCodeAt(at)) * 16 + hexDigit(text.charCodeAt(at + 1));
+    if (Number.isNaN(value) || (byte > 0 && text[at - 1] !== ':')) return undefined;
+    if (byte < 4) low |= value << (byte * 8);
+    else high |= value << ((byte - 4) * 8);
+  }
+  return { low: low >>> 0, high };
+}
+
+/** NaN when it is none. */
+function hexDigit(code: number): number {
+  const decimal = code - 48;
+  if (decimal >= 0 && decimal <= 9) return decimal;
+  // Letters of both cases differ in one bit.
+  const letter = (code | 32) - 97;
+  return letter >= 0 && letter <= 5 ? letter + 10 : Number.NaN;
 }
 
 export function formatMac({ low, high }: Mac): string {
@@ -58,13 +80,29 @@ export function isGroup(mac: Mac): boolean {
 /** @returns undefined unless it is an IPv4 address of four decimal parts, or an IPv6 address without a zone */
 export function parseAddress(text: string): Address | undefined {
   const bytes = new Uint8Array(16);
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) {
-    bytes.set(ipaddr.IPv4.parse(text).toByteArray());
-    return { family: AF_INET, bytes };
-  }
+  if (parseIpv4(text, bytes)) return { family: AF_INET, bytes };
   if (!ipaddr.IPv6.isValid(text) || text.includes('%')) return undefined;
-  bytes.set(ipaddr.IPv6.parse(text).toByteArray());
-  return { family: AF_INET6, bytes };
+  return { family: AF_INET6, bytes: Uint8Array.from(ipaddr.IPv6.parse(text).toByteArray()) };
+}
+
+/** Four decimal numbers without leading zeros. False: it is something else, and `bytes` may have been written to. */
+function parseIpv4(text: string, bytes: Uint8Array): boolean {
+  let part = 0;
+  let value = -1;
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 48;
+    if (digit >= 0 && digit <= 9) {
+      if (value === 0) return false;
+      value = value < 0 ? digit : value * 10 + digit;
+      if (value > 255) return false;
+    } else {
+      if (text[at] !== '.' || value < 0 || part === IPV4_BYTES - 1) return false;
+      bytes[part++] = value;
+      value = -1;
+    }
+  }
+  bytes[part] = value;
+  return part === IPV4_BYTES - 1 && value >= 0;
 }
 
 export function formatAddress({ family, bytes }: Address): string {

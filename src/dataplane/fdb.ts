@@ -72,6 +72,8 @@ export interface FdbHost {
   domainOf?(device: number, vni: number, make: boolean): number;
   /** Hears of each change, once it has been made and the lock is free. */
   emit?(event: VtepEvent): void;
+  /** Whether anybody hears what is emitted; absent: always. */
+  isHeard?(): boolean;
   /** Asks for all nexthops at once; called when a request names one that has not been reported (`setNexthops`). */
   readNexthops?(): readonly NexthopInfo[];
 }
@@ -93,7 +95,7 @@ export class Fdb {
     this.#host = host;
     this.#senders = new Senders(host.view);
     this.#entries = new FdbEntries(host.view, host.exports, this.#senders);
-    this.#put = new FdbPut(host.view, host.exports, this.#entries, this.#nexthops);
+    this.#put = new FdbPut(host, this.#entries, this.#nexthops);
   }
 
   /**
@@ -107,7 +109,7 @@ export class Fdb {
     checkNumber(what, 'src_vni', request.src_vni ?? 0, VXLAN_VNI_MAX);
     checkNumber(what, 'nhid', request.nhid ?? 0, 0xffffffff);
     if (request.op !== 'del') {
-      const wanted = readWanted({ ...request, op: request.op }, device, ifindex);
+      const wanted = readWanted(request, request.op, device, ifindex);
       const domain = this.#domainOf(what, device, request.src_vni, true);
       if (wanted.nhid && !this.#nexthops.has(wanted.nhid) && this.#host.readNexthops)
         this.setNexthops(this.#host.readNexthops());
@@ -287,7 +289,7 @@ export class Fdb {
 
   #tell(changes: readonly Change[], reason?: Reason): void {
     const { emit } = this.#host;
-    if (!emit) return;
+    if (!emit || this.#host.isHeard?.() === false) return;
     for (const { deleted, entry, remote } of changes) {
       const told = formatEntry(this.#host, entry, remote);
       emit.call(this.#host, {

@@ -18,13 +18,17 @@ export class Notices {
     return () => this.#listeners.delete(listener);
   }
 
+  get isHeard(): boolean {
+    return this.#listeners.size > 0;
+  }
+
   emit(event: VtepEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
 
   /** A worker's event in the words of the control API. */
   relay(event: WorkerEvent, view: DataView, nameOf: (device: number) => string, fdb: Fdb): void {
-    if (this.#listeners.size === 0) return;
+    if (!this.isHeard) return;
     const ifname = nameOf(readDomain(view, event.domain).device);
     // The device has gone since.
     if (ifname === '') return;

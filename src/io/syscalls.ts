@@ -9,6 +9,10 @@ import { createRequire } from 'node:module';
 import type koffi from 'koffi';
 import { VtepError } from '../errors.ts';
 
+const SYS_IO_URING_SETUP = 425;
+const SYS_IO_URING_ENTER = 426;
+const IORING_ENTER_GETEVENTS = 1;
+
 export interface Syscalls {
   /** The error number of the last call of this thread that failed. */
   errno(): number;
@@ -38,6 +42,10 @@ export interface Syscalls {
   epoll_wait(epoll: number, events: number, count: number, milliseconds: number): number;
   poll(fds: Uint8Array, count: number, milliseconds: number): number;
   setns(fd: number, kind: number): number;
+  /** @param parameters struct io_uring_params, read and written */
+  io_uring_setup(entries: number, parameters: Uint8Array): number;
+  /** Has the kernel take `count` submissions and waits until as many completions are there. */
+  io_uring_enter(ring: number, count: number): number;
   /** Where bytes lie in this process. Only memory that is never collected may be named by it. */
   addressOf(bytes: Uint8Array): number;
 }
@@ -68,6 +76,9 @@ function load(): Syscalls {
   const libc = ffi.load(null);
   const call = (name: string, result: string, parameters: string[]) => libc.func(name, result, parameters);
   const address = 'uintptr_t';
+  // The C library has no functions for these; their numbers are the same on all architectures that Node runs on.
+  const setup = call('syscall', 'long', ['long', 'uint', 'void *']);
+  const enter = call('syscall', 'long', ['long', 'int', 'uint', 'uint', 'uint', address, 'size_t']);
   return {
     errno: () => ffi.errno(),
     open: call('open', 'int', ['str', 'int']),
@@ -95,6 +106,9 @@ function load(): Syscalls {
     epoll_wait: call('epoll_wait', 'int', ['int', address, 'int', 'int']),
     poll: call('poll', 'int', ['void *', 'ulong', 'int']),
     setns: call('setns', 'int', ['int', 'int']),
+    io_uring_setup: (entries, parameters) => setup(SYS_IO_URING_SETUP, entries, parameters),
+    io_uring_enter: (ring, count) =>
+      enter(SYS_IO_URING_ENTER, ring, count, count, IORING_ENTER_GETEVENTS, 0, 0),
     addressOf: (bytes) => Number(ffi.address(bytes)),
   } as Syscalls;
 }

@@ -33,7 +33,7 @@ export interface Tap {
   /** One descriptor per queue, non-blocking. */
   readonly queues: readonly number[];
   /** The kernel hands over and takes UDP super-frames (Linux 6.2). */
-  readonly uso: boolean;
+  uso: boolean;
 }
 
 export interface TapOptions {
@@ -58,17 +58,24 @@ export function openTap(name: string, queues: number, { uso, tun = false }: TapO
   const fds: number[] = [];
   try {
     for (let queue = 0; queue < queues; ++queue) fds.push(openQueue(name, tun ? IFF_TUN : IFF_TAP));
-    const withUso =
-      uso && !tun && offload(fds, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6);
-    const plain = tun ? TUN_F_CSUM : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-    if (!withUso && !offload(fds, plain)) {
-      throw systemError(`link ${name}: TUNSETOFFLOAD`);
-    }
-    return { name, ifindex: indexOf(name), queues: fds, uso: withUso };
+    const tap = { name, ifindex: indexOf(name), queues: fds, uso: false };
+    if (!tun) setUso(tap, uso);
+    else if (!offload(fds, TUN_F_CSUM)) throw systemError(`link ${name}: TUNSETOFFLOAD`);
+    return tap;
   } catch (error) {
     for (const fd of fds) syscalls().close(fd);
     throw error;
   }
+}
+
+/**
+ * UDP super-frames from now on, where the kernel has them, or none; `tap.uso` tells. TCP's stay as they are.
+ * @throws VtepError SYSTEM
+ */
+export function setUso(tap: Tap, uso: boolean): void {
+  const tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+  tap.uso = uso && offload(tap.queues, tso | TUN_F_USO4 | TUN_F_USO6);
+  if (!tap.uso && !offload(tap.queues, tso)) throw systemError(`link ${tap.name}: TUNSETOFFLOAD`);
 }
 
 export function closeTap(tap: Tap): void {

@@ -62,8 +62,6 @@ export interface ListenerOptions {
   scope: number;
   /** Accept zero UDP checksums over IPv6. */
   zeroChecksum: boolean;
-  /** Take bundles of datagrams (UDP_GRO). */
-  gro: boolean;
   bufferBytes: number;
 }
 
@@ -100,12 +98,16 @@ export function openListener(options: ListenerOptions): number {
       if (options.zeroChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_RX, 1, what);
     }
     buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.bufferBytes);
-    if (options.gro) trySet(fd, SOL_UDP, UDP_GRO, 1);
     return bound(fd, options, what);
   } catch (error) {
     syscalls().close(fd);
     throw error;
   }
+}
+
+/** Bundles of datagrams (UDP_GRO) from now on, or none; a kernel without them has none. */
+export function setGro(fd: number, on: boolean): void {
+  trySet(fd, SOL_UDP, UDP_GRO, Number(on));
 }
 
 /** From now on each datagram comes with the interface that it came in through (IPv6). */

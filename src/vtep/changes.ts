@@ -1,9 +1,10 @@
 /** `link set`: all of a change or nothing of it. What can be refused comes first, and each step can be undone. */
 import { VtepError } from '../errors.ts';
+import { setUso } from '../io/tap.ts';
 import { ipBatch } from '../netlink/ip.ts';
 import type { DeviceChange } from '../types.ts';
 import { type Core, rename, tellLink } from './core.ts';
-import { releaseSources, retainSources, setUpVnis } from './creation.ts';
+import { releaseSources, retainSources, setUpVnis, wantsUso } from './creation.ts';
 import { type CompleteConfig, type Device, recordOf, remoteOf, scopeOf, underlayIndex } from './device.ts';
 import { changed } from './rules.ts';
 
@@ -29,6 +30,7 @@ export async function changeDevice(core: Core, device: Device, change: DeviceCha
     }
     undo.push(lifecycle.joinInstead(device, next));
     undo.push(moveDefault(core, device, next));
+    undo.push(switchOffloads(core, device, config));
     undo.push(() => setUpVnis(core, device));
     setUpVnis(core, { index: device.index, ...next });
     await setInterface(device, change, config, raises);
@@ -74,6 +76,18 @@ function moveDefault(core: Core, device: Device, next: Pick<Device, 'config' | '
     fdb.setDefaultRemote(index, undefined, before, link);
     fdb.setDefaultRemote(index, after, undefined, next.link);
   };
+}
+
+/** What arrives in bundles, and UDP super-frames of the TAP. Returns how to take it back. */
+function switchOffloads(core: Core, device: Device, config: CompleteConfig): () => void {
+  const set = (wanted: CompleteConfig) => {
+    for (const listener of device.listeners)
+      core.listeners.bundle(listener, device.index, wanted.gro ?? true);
+    if (wantsUso(core, wanted) !== device.tap.uso && !wanted.gpe) setUso(device.tap, wantsUso(core, wanted));
+  };
+  const before = device.config;
+  set(config);
+  return () => set(before);
 }
 
 /** What the TAP itself has: one step that can fail in its midst is taken back by another. */

@@ -27,7 +27,7 @@ const AGEING_DEFAULT = 300;
 
 /** Makes a device; it is down. @throws VtepError; then nothing is left behind */
 export async function createDevice(core: Core, asked: DeviceConfig): Promise<Device> {
-  const { plane, workers, offloads, queues, devices } = core;
+  const { plane, workers, queues, devices } = core;
   const { name } = asked;
   if (devices.has(name)) {
     throw new VtepError('EXISTS', `link ${name}: File exists: delete it first, or choose another name`);
@@ -44,7 +44,7 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
   };
   const undo: (() => unknown)[] = [];
   try {
-    const tap = openTap(name, queues, { uso: offloads.tapUso === 'on', tun: config.gpe });
+    const tap = openTap(name, queues, { uso: wantsUso(core, config), tun: config.gpe });
     undo.push(() => closeTap(tap));
     const address = config.address === '' ? '' : `address ${config.address} `;
     await ipBatch([
@@ -97,6 +97,11 @@ export async function destroyDevice(core: Core, device: Device): Promise<void> {
   tables.forget(index);
   plane.devices.release(index);
   tellLink(core, device, true);
+}
+
+/** Neither the VTEP nor the device is without; the kernel may still be. */
+export function wantsUso({ offloads }: Core, { uso = true, gpe }: DeviceConfig): boolean {
+  return offloads.tapUso === 'on' && uso && !gpe;
 }
 
 /** What further VNIs and received frames of a device take from its options. */

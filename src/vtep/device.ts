@@ -127,10 +127,12 @@ export function featuresOf(config: DeviceConfig, { bridged = false, noarp = fals
     honourdontlearn = false,
     knownsenders = false,
   } = config;
+  const { gso, gro = true, uso = true } = config;
   return {
     ...{ proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe },
     ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged, noarp },
     ...{ proxyforward, latelearning, honourdontlearn, knownsenders },
+    ...{ gsoOff: gso === 'off', gsoTunnel: gso === 'tunnel', groOff: !gro, usoOff: !uso },
   };
 }
 

@@ -44,7 +44,7 @@ export class Lifecycle {
     const undo: (() => unknown)[] = [];
     try {
       for (const wanted of wantedBy(device)) {
-        const listener = await listeners.retain(device.index, wanted);
+        const listener = await listeners.retain(device.index, wanted, device.config.gro);
         device.listeners.push(listener);
         undo.push(() => listeners.release(listener, device.index) && listeners.close(listener));
         // Whether it is of this device's link shows the interface alone: the sender may have any address.

@@ -20,7 +20,7 @@ import type { Views } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { ADDRESS_MISSING, openListener } from '../io/udp.ts';
+import { ADDRESS_MISSING, openListener, setGro } from '../io/udp.ts';
 import { holderOf } from './port-holder.ts';
 
 const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
@@ -42,6 +42,8 @@ export interface Listener extends Wanted {
   readonly fd: number;
   /** Devices that listen here. */
   readonly devices: Set<number>;
+  /** Those of them that want datagrams in bundles: as long as there are any, all get them (UDP_GRO). */
+  readonly bundled: Set<number>;
 }
 
 /** The descriptor of a listener, -1 when it has gone. Called by workers. */
@@ -65,9 +67,10 @@ export class Listeners {
 
   /**
    * The listener that a device wants, opened when there is none: then it is the only one of its devices.
+   * @param gro the device wants datagrams in bundles
    * @throws VtepError IN_USE: says who holds the port and what to do
    */
-  async retain(device: number, wanted: Wanted): Promise<Listener> {
+  async retain(device: number, wanted: Wanted, gro = true): Promise<Listener> {
     const { family, port, receive, local, scope } = wanted;
     const same = this.all().filter((listener) => listener.family === family && listener.port === port);
     const shared = same.find((listener) => listener.local === local && listener.scope === scope);
@@ -80,6 +83,7 @@ export class Listeners {
     }
     if (shared !== undefined) {
       shared.devices.add(device);
+      this.bundle(shared, device, gro);
       return shared;
     }
     const fd = openListener({
@@ -88,23 +92,35 @@ export class Listeners {
       local,
       scope,
       zeroChecksum: (receive & RECEIVE_ZERO_CHECKSUM) !== 0,
-      gro: this.#gro,
       bufferBytes: RECEIVE_BUFFER_BYTES,
     });
     if (fd === ADDRESS_MISSING) {
       throw new VtepError('SYSTEM', `bind ${local}: Cannot assign requested address: "ip addr add" it first`);
     }
     if (fd < 0) throw inUse(port, await holderOf(family === AF_INET, port));
-    const listener = { ...wanted, id: this.#freeId(fd), fd, devices: new Set([device]) };
+    const id = this.#freeId(fd);
+    const listener = { ...wanted, id, fd, devices: new Set([device]), bundled: new Set<number>() };
+    this.bundle(listener, device, gro);
     this.#open.set(listener.id, listener);
     this.#write(listener);
     return listener;
   }
 
+  /** A device wants datagrams in bundles from now on, or no more. */
+  bundle({ fd, bundled }: Listener, device: number, wanted: boolean): void {
+    const before = bundled.size > 0;
+    if (wanted && this.#gro) bundled.add(device);
+    else bundled.delete(device);
+    if (bundled.size > 0 !== before) setGro(fd, !before);
+  }
+
   /** One device less. Returns true when it was the last: then `close` follows, once no worker reads it. */
   release(listener: Listener, device: number): boolean {
     listener.devices.delete(device);
-    if (listener.devices.size > 0) return false;
+    if (listener.devices.size > 0) {
+      this.bundle(listener, device, false);
+      return false;
+    }
     this.#views.i32[(recordOf(listener.id) + LISTENER_SOCKET_OFFSET) >>> 2] = 0;
     this.#open.delete(listener.id);
     this.#writeHighest();

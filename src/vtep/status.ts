@@ -4,11 +4,12 @@ import { type CounterName, readCounter, readCounters } from '../dataplane/counte
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine.ts';
 import type { Views } from '../dataplane/memory.ts';
-import type { DeviceInfo, DirectionStats, VtepStatus } from '../types.ts';
+import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
 import type { Listeners } from './listeners.ts';
 import type { Offloads } from './offloads.ts';
+import { workerProfile } from './profile.ts';
 import type { Workers } from './workers.ts';
 
 export function deviceInfo(
@@ -87,7 +88,8 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
     pid: process.pid,
     uptime: Math.round((Date.now() - started) / 1000),
     engine: {
-      io: 'batched',
+      io: workers.uring === 'on' ? 'uring' : 'batched',
+      uring: workers.uring,
       wasm: preferredBuild() === 'scalar' ? 'scalar' : 'simd',
       memoryBytes: views.memory.buffer.byteLength,
     },
@@ -99,6 +101,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
     },
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
       name,
+      ...profileOf(views, index),
       packets: workerSum(views, index, devices, kind === 'encap' ? 'encap_packets' : 'decap_packets'),
       bytes: workerSum(views, index, devices, kind === 'encap' ? 'encap_bytes' : 'decap_bytes'),
       batches,
@@ -117,6 +120,11 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       capacity: FDB_CAPACITY,
     },
   };
+}
+
+function profileOf(views: Views, worker: number): Pick<WorkerStatus, 'profile'> {
+  const profile = workerProfile(views, worker);
+  return profile === undefined ? {} : { profile };
 }
 
 function workerSum(views: Views, worker: number, devices: Device[], name: CounterName): number {

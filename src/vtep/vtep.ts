@@ -3,16 +3,18 @@
  * and sockets; it is what the daemon runs and what an embedder gets.
  */
 import {
+  FDB_BUCKETS_BASE,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
+  REMOTES_BASE,
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
-import { makeResident } from '../io/residence.ts';
+import { makeResident, preferHugePages } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
   DeviceChange,
@@ -38,6 +40,7 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
+import { type EngineChoice, engineChoice } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
@@ -49,8 +52,13 @@ import { Workers } from './workers.ts';
 export interface VtepOptions {
   /** Pairs of worker threads; 1 unless given. */
   queues?: number;
-  /** Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. */
+  /**
+   * Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. What is off here is
+   * off for every device; what is on, each device may switch off for itself (`gso`, `gro`, `uso`).
+   */
   offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
+  /** How frames cross the border to a TAP; what VXLANE_ENGINE says unless given, and `auto` without that. */
+  engine?: EngineChoice;
   logger?: Logger;
 }
 
@@ -59,7 +67,7 @@ const CLOCK_MILLISECONDS = 500;
 const FIRST_AGEING_SECONDS = 10;
 
 /**
- * @throws VtepError UNSUPPORTED (not Linux, no koffi), SYSTEM
+ * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
 export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
   const vtep = new BatchedVtep(options);
@@ -91,7 +99,7 @@ class BatchedVtep implements Vtep {
       joinGroup: (device, address) => this.#group('join', device, address),
       leaveGroup: (device, address) => this.#group('leave', device, address),
     });
-    const workers = new Workers(plane.views);
+    const workers = new Workers(plane.views, engineChoice(options.engine));
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
     this.#core = {
@@ -112,6 +120,7 @@ class BatchedVtep implements Vtep {
     const { views, module } = plane;
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
+    preferHugePages(address + FDB_BUCKETS_BASE, REMOTES_BASE - FDB_BUCKETS_BASE);
     makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
     try {
       await workers.start(
@@ -121,6 +130,7 @@ class BatchedVtep implements Vtep {
         (reason) => log('error', reason),
         (worker) => this.#core.plane.relayEvents(worker),
       );
+      if (workers.refused !== '') log('info', `engine: batched, for io_uring is off: ${workers.refused}`);
       this.#home = await this.#following.start();
     } catch (error) {
       await this.#following.close();

@@ -13,6 +13,8 @@ import type { EngineExports } from '../dataplane/exports.ts';
 import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
+import type { EngineChoice } from './io-engine.ts';
+import { timed } from './profile.ts';
 
 /** Posted by a worker thread that has written events into its ring. */
 export const EVENTS = 'events';
@@ -22,6 +24,7 @@ export interface WorkerStart {
   kind: 'encap' | 'decap';
   index: number;
   queue: number;
+  engine: EngineChoice;
   memory: WebAssembly.Memory;
   module: WebAssembly.Module;
   /** Where the memory lies in the process: the same in all threads. */
@@ -42,7 +45,7 @@ export interface WorkerContext extends Views {
 }
 
 export function contextOf(start: WorkerStart, exports: EngineExports): WorkerContext {
-  return {
+  const context: WorkerContext = {
     ...viewsOf(start.memory),
     sys: syscalls(),
     exports,
@@ -52,6 +55,7 @@ export function contextOf(start: WorkerStart, exports: EngineExports): WorkerCon
     poller: start.poller,
     f64: new Float64Array(start.memory.buffer),
   };
+  return process.env.VXLANE_PROFILE ? timed(context) : context;
 }
 
 /** Adds to a counter of the worker's own block. Only on paths that are slow anyway. */

@@ -15,22 +15,31 @@ import { instantiateEngine } from '../dataplane/engine.ts';
 import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.ts';
 import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
+import { openTransfers } from './io-engine.ts';
 import { listenerSocket } from './listeners.ts';
 import { Paths } from './paths.ts';
+import type { TapWriter } from './tap-writer.ts';
 import { Waiting } from './waiting.ts';
 import { contextOf, EVENTS, note, type WorkerContext, type WorkerStart } from './worker-context.ts';
 
 const start = workerData as WorkerStart;
 const context = contextOf(start, instantiateEngine(start.module, start.memory));
-parentPort?.postMessage('ready');
+const transfers = openTransfers(context, start.engine);
+parentPort?.postMessage(transfers.refused);
 const paths = start.kind === 'encap' ? new Paths(context) : undefined;
-run(context, paths === undefined ? decapTokens(context) : encapServer(context, paths));
+run(
+  context,
+  paths === undefined
+    ? decapTokens(context, transfers.writer)
+    : encapServer(context, paths, transfers.reader),
+);
 // The thread ends; descriptors are the process's.
 paths?.close();
+transfers.close();
 
 /** epoll's token of a listener is its number; its descriptor stands in the memory. */
-function decapTokens(of: WorkerContext): (token: number) => void {
-  const serve = decapServer(of);
+function decapTokens(of: WorkerContext, writer: TapWriter): (token: number) => void {
+  const serve = decapServer(of, writer);
   return (token) => {
     const fd = listenerSocket(of.i32, token);
     if (fd >= 0) serve(token, fd);

@@ -16,6 +16,7 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
+import type { EngineChoice } from './io-engine.ts';
 import { EVENTS, type WorkerStart } from './worker-context.ts';
 
 interface Thread {
@@ -26,14 +27,28 @@ interface Thread {
 export class Workers {
   readonly #views: Views;
   readonly #threads: Thread[] = [];
+  readonly #engine: EngineChoice;
+  #refused = '';
 
   /** Blocks that the memory of `queues` queues must have. */
   static blocks(queues: number): number {
     return 2 * queues;
   }
 
-  constructor(views: Views) {
+  constructor(views: Views, engine: EngineChoice) {
     this.#views = views;
+    this.#engine = engine;
+  }
+
+  /** Why a worker does without io_uring though it was wanted; '' = none does. */
+  get refused(): string {
+    return this.#refused;
+  }
+
+  /** Is io_uring in use? "on", or "off: why". */
+  get uring(): string {
+    if (this.#engine === 'batched') return 'off: by configuration';
+    return this.#refused === '' ? 'on' : `off: ${this.#refused}`;
   }
 
   get count(): number {
@@ -59,7 +74,17 @@ export class Workers {
       for (const kind of ['encap', 'decap'] as const) {
         const index = this.#threads.length;
         const memory = this.#views.memory;
-        const start: WorkerStart = { kind, index, queue, memory, module, address, poller: openPoller() };
+        const engine = this.#engine;
+        const start: WorkerStart = {
+          kind,
+          index,
+          queue,
+          memory,
+          module,
+          address,
+          engine,
+          poller: openPoller(),
+        };
         const worker = new Worker(entry, {
           workerData: start,
           name: `vxlane ${kind} ${queue}`,
@@ -68,7 +93,10 @@ export class Workers {
         this.#threads.push({ start, worker });
         ready.push(
           new Promise((resolve, reject) => {
-            worker.once('message', () => resolve());
+            worker.once('message', (refused: string) => {
+              this.#refused ||= refused;
+              resolve();
+            });
             worker.once('error', (error) =>
               reject(new VtepError('SYSTEM', `${kind} worker: ${error.message}`)),
             );

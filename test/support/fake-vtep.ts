@@ -240,7 +240,7 @@ export class FakeVtep implements Vtep {
       version: '0.0.0-fake',
       pid: process.pid,
       uptime: 3723,
-      engine: { io: 'batched', wasm: 'simd', memoryBytes: 64 * 2 ** 20 },
+      engine: { io: 'batched', uring: 'off: by configuration', wasm: 'simd', memoryBytes: 64 * 2 ** 20 },
       offloads: { 'udp-segment': 'on', 'tap-uso': 'off: Linux 6.2 or newer is needed' },
       workers: [],
       listeners: [],

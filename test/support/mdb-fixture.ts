@@ -134,7 +134,7 @@ export class MdbFixture {
 
   /** The link behind a remote of the FDB's pool. */
   linkAfter(link: number): number {
-    return this.engine.view.getUint32(REMOTES_BASE + (link - 1) * REMOTE_BYTES + REMOTE_NEXT_OFFSET, true);
+    return this.engine.view.getUint16(REMOTES_BASE + (link - 1) * REMOTE_BYTES + REMOTE_NEXT_OFFSET, true);
   }
 
   /** Entries of the FDB, which has the remotes. */

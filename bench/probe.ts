@@ -1,136 +1,38 @@
 /**
- * End to end against the kernel's own vxlan device: what is measured, and how. The order is run.ts' business.
+ * The measuring devices: TCP by iperf3, UDP by the blaster, round trips by echoes, idleness by waiting. All of
+ * them work between two hosts of the test bed, whatever the tunnel.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { measureEcho } from './echo.ts';
-import type { Metric, Metrics } from './table.ts';
-import {
-  busySeconds,
-  type Helper,
-  type Host,
-  type Pair,
-  processSeconds,
-  type Testbed,
-  waitForLine,
-} from './testbed.ts';
-import {
-  highestRate,
-  type ReceiveOrder,
-  type ReceiveReply,
-  type SendOrder,
-  type SendReply,
-} from './udp-blast.ts';
+import { busyCores, busySeconds, processSeconds } from './cpu.ts';
+import { answers, measureEcho } from './echo.ts';
+import type { Metrics } from './samples.ts';
+import { highestRate } from './search.ts';
+import { type Helper, type Host, type Pair, type Testbed, waitForLine } from './testbed.ts';
+import type { ReceiveOrder, ReceiveReply, SendOrder, SendReply } from './udp-blast.ts';
 
 /** One direction of one pair, through the tunnel or beside it. */
 export interface Subject {
+  /** The contestant's name. */
+  name: string;
   pair: Pair;
   /** From b to a. */
   reverse: boolean;
-  /** Over the bare veth. */
+  /** Over the bare underlay. */
   bare: boolean;
 }
 
-export interface Trial {
-  name: string;
-  metrics: Metric[];
-  measure(probe: Probe, subject: Subject): Promise<Metrics>;
-  /** Who is held against the kernel pair; the default is the candidate on both ends. */
-  against?: 'to-kernel' | 'from-kernel';
-  /** The underlay's tunnel segmentation; on unless false. */
-  offloads?: false;
-  /** Measured over the bare veth, too. */
-  veth?: true;
-  /** Only with --all or by name. */
-  optional?: true;
-  /** The kernel has nothing to measure, and one sample is enough. */
-  alone?: true;
-}
-
-interface UdpShape {
+export interface UdpShape {
   /** UDP payload, smallest and largest. */
   payload: [number, number];
   segments: number;
   flows: number;
 }
 
-type Rest = Omit<Partial<Trial>, 'name'>;
-const metric = (key: string, row: string, title: string, unit: string, digits = 0): Metric => ({
-  key,
-  row,
-  title,
-  unit,
-  digits,
-});
-const tcp = (name: string, title: string, words: string[], rest: Rest = {}): Trial => ({
-  name,
-  metrics: [metric('gbits', name, title, 'Gbit/s', 2)],
-  measure: (probe, subject) => probe.iperf(subject, words),
-  ...rest,
-});
-const udp = (name: string, title: string, shape: UdpShape, rest: Rest = {}): Trial => ({
-  name,
-  metrics: [
-    metric('kpps', name, title, 'kpps'),
-    metric('flood', `${name}-flood`, '  received of a flood', 'kpps'),
-  ],
-  measure: (probe, subject) => probe.udp(subject, shape),
-  ...rest,
-});
-const rtt = (name: string, title: string, count: number, everyUs: number, rest: Rest = {}): Trial => ({
-  name,
-  metrics: [
-    metric('p50', `${name}-p50`, `RTT ${title}, p50`, 'us', 1),
-    metric('p99', `${name}-p99`, '  p99', 'us', 1),
-  ],
-  measure: (probe, subject) => probe.echo(subject, count, everyUs),
-  ...rest,
-});
-
-/** 18 bytes of UDP payload are 60 bytes of frame, 64 with its check sequence. */
-const SMALL = { payload: [18, 18] as [number, number], segments: 1, flows: 1 };
-const FOUR = ['-P', '4'];
-const TO = { against: 'to-kernel' } as const;
-const FROM = { against: 'from-kernel' } as const;
-const PLAIN = { offloads: false } as const;
-const OPTIONAL = { optional: true } as const;
-
-export const TRIALS: Trial[] = [
-  tcp('tcp1', 'TCP 1 stream', [], {
-    veth: true,
-    metrics: [
-      metric('gbits', 'tcp1', 'TCP 1 stream', 'Gbit/s', 2),
-      metric('perGB', 'cpu', '  CPU per gigabyte', 's/GB', 2),
-    ],
-  }),
-  tcp('tcp1-plain', 'TCP 1 stream, no tunnel offload', [], PLAIN),
-  tcp('tcp4', 'TCP 4 streams', FOUR, { veth: true }),
-  tcp('tcp4-plain', 'TCP 4 streams, no tunnel offload', FOUR, PLAIN),
-  tcp('bidir', 'TCP both ways at once', ['--bidir'], OPTIONAL),
-  tcp('bidir-plain', 'TCP both ways, no tunnel offload', ['--bidir'], { ...PLAIN, ...OPTIONAL }),
-  udp('udp64', 'UDP 64-byte frames, < 0.1 % loss', SMALL, { veth: true }),
-  udp('udp64-gso', 'same, sent with UDP_SEGMENT', { ...SMALL, segments: 32 }, OPTIONAL),
-  udp(
-    'udp-mix',
-    'UDP 254 flows, 64 to 1400 bytes',
-    { payload: [18, 1354], segments: 1, flows: 254 },
-    OPTIONAL,
-  ),
-  rtt('rtt', 'back to back', 1000, 0, { veth: true }),
-  rtt('rtt-2ms', 'one every 2 ms', 500, 2000, { veth: true }),
-  {
-    name: 'idle',
-    alone: true,
-    metrics: [metric('percent', 'idle', 'CPU of one idle process', '% core', 2)],
-    measure: (probe, subject) => probe.idle(subject),
-  },
-  tcp('to-kernel', 'TCP 1 stream to a kernel peer', [], TO),
-  tcp('from-kernel', 'TCP 1 stream from a kernel peer', [], FROM),
-  tcp('to-kernel-plain', 'to, no tunnel offload', [], { ...TO, ...PLAIN }),
-  tcp('from-kernel-plain', 'from, no tunnel offload', [], { ...FROM, ...PLAIN }),
-  rtt('rtt-mixed', 'with a kernel peer', 1000, 0, TO),
-  udp('udp64-to-kernel', 'UDP 64-byte frames to a kernel peer', SMALL, { ...TO, ...OPTIONAL }),
-  udp('udp64-from-kernel', 'UDP 64-byte frames from a kernel peer', SMALL, { ...FROM, ...OPTIONAL }),
-];
+/** Hears when the steady part of a measurement begins and ends. */
+export interface Watch {
+  begin(): void | Promise<void>;
+  end(): void | Promise<void>;
+}
 
 export interface ProbeOptions {
   /** Length of a TCP trial. */
@@ -140,13 +42,15 @@ export interface ProbeOptions {
   pin: boolean;
 }
 
-/** The measuring devices. Each answers its metrics, and `cores`: what the whole machine had busy meanwhile. */
+/** Each measurement answers its metrics, and `cores`: what the whole machine had busy meanwhile. */
 export class Probe {
   readonly #bed: Testbed;
   readonly #helpers = new Map<string, Promise<Helper>>();
   /** Where the search for a subject's highest rate starts: where its last one ended. */
   readonly #guesses = new Map<string, number>();
   readonly #options: ProbeOptions;
+  /** Somebody who looks at the steady part; UDP is then one flood and no search. */
+  watch: Watch | undefined;
   #trials = 0;
 
   constructor(bed: Testbed, options: ProbeOptions) {
@@ -154,9 +58,15 @@ export class Probe {
     this.#options = options;
   }
 
+  /** Waits until an echo comes back; tunnels need a moment to find each other. */
+  async reach(subject: Subject): Promise<void> {
+    const { from, to, address } = ends(subject);
+    await answers(await this.#helper(from, 'echo.ts', 0), await this.#helper(to, 'echo.ts', 1), address);
+  }
+
   async iperf(subject: Subject, words: string[]): Promise<Metrics> {
-    const { seconds } = this.#options;
-    const omit = seconds >= 5 ? 2 : 1;
+    const { seconds, quick } = this.#options;
+    const omit = quick ? 1 : 2;
     const { from, to, address } = ends(subject);
     const server = this.#bed.spawn(to, 'iperf3', ['-s', '-1', '--forceflush']);
     await waitForLine(server, 'Server listening');
@@ -172,14 +82,19 @@ export class Probe {
     const ended = new Promise((resolve) => client.once('close', resolve));
     try {
       // Busy cores of the steady part: neither the omitted seconds nor the exchange of results.
-      const cores = await busyCores(omit * 1000 + 200, seconds * 1000 - 400);
+      await sleep(omit * 1000 + 200);
+      await this.watch?.begin();
+      const cores = await busyCores(0, seconds * 1000 - 400);
+      await this.watch?.end();
       await ended;
       const { end, error } = JSON.parse(json || '{"error":"ended without a result"}');
       if (error) throw new Error(`iperf3: ${error}`);
       const control = end.sender_tcp_congestion;
       if (control !== 'cubic') throw new Error(`iperf3 used ${control}, not cubic`);
-      const bits = [end.sum_received, end.sum_received_bidir_reverse].map((sum) => sum?.bits_per_second ?? 0);
-      const gbits = (bits[0] + bits[1]) / 1e9;
+      const ways = words.includes('--bidir') ? ['', '_bidir_reverse'] : [''];
+      const bits = ways.map((way) => Number(end[`sum_received${way}`]?.bits_per_second));
+      if (!bits.every((value) => value > 0)) throw new Error('iperf3: one direction has carried nothing');
+      const gbits = bits.reduce((sum, value) => sum + value) / 1e9;
       return { gbits, cores, perGB: (cores * 8) / gbits, retransmits: end.sum_sent.retransmits };
     } finally {
       clearTimeout(watchdog);
@@ -198,7 +113,7 @@ export class Probe {
     const seconds = this.#options.quick ? 0.4 : 1;
     const once = async (rate: number) => {
       const trial = ++this.#trials;
-      const hear: ReceiveOrder = { do: 'receive', trial, seconds };
+      const hear: ReceiveOrder = { do: 'receive', trial, seconds, flows: shape.flows };
       const say: SendOrder = { do: 'send', trial, rate, seconds, destinations, ...shape };
       const before = busySeconds();
       const sending = sender.ask<SendReply>(say).then((reply) => ({ ...reply, after: busySeconds() }));
@@ -217,8 +132,11 @@ export class Probe {
         cores,
       };
     };
-    const key = `${subject.pair.name} ${subject.reverse} ${subject.bare} ${JSON.stringify(shape)}`;
+    const key = `${subject.name} ${JSON.stringify(shape)}`;
+    await this.watch?.begin();
     const flood = await once(0);
+    await this.watch?.end();
+    if (this.watch) return { kpps: flood.rate / 1000, flood: flood.rate / 1000, cores: flood.cores };
     const best = await highestRate(flood, this.#guesses.get(key) ?? flood.rate, once);
     this.#guesses.set(key, best.rate);
     const { cores, loss, reordered, overrun } = best;
@@ -227,13 +145,16 @@ export class Probe {
       floodOffered: flood.offered / 1000,
       floodOverrun: flood.overrun,
     };
-    return { kpps: best.rate / 1000, cores, loss, reordered, overrun, ...floods };
+    const nsPerPacket = (cores * 1e9) / best.rate;
+    return { kpps: best.rate / 1000, nsPerPacket, cores, loss, reordered, overrun, ...floods };
   }
 
   async echo(subject: Subject, count: number, everyUs: number): Promise<Metrics> {
     const { from, to, address } = ends(subject);
     const client = await this.#helper(from, 'echo.ts', 0);
-    return measureEcho(client, await this.#helper(to, 'echo.ts', 1), address, count, everyUs);
+    const server = await this.#helper(to, 'echo.ts', 1);
+    const echoes = this.#options.quick ? Math.ceil(count / 10) : count;
+    return measureEcho(client, server, address, echoes, everyUs, this.watch);
   }
 
   async idle({ pair }: Subject): Promise<Metrics> {
@@ -271,16 +192,7 @@ function ends({ pair, reverse, bare }: Subject): { from: Host; to: Host; address
   const [from, to] = reverse ? [pair.b, pair.a] : [pair.a, pair.b];
   for (const { process, namespace } of [from, to]) {
     const ended = process && (process.exitCode ?? process.signalCode) !== null;
-    if (ended) throw new Error(`vxlane has ended in ${namespace}`);
+    if (ended) throw new Error(`the tunnel has ended in ${namespace}`);
   }
   return { from, to, address: bare ? to.underlay : to.overlay };
-}
-
-/** Mean over a window that begins after `afterMs`. */
-export async function busyCores(afterMs: number, forMs: number): Promise<number> {
-  await sleep(afterMs);
-  const before = busySeconds();
-  await sleep(forMs);
-  const after = busySeconds();
-  return (after.busy - before.busy) / (after.at - before.at);
 }

@@ -1,0 +1,85 @@
+/**
+ * The two engines, as far as they differ: how frames cross the border between a TAP and the memory. `batched` makes a
+ * call for each, `uring` one for many. Both serve the same walks, in the same order, with the same counters.
+ */
+import {
+  PAGE_BYTES,
+  URING_ENTRIES,
+  URING_OFFSET,
+  URING_QUEUES_OFFSET,
+  WORKER_CQ_HEAD_OFFSET,
+  WORKER_CQ_MASK_OFFSET,
+  WORKER_CQ_TAIL_OFFSET,
+  WORKER_CQES_OFFSET,
+  WORKER_SQ_HEAD_OFFSET,
+  WORKER_SQ_TAIL_OFFSET,
+  WORKER_URING_ERROR_OFFSET,
+} from '../../assembly/layout.ts';
+import { VtepError } from '../errors.ts';
+import { EAGAIN } from '../io/errno.ts';
+import { syscalls } from '../io/syscalls.ts';
+import { openUring, refusal } from '../io/uring.ts';
+import { BatchedReader, type TapReader } from './tap-reader.ts';
+import { BatchedWriter, type TapWriter } from './tap-writer.ts';
+import { UringReader } from './uring-reader.ts';
+import { UringWriter } from './uring-writer.ts';
+import type { WorkerContext } from './worker-context.ts';
+
+/** `auto`: io_uring where it is permitted, for it is faster where frames are many and no loss elsewhere. */
+export const ENGINES = ['auto', 'batched', 'uring'] as const;
+export type EngineChoice = (typeof ENGINES)[number];
+
+export interface Transfers {
+  readonly reader: TapReader;
+  readonly writer: TapWriter;
+  /** Why io_uring was wanted and is not used; '' = it is, or was not wanted. */
+  readonly refused: string;
+  close(): void;
+}
+
+/** What was asked for, else what VXLANE_ENGINE says. @throws VtepError USAGE when that is no engine */
+export function engineChoice(given: EngineChoice | undefined): EngineChoice {
+  const choice = given ?? process.env.VXLANE_ENGINE ?? 'auto';
+  const engine = ENGINES.find((one) => one === choice);
+  if (engine !== undefined) return engine;
+  throw new VtepError('USAGE', `engine: argument "${choice}" is wrong: auto, batched or uring`);
+}
+
+/** By the thread that will use them. */
+export function openTransfers(context: WorkerContext, choice: EngineChoice): Transfers {
+  const batched = { reader: new BatchedReader(context), writer: new BatchedWriter(context), close() {} };
+  if (choice === 'batched') return { ...batched, refused: '' };
+  const ring = openRing(context);
+  if (typeof ring === 'string') return { ...batched, refused: ring };
+  return {
+    reader: new UringReader(context, ring),
+    writer: new UringWriter(context, ring),
+    refused: '',
+    close: () => syscalls().close(ring),
+  };
+}
+
+/** Makes the ring in the worker's block and tells the engine where its parts are. Returns its descriptor, or why not. */
+function openRing(context: WorkerContext): number | string {
+  const { address, base, bytes, u32 } = context;
+  const queues = base + URING_QUEUES_OFFSET;
+  bytes.fill(0, base + URING_OFFSET, queues + PAGE_BYTES);
+  const uring = openUring(URING_ENTRIES, address + base + URING_OFFSET, address + queues);
+  if (uring === undefined) return refusal();
+  u32[(base + WORKER_SQ_HEAD_OFFSET) >>> 2] = queues + uring.sqHead;
+  u32[(base + WORKER_SQ_TAIL_OFFSET) >>> 2] = queues + uring.sqTail;
+  u32[(base + WORKER_CQ_HEAD_OFFSET) >>> 2] = queues + uring.cqHead;
+  u32[(base + WORKER_CQ_TAIL_OFFSET) >>> 2] = queues + uring.cqTail;
+  u32[(base + WORKER_CQES_OFFSET) >>> 2] = queues + uring.cqes;
+  u32[(base + WORKER_CQ_MASK_OFFSET) >>> 2] = uring.cqEntries - 1;
+  if (works(context, uring.fd)) return uring.fd;
+  syscalls().close(uring.fd);
+  return 'a read through io_uring does not do what it should';
+}
+
+/** A read of the poller's eventfd, which is empty: answered in the call itself, through the queues in the memory. */
+function works({ base, exports, i32, poller, sys }: WorkerContext, ring: number): boolean {
+  exports.uringReads(base, poller.wake, 0, 1);
+  if (sys.io_uring_enter(ring, 1) !== 1 || exports.uringNextFailure(base) !== 0) return false;
+  return i32[(base + WORKER_URING_ERROR_OFFSET) >>> 2] === -EAGAIN;
+}
