@@ -16,6 +16,7 @@
  * of one frame; the host sends what there is and calls again.
  */
 import * as counter from './count';
+import * as dispatch from './dispatch';
 import * as event from './event';
 import * as fdb from './fdb';
 import * as flow from './flow';
@@ -109,7 +110,7 @@ export function encap(worker: usize): i32 {
   if (fdb.isLarge()) warm(worker, frames, cursor, filled);
   while (cursor !== filled && forward(worker, ring.descriptor(frames, cursor))) ++cursor;
   ring.take(frames, cursor);
-  return message.runs(worker);
+  return dispatch.runs(worker);
 }
 
 /** Fetches the FDB entries of a batch. The sum of them is of no use but to keep the compiler from leaving it out. */

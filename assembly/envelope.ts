@@ -5,6 +5,8 @@
 import {
   AF_INET,
   CMSGHDR_BYTES,
+  ENVELOPE_BYTES,
+  ENVELOPES_OFFSET,
   IP_PKTINFO,
   IP_TOS,
   IP_TTL,
@@ -20,9 +22,18 @@ import {
   SOL_IPV6,
   SOURCE_GROUP_BYTES,
   SOURCE_LOCAL_OFFSET,
+  SOURCE_PEER_BYTES,
+  SOURCE_PEERS_OFFSET,
   SOURCE_PORT_COUNT,
   SOURCES_BASE,
 } from './layout';
+
+/** Of the control message with the segment size, which stands last. */
+export const UDP_SEGMENT_CONTROL_BYTES = 24;
+
+export function envelopeOf(worker: usize, message: u32): usize {
+  return worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
+}
 
 /** The record of the group that a source belongs to. */
 export function groupOf(source: u32): usize {
@@ -35,6 +46,18 @@ export function isNamed(name: usize, remote: usize, port: u32): boolean {
   if (load<u16>(name, 2) !== bswap<u16>(<u16>port)) return false;
   if (load<u8>(remote, REMOTE_FAMILY_OFFSET) === AF_INET) return load<u32>(name, 4) === load<u32>(address);
   return load<u64>(name, 8) === load<u64>(address) && load<u64>(name, 16) === load<u64>(address, 8);
+}
+
+/** Is the socket of the source connected to what the envelope names? Then the kernel need not look for the route. */
+export function isPeer(source: u32, name: usize): boolean {
+  const peer = groupOf(source) + SOURCE_PEERS_OFFSET + (source % SOURCE_PORT_COUNT) * SOURCE_PEER_BYTES;
+  if (atomic.load<u32>(peer) !== load<u32>(name) || load<u32>(peer, 4) !== load<u32>(name, 4)) return false;
+  if (load<u16>(name) === AF_INET) return true;
+  return (
+    load<u64>(peer, 8) === load<u64>(name, 8) &&
+    load<u64>(peer, 16) === load<u64>(name, 16) &&
+    load<u32>(peer, 24) === load<u32>(name, 24)
+  );
 }
 
 /** struct sockaddr_in or sockaddr_in6, with the flow label. Link-local addresses get their scope from the ifindex. */

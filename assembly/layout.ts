@@ -443,7 +443,9 @@ export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
 export const SOURCE_GROUP_COUNT = 64;
 export const SOURCE_PORT_COUNT = 64;
 export const SOURCE_GROUP_HEADER_BYTES = 64;
-export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * 6;
+/** What a socket is connected to, of each port. */
+export const SOURCE_PEER_BYTES = 32;
+export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * (4 + 2 + SOURCE_PEER_BYTES);
 export const SOURCES_BASE = SENDERS_BASE + SENDERS_BYTES;
 export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 /** u32: sockets this group spreads its flows over, at most SOURCE_PORT_COUNT. */
@@ -467,6 +469,14 @@ export const SOURCE_SCOPE_OFFSET = 32;
 export const SOURCE_SOCKETS_OFFSET = 64;
 /** u16 per port, in host order: what the socket is bound to, 0 = not open. */
 export const SOURCE_NUMBERS_OFFSET = SOURCE_SOCKETS_OFFSET + SOURCE_PORT_COUNT * 4;
+/**
+ * Per port struct sockaddr_in or sockaddr_in6: what its socket is connected to. The first word, family and port, is
+ * stored last: 0 = nothing yet, SOURCE_PEER_CONNECTING, SOURCE_PEER_NEVER = the route may choose another source for
+ * other remotes.
+ */
+export const SOURCE_PEERS_OFFSET = SOURCE_NUMBERS_OFFSET + SOURCE_PORT_COUNT * 2;
+export const SOURCE_PEER_CONNECTING = 1;
+export const SOURCE_PEER_NEVER = 0xffffffff;
 /** In a message's envelope instead of a socket: a super-frame that leaves whole, through the underlay TAP. */
 export const SOURCE_UNDERLAY_TAP = SOURCE_GROUP_COUNT * SOURCE_PORT_COUNT;
 
@@ -672,7 +682,7 @@ export const DESCRIPTOR_DEVICE_OFFSET = 8;
 export const DESCRIPTOR_DOMAIN_OFFSET = 10;
 
 // Encap: frames from the TAP -> messages for UDP sockets.
-export const ENCAP_RING_COUNT = 128;
+export const ENCAP_RING_COUNT = 256;
 export const ENCAP_RING_OFFSET = EPOLL_OFFSET + EPOLL_BYTES;
 export const ENCAP_RING_BYTES = RING_DESCRIPTORS_OFFSET + ENCAP_RING_COUNT * DESCRIPTOR_BYTES;
 /** State of a walk that stopped because the messages ran out. */
@@ -688,6 +698,8 @@ export const ENCAP_FANOUT_COUNT_OFFSET = 20;
 export const ENCAP_SHARED_OFFSET = 24;
 /** u32: injections in use */
 export const ENCAP_INJECTS_USED_OFFSET = 12;
+/** u32: lanes in use */
+export const ENCAP_LANES_USED_OFFSET = 32;
 /** u32: 1 = the walk stopped because the path to the remote at ENCAP_PATH_REMOTE has to be resolved. */
 export const ENCAP_PATH_WANTED_OFFSET = 28;
 // The frame at hand. The first two, side by side as in an envelope, are written and compared as one u64; the
@@ -728,8 +740,8 @@ export const ENCAP_WARM_OFFSET = 128;
 export const MESSAGE_COUNT = 512;
 export const MESSAGES_OFFSET = ENCAP_STATE_OFFSET + ENCAP_STATE_BYTES;
 export const MESSAGES_BYTES = MESSAGE_COUNT * MMSGHDR_BYTES;
-/** Beside each message: its address, its control messages, and what the next datagram must equal to join it. */
-export const ENVELOPE_BYTES = 192;
+/** What stands behind each message: its address, its control messages, and what the next datagram must equal to join it. */
+export const ENVELOPE_BYTES = 208;
 export const ENVELOPES_OFFSET = MESSAGES_OFFSET + MESSAGES_BYTES;
 export const ENVELOPES_BYTES = MESSAGE_COUNT * ENVELOPE_BYTES;
 export const ENVELOPE_NAME_OFFSET = 0;
@@ -737,7 +749,7 @@ export const ENVELOPE_CONTROL_OFFSET = 32;
 export const ENVELOPE_CONTROL_BYTES = 112;
 /** Instead of both, for a super-frame that leaves whole: its outer headers; two iovecs; u32s: its source, its address. */
 export const ENVELOPE_HEADERS_OFFSET = 0;
-export const ENVELOPE_IOVECS_OFFSET = 96;
+export const ENVELOPE_WHOLE_IOVECS_OFFSET = 96;
 export const ENVELOPE_CUT_SOURCE_OFFSET = 128;
 export const ENVELOPE_CUT_FRAME_OFFSET = 132;
 /** u32s: source (group * SOURCE_PORT_COUNT + port), segment bytes, segments, bytes, 1 = takes no more. */
@@ -758,13 +770,32 @@ export const ENVELOPE_OVERHEAD_OFFSET = 180;
 /** u32s: flow label (IPv6) and domain, one u64 */
 export const ENVELOPE_LABEL_OFFSET = 184;
 export const ENVELOPE_DOMAIN_OFFSET = 188;
+/** u32: its first iovec; u16s: how many there are, and how many there is room for */
+export const ENVELOPE_IOVECS_OFFSET = 192;
+export const ENVELOPE_IOVEC_COUNT_OFFSET = 196;
+export const ENVELOPE_IOVEC_ROOM_OFFSET = 198;
+/** u32: envelope + 1 that follows in its lane, 0 = none */
+export const ENVELOPE_NEXT_OFFSET = 200;
+
+/** Lanes, one for each source port: u16s: first and last envelope + 1 of the batch, 0 = none. */
+export const LANE_BYTES = 4;
+export const LANES_OFFSET = ENVELOPES_OFFSET + ENVELOPES_BYTES;
+export const LANES_BYTES = SOURCE_PORT_COUNT * LANE_BYTES;
+export const LANE_FIRST_OFFSET = 0;
+export const LANE_LAST_OFFSET = 2;
+/** u8s: the lanes in use, in the order in which they came into it */
+export const LANE_ORDER_OFFSET = LANES_OFFSET + LANES_BYTES;
+export const LANE_ORDER_BYTES = SOURCE_PORT_COUNT;
+/** u16s: the envelope of each message */
+export const MESSAGE_ENVELOPES_OFFSET = LANE_ORDER_OFFSET + LANE_ORDER_BYTES;
+export const MESSAGE_ENVELOPES_BYTES = MESSAGE_COUNT * 2;
 
 /** Runs: u32 source, u32 first message, u32 messages: one sendmmsg each. */
 export const RUN_BYTES = 16;
 export const RUN_SOURCE_OFFSET = 0;
 export const RUN_FIRST_OFFSET = 4;
 export const RUN_COUNT_OFFSET = 8;
-export const RUNS_OFFSET = ENVELOPES_OFFSET + ENVELOPES_BYTES;
+export const RUNS_OFFSET = MESSAGE_ENVELOPES_OFFSET + MESSAGE_ENVELOPES_BYTES;
 export const RUNS_BYTES = MESSAGE_COUNT * RUN_BYTES;
 
 /** Most segments of one super-frame: 64 KiB of payload at the smallest MSS that Linux uses. */

@@ -3,11 +3,13 @@
  * worker's block and with addresses as the kernel knows them. No payload is copied: an iovec names it
  * where it lies.
  *
- * A datagram joins the message before it when both go from the same socket to the same place and the
- * sizes suit UDP_SEGMENT (equal, only the last one may be shorter). So the segments of a super-frame and
- * a run of equal small frames become one system call and one walk through the kernel, in the same way.
+ * A datagram joins the last message of its lane (dispatch.ts) when both go from the same socket to the same place
+ * and the sizes suit UDP_SEGMENT (equal, only the last one may be shorter). So the segments of a super-frame and
+ * a run of equal small frames become one system call and one walk through the kernel, in the same way, whatever
+ * came between them from other flows.
  */
-import { groupOf, isNamed, writeControl, writeControlHeader, writeName } from './envelope';
+import * as dispatch from './dispatch';
+import { envelopeOf, groupOf, isNamed, writeControl, writeControlHeader, writeName } from './envelope';
 import {
   AF_INET,
   CMSGHDR_BYTES,
@@ -19,46 +21,33 @@ import {
   ENCAP_MESSAGES_USED_OFFSET,
   ENCAP_SHARED_OFFSET,
   ENCAP_STATE_OFFSET,
-  ENVELOPE_BYTES,
   ENVELOPE_CLOSED_OFFSET,
   ENVELOPE_CONTROL_OFFSET,
   ENVELOPE_CONTROL_USED_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
   ENVELOPE_IFINDEX_OFFSET,
+  ENVELOPE_IOVEC_COUNT_OFFSET,
+  ENVELOPE_IOVEC_ROOM_OFFSET,
+  ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_LABEL_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_MARKS_OFFSET,
+  ENVELOPE_NEXT_OFFSET,
   ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENT_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
   ENVELOPE_SOURCE_OFFSET,
-  ENVELOPES_OFFSET,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
   HEADER_OFFLOADS_OFFSET,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
   MESSAGE_COUNT,
-  MESSAGE_IOVEC_MAX,
   MESSAGE_MAX_BYTES,
   MESSAGE_SEGMENT_MAX,
-  MESSAGES_OFFSET,
-  MMSGHDR_BYTES,
-  MMSGHDR_CONTROL_LENGTH_OFFSET,
-  MMSGHDR_CONTROL_OFFSET,
-  MMSGHDR_FLAGS_OFFSET,
-  MMSGHDR_IOVEC_COUNT_OFFSET,
-  MMSGHDR_IOVEC_OFFSET,
-  MMSGHDR_NAME_LENGTH_OFFSET,
-  MMSGHDR_NAME_OFFSET,
   OFFLOAD_UDP_SEGMENT,
   REMOTE_FAMILY_OFFSET,
   REMOTE_IFINDEX_OFFSET,
-  RUN_BYTES,
-  RUN_COUNT_OFFSET,
-  RUN_FIRST_OFFSET,
-  RUN_SOURCE_OFFSET,
-  RUNS_OFFSET,
   SEGMENT_MAX,
   SOL_UDP,
   SOURCE_SEGMENT_OFFSET,
@@ -66,7 +55,8 @@ import {
   VXLAN_HEADER_BYTES,
 } from './layout';
 
-const UDP_SEGMENT_CONTROL_BYTES = 24;
+/** Most iovecs that one move may take: those of a full message with two each, twice. */
+const MOVE_IOVEC_MAX = 4 * MESSAGE_SEGMENT_MAX;
 
 /** Begins a batch: whatever was written before has been sent. */
 export function begin(worker: usize): void {
@@ -90,7 +80,7 @@ export function hasRoom(worker: usize, flags: u32, source: u32, datagrams: i32, 
   }
   return (
     load<i32>(state, ENCAP_MESSAGES_USED_OFFSET) + messages <= MESSAGE_COUNT &&
-    load<i32>(state, ENCAP_IOVECS_USED_OFFSET) + 2 * datagrams <= ENCAP_IOVEC_COUNT
+    load<i32>(state, ENCAP_IOVECS_USED_OFFSET) + 2 * datagrams + MOVE_IOVEC_MAX <= ENCAP_IOVEC_COUNT
   );
 }
 
@@ -120,40 +110,17 @@ export function append(
   body: usize,
   bodyBytes: i32,
 ): void {
-  const state = worker + ENCAP_STATE_OFFSET;
-  const used = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
   const bytes = headBytes + bodyBytes;
-  let message = used;
-  if (used === 0 || !joins(worker, used - 1, source, remote, port, marks, l3, bytes)) {
-    store<u32>(state, used + 1, ENCAP_MESSAGES_USED_OFFSET);
-    open(worker, used, device, source, remote, port, marks, l3, bytes);
-  } else {
-    message = used - 1;
-    grow(worker, message, bytes);
-  }
-  addIovec(worker, message, head, headBytes);
-  if (bodyBytes !== 0) addIovec(worker, message, body, bodyBytes);
-}
-
-/** Groups neighbouring messages of one socket: what one sendmmsg takes. Returns the number of runs. */
-export function runs(worker: usize): i32 {
-  const used = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_MESSAGES_USED_OFFSET);
-  let run = worker + RUNS_OFFSET - RUN_BYTES;
-  let count = 0;
-  let last: u32 = u32.MAX_VALUE;
-  for (let message: u32 = 0; message < used; ++message) {
-    const source = load<u32>(envelopeOf(worker, message), ENVELOPE_SOURCE_OFFSET);
-    if (source !== last) {
-      run += RUN_BYTES;
-      ++count;
-      last = source;
-      store<u32>(run, source, RUN_SOURCE_OFFSET);
-      store<u32>(run, message, RUN_FIRST_OFFSET);
-      store<u32>(run, 0, RUN_COUNT_OFFSET);
-    }
-    store<u32>(run, load<u32>(run, RUN_COUNT_OFFSET) + 1, RUN_COUNT_OFFSET);
-  }
-  return count;
+  let envelope = dispatch.lastOf(worker, source);
+  if (envelope !== 0 && joins(worker, envelope, source, remote, port, marks, l3, bytes))
+    grow(envelope, bytes);
+  else envelope = open(worker, device, source, remote, port, marks, l3, bytes);
+  const iovec = claimIovecs(worker, envelope, bodyBytes === 0 ? 1 : 2);
+  store<u64>(iovec, absolute(head));
+  store<u64>(iovec, <u64>headBytes, IOVEC_LENGTH_OFFSET);
+  if (bodyBytes === 0) return;
+  store<u64>(iovec, absolute(body), IOVEC_BYTES);
+  store<u64>(iovec, <u64>bodyBytes, IOVEC_BYTES + IOVEC_LENGTH_OFFSET);
 }
 
 /** Where the kernel sees an address of this memory. */
@@ -169,18 +136,9 @@ function maySegment(flags: u32, source: u32): boolean {
   );
 }
 
-/** What stands beside a message. */
-export function envelopeOf(worker: usize, message: u32): usize {
-  return worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
-}
-
-function headerOf(worker: usize, message: u32): usize {
-  return worker + MESSAGES_OFFSET + message * MMSGHDR_BYTES;
-}
-
 function joins(
   worker: usize,
-  message: u32,
+  envelope: usize,
   source: u32,
   remote: usize,
   port: u32,
@@ -189,14 +147,12 @@ function joins(
   bytes: i32,
 ): boolean {
   const state = worker + ENCAP_STATE_OFFSET;
-  const envelope = envelopeOf(worker, message);
   return (
     load<u32>(envelope, ENVELOPE_SOURCE_OFFSET) === source &&
     load<u32>(envelope, ENVELOPE_CLOSED_OFFSET) === 0 &&
     bytes <= load<i32>(envelope, ENVELOPE_SEGMENT_OFFSET) &&
     load<i32>(envelope, ENVELOPE_LENGTH_OFFSET) + bytes <= MESSAGE_MAX_BYTES &&
     load<i32>(envelope, ENVELOPE_SEGMENTS_OFFSET) < MESSAGE_SEGMENT_MAX &&
-    load<i32>(headerOf(worker, message), MMSGHDR_IOVEC_COUNT_OFFSET) <= MESSAGE_IOVEC_MAX - 2 &&
     load<u32>(envelope, ENVELOPE_MARKS_OFFSET) === marks &&
     // Flow label and domain.
     load<u64>(envelope, ENVELOPE_LABEL_OFFSET) === load<u64>(state, ENCAP_LABEL_OFFSET) &&
@@ -208,7 +164,6 @@ function joins(
 
 function open(
   worker: usize,
-  message: u32,
   device: u32,
   source: u32,
   remote: usize,
@@ -216,10 +171,11 @@ function open(
   marks: u32,
   l3: i32,
   bytes: i32,
-): void {
+): usize {
   const state = worker + ENCAP_STATE_OFFSET;
+  const message = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
+  store<u32>(state, message + 1, ENCAP_MESSAGES_USED_OFFSET);
   const envelope = envelopeOf(worker, message);
-  const header = headerOf(worker, message);
   const ifindex = load<u32>(remote, REMOTE_IFINDEX_OFFSET);
   const ipv4 = load<u8>(remote, REMOTE_FAMILY_OFFSET) === AF_INET;
   store<u32>(envelope, source, ENVELOPE_SOURCE_OFFSET);
@@ -232,49 +188,52 @@ function open(
   store<u32>(envelope, device, ENVELOPE_DEVICE_OFFSET);
   store<u64>(envelope, load<u64>(state, ENCAP_LABEL_OFFSET), ENVELOPE_LABEL_OFFSET);
   store<u32>(envelope, l3 + VXLAN_HEADER_BYTES, ENVELOPE_OVERHEAD_OFFSET);
-
-  const iovec = worker + ENCAP_IOVECS_OFFSET + load<u32>(state, ENCAP_IOVECS_USED_OFFSET) * IOVEC_BYTES;
-  const nameBytes = writeName(envelope, remote, port, load<u32>(state, ENCAP_LABEL_OFFSET), ipv4);
-  const controlBytes = writeControl(envelope + ENVELOPE_CONTROL_OFFSET, source, ifindex, marks, ipv4);
-  store<u32>(envelope, controlBytes, ENVELOPE_CONTROL_USED_OFFSET);
-  store<u64>(header, absolute(envelope), MMSGHDR_NAME_OFFSET);
-  store<u64>(header, nameBytes, MMSGHDR_NAME_LENGTH_OFFSET);
-  store<u64>(header, absolute(iovec), MMSGHDR_IOVEC_OFFSET);
-  store<u64>(header, 0, MMSGHDR_IOVEC_COUNT_OFFSET);
-  store<u64>(
-    header,
-    controlBytes === 0 ? 0 : absolute(envelope + ENVELOPE_CONTROL_OFFSET),
-    MMSGHDR_CONTROL_OFFSET,
-  );
-  store<u64>(header, controlBytes, MMSGHDR_CONTROL_LENGTH_OFFSET);
-  store<u64>(header, 0, MMSGHDR_FLAGS_OFFSET);
+  // None, and room for none, where the next ones are.
+  store<u64>(envelope, <u64>load<u32>(state, ENCAP_IOVECS_USED_OFFSET), ENVELOPE_IOVECS_OFFSET);
+  store<u32>(envelope, 0, ENVELOPE_NEXT_OFFSET);
+  writeName(envelope, remote, port, load<u32>(state, ENCAP_LABEL_OFFSET), ipv4);
+  const control = writeControl(envelope + ENVELOPE_CONTROL_OFFSET, source, ifindex, marks, ipv4);
+  store<u32>(envelope, control, ENVELOPE_CONTROL_USED_OFFSET);
+  dispatch.enqueue(worker, message, source);
+  return envelope;
 }
 
 /** One more datagram in the message; the second one makes it a UDP_SEGMENT message. */
-function grow(worker: usize, message: u32, bytes: i32): void {
-  const envelope = envelopeOf(worker, message);
+function grow(envelope: usize, bytes: i32): void {
   const segments = load<u32>(envelope, ENVELOPE_SEGMENTS_OFFSET) + 1;
   const segment = load<i32>(envelope, ENVELOPE_SEGMENT_OFFSET);
   store<u32>(envelope, segments, ENVELOPE_SEGMENTS_OFFSET);
   store<u32>(envelope, load<u32>(envelope, ENVELOPE_LENGTH_OFFSET) + bytes, ENVELOPE_LENGTH_OFFSET);
   if (bytes < segment) store<u32>(envelope, 1, ENVELOPE_CLOSED_OFFSET);
   if (segments !== 2) return;
-  const header = headerOf(worker, message);
-  const control = envelope + ENVELOPE_CONTROL_OFFSET;
-  const used = load<u32>(envelope, ENVELOPE_CONTROL_USED_OFFSET);
-  writeControlHeader(control + used, 2, SOL_UDP, UDP_SEGMENT);
-  store<u64>(control + used, <u64>segment, CMSGHDR_BYTES);
-  store<u64>(header, absolute(control), MMSGHDR_CONTROL_OFFSET);
-  store<u64>(header, used + UDP_SEGMENT_CONTROL_BYTES, MMSGHDR_CONTROL_LENGTH_OFFSET);
+  const control = envelope + ENVELOPE_CONTROL_OFFSET + load<u32>(envelope, ENVELOPE_CONTROL_USED_OFFSET);
+  writeControlHeader(control, 2, SOL_UDP, UDP_SEGMENT);
+  store<u64>(control, <u64>segment, CMSGHDR_BYTES);
 }
 
-function addIovec(worker: usize, message: u32, address: usize, bytes: i32): void {
+/**
+ * Room for `more` iovecs of a message, which stand side by side: where its own end, when nobody has come behind
+ * them; else they all move to where there is room for twice as many, so that each moves once on average.
+ */
+function claimIovecs(worker: usize, envelope: usize, more: u32): usize {
   const state = worker + ENCAP_STATE_OFFSET;
+  const pool = worker + ENCAP_IOVECS_OFFSET;
   const used = load<u32>(state, ENCAP_IOVECS_USED_OFFSET);
-  const iovec = worker + ENCAP_IOVECS_OFFSET + used * IOVEC_BYTES;
-  store<u64>(iovec, absolute(address));
-  store<u64>(iovec, <u64>bytes, IOVEC_LENGTH_OFFSET);
-  store<u32>(state, used + 1, ENCAP_IOVECS_USED_OFFSET);
-  const header = headerOf(worker, message);
-  store<u64>(header, load<u64>(header, MMSGHDR_IOVEC_COUNT_OFFSET) + 1, MMSGHDR_IOVEC_COUNT_OFFSET);
+  const count = <u32>load<u16>(envelope, ENVELOPE_IOVEC_COUNT_OFFSET);
+  const wanted = count + more;
+  let first = load<u32>(envelope, ENVELOPE_IOVECS_OFFSET);
+  const room = <u32>load<u16>(envelope, ENVELOPE_IOVEC_ROOM_OFFSET);
+  if (wanted > room) {
+    let grown = wanted;
+    if (first + room !== used) {
+      memory.copy(pool + used * IOVEC_BYTES, pool + first * IOVEC_BYTES, count * IOVEC_BYTES);
+      first = used;
+      grown = 2 * wanted;
+      store<u32>(envelope, first, ENVELOPE_IOVECS_OFFSET);
+    }
+    store<u16>(envelope, <u16>grown, ENVELOPE_IOVEC_ROOM_OFFSET);
+    store<u32>(state, first + grown, ENCAP_IOVECS_USED_OFFSET);
+  }
+  store<u16>(envelope, <u16>wanted, ENVELOPE_IOVEC_COUNT_OFFSET);
+  return pool + (first + count) * IOVEC_BYTES;
 }

@@ -1,5 +1,6 @@
 /* A super-frame that was to leave whole and was refused. */
 import * as counter from './count';
+import * as dispatch from './dispatch';
 import {
   AF_INET,
   AF_INET6,
@@ -10,7 +11,6 @@ import {
   ENCAP_LABEL_OFFSET,
   ENCAP_MESSAGES_USED_OFFSET,
   ENCAP_STATE_OFFSET,
-  ENVELOPE_CLOSED_OFFSET,
   ENVELOPE_CUT_FRAME_OFFSET,
   ENVELOPE_CUT_SOURCE_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
@@ -43,10 +43,12 @@ import * as vxlan from './wire/vxlan';
 /**
  * A message of the batch that the underlay TAP has refused: its super-frame is split after all, into messages behind
  * those of the batch, which the host sends in its place. Returns how many; 0: there is no room.
+ *
+ * @param refused its place among the messages that were laid out
  */
 export function cut(worker: usize, refused: i32): i32 {
   const state = worker + ENCAP_STATE_OFFSET;
-  const envelope = message.envelopeOf(worker, refused);
+  const envelope = dispatch.envelopeAt(worker, refused);
   const device = load<u32>(envelope, ENVELOPE_DEVICE_OFFSET);
   const domain = load<u32>(envelope, ENVELOPE_DOMAIN_OFFSET);
   const source = load<u32>(envelope, ENVELOPE_CUT_SOURCE_OFFSET);
@@ -77,9 +79,8 @@ export function cut(worker: usize, refused: i32): i32 {
   const port = bswap<u16>(load<u16>(udp, 2));
   const outer = udp + UDP_HEADER_BYTES;
 
-  // Nothing joins what comes later; and the frame that the walk may have stopped at keeps its label.
+  // The frame that the walk may have stopped at keeps its label.
   const used = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
-  store<u32>(message.envelopeOf(worker, used - 1), 1, ENVELOPE_CLOSED_OFFSET);
   const label = load<u64>(state, ENCAP_LABEL_OFFSET);
   store<u64>(state, load<u64>(envelope, ENVELOPE_LABEL_OFFSET), ENCAP_LABEL_OFFSET);
   segment.split(
@@ -100,6 +101,7 @@ export function cut(worker: usize, refused: i32): i32 {
     virtio.gsoType(header) === VIRTIO_GSO_UDP,
   );
   store<u64>(state, label, ENCAP_LABEL_OFFSET);
+  dispatch.behind(worker, source, used);
   counter.one(worker, device, SUPER_FRAMES_REFUSED);
   counter.one(worker, device, SUPER_FRAMES_SPLIT);
   counter.add(worker, device, SEGMENTS_SENT, segments);

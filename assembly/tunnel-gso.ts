@@ -6,10 +6,11 @@
  *   [virtio | Ethernet | IP | UDP | VXLAN]  in the message's envelope      1st iovec
  *   [inner frame]                           where the TAP read put it      2nd iovec
  *
- * It takes a message of the batch like any datagram, so that everything leaves in the order in which it was read.
+ * It takes a message of its flow's lane like any datagram, so that a flow leaves in the order in which it was read.
  * What does not fit (see `fits`) is split by segment.ts.
  */
-import { groupOf } from './envelope';
+import * as dispatch from './dispatch';
+import { envelopeOf, groupOf } from './envelope';
 import {
   AF_INET,
   ENCAP_LABEL_OFFSET,
@@ -19,13 +20,14 @@ import {
   ENVELOPE_CUT_SOURCE_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
   ENVELOPE_IFINDEX_OFFSET,
-  ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_LABEL_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_MARKS_OFFSET,
+  ENVELOPE_NEXT_OFFSET,
   ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
   ENVELOPE_SOURCE_OFFSET,
+  ENVELOPE_WHOLE_IOVECS_OFFSET,
   HEADER_BASE,
   HEADER_UNDERLAY_ON_OFFSET,
   IOVEC_BYTES,
@@ -144,8 +146,9 @@ export function append(
   const state = worker + ENCAP_STATE_OFFSET;
   const used = load<u32>(state, ENCAP_MESSAGES_USED_OFFSET);
   store<u32>(state, used + 1, ENCAP_MESSAGES_USED_OFFSET);
-  const envelope = message.envelopeOf(worker, used);
+  const envelope = envelopeOf(worker, used);
   store<u32>(envelope, SOURCE_UNDERLAY_TAP, ENVELOPE_SOURCE_OFFSET);
+  store<u32>(envelope, 0, ENVELOPE_NEXT_OFFSET);
   store<u32>(envelope, source, ENVELOPE_CUT_SOURCE_OFFSET);
   store<u32>(envelope, <u32>header, ENVELOPE_CUT_FRAME_OFFSET);
   store<u32>(envelope, 1, ENVELOPE_SEGMENTS_OFFSET);
@@ -172,9 +175,11 @@ export function append(
     l3,
     segments,
   );
-  const iovecs = envelope + ENVELOPE_IOVECS_OFFSET;
+  const iovecs = envelope + ENVELOPE_WHOLE_IOVECS_OFFSET;
   store<u64>(iovecs, message.absolute(envelope));
   store<u64>(iovecs, <u64>bytes, IOVEC_LENGTH_OFFSET);
   store<u64>(iovecs, message.absolute(header + VIRTIO_HEADER_BYTES), IOVEC_BYTES);
   store<u64>(iovecs, <u64>length, IOVEC_BYTES + IOVEC_LENGTH_OFFSET);
+  // Behind what its flow has sent before.
+  dispatch.enqueue(worker, used, source);
 }

@@ -113,7 +113,7 @@ export class Probe {
     const seconds = this.#options.quick ? 0.4 : 1;
     const once = async (rate: number) => {
       const trial = ++this.#trials;
-      const hear: ReceiveOrder = { do: 'receive', trial, seconds };
+      const hear: ReceiveOrder = { do: 'receive', trial, seconds, flows: shape.flows };
       const say: SendOrder = { do: 'send', trial, rate, seconds, destinations, ...shape };
       const before = busySeconds();
       const sending = sender.ask<SendReply>(say).then((reply) => ({ ...reply, after: busySeconds() }));

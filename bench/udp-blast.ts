@@ -42,6 +42,8 @@ export interface ReceiveOrder {
   do: 'receive';
   trial: number;
   seconds: number;
+  /** Datagrams come from this many flows in turn. */
+  flows: number;
 }
 
 export interface SendReply {
@@ -51,7 +53,7 @@ export interface SendReply {
 
 export interface ReceiveReply {
   received: number;
-  /** Datagrams that came after one with a higher number. */
+  /** Datagrams that came after one of their flow with a higher number. */
   reordered: number;
   /** Datagrams lost for want of room in the receiving socket: the harness' own fault, not the tunnel's. */
   overrun: number;
@@ -172,7 +174,7 @@ function receive(
   const deadline = performance.now() + order.seconds * 1000 + 2000;
   let received = 0;
   let reordered = 0;
-  let highest = -1;
+  const highest = new Int32Array(order.flows).fill(-1);
   for (;;) {
     const count = call.recvmmsg(socket, base + at.headers, BATCH, MSG_WAITFORONE, 0);
     if (count < 0 && (received > 0 || performance.now() > deadline)) break;
@@ -180,8 +182,9 @@ function receive(
       const slot = at.slots + i * SLOT_BYTES;
       if (data.getUint32(slot, true) !== order.trial) continue;
       const number = data.getUint32(slot + 4, true);
-      if (number < highest) reordered++;
-      else highest = number;
+      const flow = number % order.flows;
+      if (number < highest[flow]!) reordered++;
+      else highest[flow] = number;
       received++;
     }
   }

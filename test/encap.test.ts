@@ -7,7 +7,7 @@ import { describe, it } from 'node:test';
 import { OFFLOAD_UDP_SEGMENT, SOURCE_PORT_COUNT } from '../assembly/layout.ts';
 import { assertBytes } from './support/bytes.ts';
 import { BUILDS } from './support/engine.ts';
-import { flowHash } from './support/flow.ts';
+import { byLane, flowHash, laneOf } from './support/flow.ts';
 import { arp, concat, ethernet, ipv4, ipv6, rawPacket, set16, vlan } from './support/frames.ts';
 import { DEFAULT, HASH_SEED, HotPath, SOURCE, SOURCE_DF, type TapFrame, VNI } from './support/hot-path.ts';
 import { icmp, raw, udp } from './support/messages.ts';
@@ -178,11 +178,18 @@ for (const build of BUILDS) {
           { frame: frames[2]!, device },
         ]);
         const order = [...remotes(count).slice(1), remotes(1)[0]!].map(({ address }) => address);
-        const wire = [frames[0]!, frame, frames[2]!].map((one) => vxlan(VNI + device - 1, one));
+        const wire = byLane(
+          [frames[0]!, frame, frames[2]!].map((one) => ({
+            slot: laneOf(one, HASH_SEED, SOURCE_PORT_COUNT),
+            bytes: vxlan(VNI + device - 1, one),
+          })),
+        );
         assert.equal(sent.datagrams.length, 3 * count);
-        for (const [i, { remote, bytes }] of sent.datagrams.entries()) {
+        for (const [i, { remote, slot, bytes }] of byLane(sent.datagrams).entries()) {
+          const expected = wire[Math.floor(i / count)]!;
           assert.equal(remote, order[i % count]);
-          assertBytes(bytes, wire[Math.floor(i / count)]);
+          assert.equal(slot, expected.slot);
+          assertBytes(bytes, expected.bytes);
         }
         if (count > 512) assert.ok(sent.calls > 1, 'needs several calls');
         const { encap_packets, checksums_completed } = path.counters(device);

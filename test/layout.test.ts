@@ -64,7 +64,8 @@ describe('layout', () => {
     'REMOTES',
   ];
   const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'FANOUT'];
-  const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', 'RUNS'];
+  const lanes = ['LANES', 'LANE_ORDER', 'MESSAGE_ENVELOPES'];
+  const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', ...lanes, 'RUNS'];
   const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
   const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'RECEIVE_BUFFERS', 'DECAP_STATE', 'WRITES'];
 
@@ -224,6 +225,7 @@ describe('layout', () => {
       ['SOURCE_LOCAL', 16],
       ['SOURCE_SOCKETS', 4 * layout.SOURCE_PORT_COUNT],
       ['SOURCE_NUMBERS', 2 * layout.SOURCE_PORT_COUNT, 2],
+      ['SOURCE_PEERS', layout.SOURCE_PEER_BYTES * layout.SOURCE_PORT_COUNT],
     ]);
     assertRecord(layout.FDB_ENTRY_BYTES, [
       ['FDB_VERSION', 4],
@@ -258,7 +260,19 @@ describe('layout', () => {
       ['ENVELOPE_OVERHEAD', 4],
       ['ENVELOPE_LABEL', 4],
       ['ENVELOPE_DOMAIN', 4],
+      ['ENVELOPE_IOVECS', 4],
+      ['ENVELOPE_IOVEC_COUNT', 2],
+      ['ENVELOPE_IOVEC_ROOM', 2],
+      ['ENVELOPE_NEXT', 4],
     ]);
+    // All three are written as one.
+    assert.equal(layout.ENVELOPE_IOVEC_COUNT_OFFSET, layout.ENVELOPE_IOVECS_OFFSET + 4);
+    assert.equal(layout.ENVELOPE_IOVEC_ROOM_OFFSET, layout.ENVELOPE_IOVECS_OFFSET + 6);
+    assertRecord(layout.LANE_BYTES, [
+      ['LANE_FIRST', 2],
+      ['LANE_LAST', 2],
+    ]);
+    assert.ok(layout.SOURCE_PORT_COUNT <= 256, 'a lane is a byte');
     assertRecord(layout.RECEIPT_BYTES, [
       ['RECEIPT_NAME', layout.SOCKADDR_IN6_BYTES, 8],
       ['RECEIPT_CONTROL', layout.RECEIPT_CONTROL_BYTES],
@@ -290,7 +304,7 @@ describe('layout', () => {
     assert.equal(layout.DESCRIPTOR_DOMAIN_OFFSET, layout.DESCRIPTOR_DEVICE_OFFSET + 2);
     const state = [
       ...['MESSAGES_USED', 'IOVECS_USED', 'HEADERS_USED', 'INJECTS_USED', 'FANOUT_NEXT', 'FANOUT_COUNT'],
-      ...['SHARED', 'PATH_WANTED', 'LABEL', 'DOMAIN', 'WORD'],
+      ...['SHARED', 'PATH_WANTED', 'LANES_USED', 'LABEL', 'DOMAIN', 'WORD'],
     ];
     assertRecord(layout.ENCAP_STATE_BYTES, [
       ...state.map((name): [string, number] => [`ENCAP_${name}`, 4]),

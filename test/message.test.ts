@@ -14,6 +14,7 @@ import {
   MESSAGES_OFFSET,
   OFFLOAD_UDP_SEGMENT,
   SOURCE_GROUP_BYTES,
+  SOURCE_PEERS_OFFSET,
   SOURCE_SEGMENT_OFFSET,
   SOURCES_BASE,
 } from '../assembly/layout.ts';
@@ -205,13 +206,66 @@ for (const build of BUILDS) {
       assert.deepEqual(shape(send({}, sized(60, 60))), [[60, 60]]);
     });
 
-    it('groups neighbouring messages of one source into one run', () => {
-      // readRuns() refuses neighbours that should be one run; here is that there are several.
-      const flows = [1, 1, 2, 2, 1, 3].map((n) => v4({ source: `10.3.0.${n}` }));
+    it('sorts by source: one run each, in which the order of a flow is kept', () => {
+      // readRuns() refuses neighbours that should be one run.
+      const flows = [1, 2, 3, 1, 2, 1].map((n, ttl) => v4({ source: `10.3.0.${n}`, ttl }));
       const sent = send({}, [...flows, ...sized(1000, 60, 1000)]);
       const sources = sent.map(({ source }) => source).filter((source, i, all) => source !== all[i - 1]);
-      assert.equal(sources.length, 5);
-      assert.equal(sent.flatMap(({ datagrams }) => datagrams).length, 9);
+      assert.equal(new Set(sources).size, 4);
+      assert.equal(sources.length, 4);
+      assert.deepEqual(shape(sent), [[34, 34, 34], [34, 34], [34], [1000, 60], [1000]]);
+      const ttls = sent.slice(0, 3).map(({ datagrams }) => datagrams.map((bytes) => bytes[30]));
+      assert.deepEqual(ttls, [[0, 3, 5], [1, 4], [2]]);
+    });
+
+    it('leaves the name away where the socket is connected to just that, and nothing else is said', () => {
+      const namesOf = (runs: number) =>
+        Array.from({ length: runs }, (_, i) =>
+          view.getUint32(ENCAP_WORKER + MESSAGES_OFFSET + i * 64 + 8, true),
+        );
+      const one = (fields: Partial<DeviceRecord>, remote: object, frame = other) => {
+        const device = path.device(fields);
+        path.entry(device, DEFAULT, [{ address: REMOTE, ...remote }]);
+        path.fill([{ frame, device }]);
+        return namesOf(path.engine.exports.encap(ENCAP_WORKER));
+      };
+      const [{ source }] = send({}, [other]) as [SentMessage];
+      const peer = SOURCES_BASE + SOURCE * SOURCE_GROUP_BYTES + SOURCE_PEERS_OFFSET + (source % 64) * 32;
+      bytes.set([2, 0, PORT >> 8, PORT & 255, 10, 169, 72, 98], peer);
+      assert.deepEqual(one({}, {}), [0]);
+      assert.deepEqual(one({}, { port: 1 }), [16]);
+      assert.deepEqual(one({}, { address: '10.169.72.99' }), [16]);
+      assert.deepEqual(one({}, { ifindex: 3 }), [16]);
+      assert.deepEqual(one({ ttl: 9 }, {}), [16]);
+      bytes.fill(0, peer, peer + 32);
+      assert.deepEqual(one({}, {}), [16]);
+      const six = { family: AF_INET6 } as const;
+      bytes.set([10, 0, PORT >> 8, PORT & 255], peer);
+      bytes.set([0xfd, ...new Array(14).fill(0), 0x98], peer + 8);
+      assert.deepEqual(one(six, { address: 'fd00::98' }), [0]);
+      assert.deepEqual(one(six, { address: 'fd00::99' }), [28]);
+      assert.deepEqual(one({ ...six, flowlabel: 5 }, { address: 'fd00::98' }), [28]);
+      bytes.fill(0, peer, peer + 32);
+    });
+
+    it('keeps the iovecs of a message together, however many come between', () => {
+      for (const turns of [2, 3, 7, 21, 64]) {
+        const all = Array.from({ length: 128 }, (_, i) =>
+          v4({ source: `10.3.0.${i % turns}`, identification: i }),
+        );
+        const sent = send({}, all);
+        for (const { datagrams } of sent) {
+          const order = datagrams.map((bytes) => (bytes[26]! << 8) | bytes[27]!);
+          assert.deepEqual(
+            order,
+            [...order].sort((one, other) => one - other),
+          );
+        }
+        const seen = sent.flatMap(({ datagrams }) =>
+          datagrams.map((bytes) => Buffer.from(bytes).toString('hex')),
+        );
+        assert.equal(new Set(seen).size, 128, `${turns} flows`);
+      }
     });
 
     it('stays inside its memory when a source loses UDP_SEGMENT while a frame is being cut', async () => {

@@ -13,6 +13,9 @@ import {
   OFFLOAD_UDP_SEGMENT,
   RING_DESCRIPTORS_OFFSET,
   RING_FILLED_OFFSET,
+  SOURCE_PEER_BYTES,
+  SOURCE_PEER_NEVER,
+  SOURCE_PEERS_OFFSET,
   SOURCE_PORT_COUNT,
   SOURCE_PORTS_OFFSET,
   SOURCE_SEGMENT_OFFSET,
@@ -45,6 +48,7 @@ beforeEach(() => {
   view.setUint8(SOURCES_BASE + SOURCE_SEGMENT_OFFSET, 1);
   for (let port = 0; port < SOURCE_PORT_COUNT; ++port) {
     view.setInt32(SOURCES_BASE + SOURCE_SOCKETS_OFFSET + port * 4, SOCKET, true);
+    view.setUint32(SOURCES_BASE + SOURCE_PEERS_OFFSET + port * SOURCE_PEER_BYTES, SOURCE_PEER_NEVER, true);
   }
   const index = plane.devices.claim('vx0');
   plane.devices.write(index, {
@@ -184,6 +188,21 @@ test('ECONNREFUSED speaks of an earlier datagram: counted, and this one is sent'
   send(encap(100));
   assert.equal(counted('drop_refused'), 1);
   assert.equal(made('sendmmsg'), 2);
+});
+
+test('a connected socket tells once of an earlier datagram: what it tells twice is this one’s', () => {
+  const { view } = plane.views;
+  for (let port = 0; port < SOURCE_PORT_COUNT; ++port) {
+    // Connected to port 1 of nobody in particular.
+    view.setUint32(SOURCES_BASE + SOURCE_PEERS_OFFSET + port * SOURCE_PEER_BYTES, 0x01000002, true);
+  }
+  answers.sendmmsg = [{ errno: errno.EHOSTUNREACH }, 1, { errno: errno.EMSGSIZE }, { errno: errno.EMSGSIZE }];
+  send(encap(100, 200, 300));
+  assert.deepEqual(
+    calls.map(({ count }) => count),
+    [3, 3, 2, 2, 1],
+  );
+  assert.deepEqual([counted('drop_unreachable'), counted('drop_too_big')], [0, 1]);
 });
 
 for (const [name, number, stays] of [

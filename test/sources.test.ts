@@ -10,7 +10,10 @@ import { createMemory, type Views, viewsOf } from '../src/dataplane/memory.ts';
 import { AF_INET, AF_INET6 } from '../src/io/family.ts';
 import { syscalls } from '../src/io/syscalls.ts';
 import {
+  connectSource,
   disableSegmentation,
+  isConnected,
+  peerAt,
   refusedSources,
   releaseSource,
   retainSource,
@@ -113,6 +116,36 @@ describe('sources', missing === null ? {} : { skip: missing }, () => {
     assert.ok(socketOf(views, first(links[0]!)) >= 0);
     assert.ok(socketOf(views, first(links[1]!)) >= 0, 'on another one it is another');
     for (const number of links) releaseSource(views, number);
+  });
+
+  it('with an address of their own are connected to the first remote, to none of a group', () => {
+    here.ip('addr add 192.0.2.9/24 dev u0');
+    const name = views.bytes.byteLength - 64;
+    const remote = (...address: number[]) => {
+      views.view.setUint16(name, AF_INET, true);
+      views.view.setUint16(name + 2, 8472);
+      views.bytes.set(address, name + 4);
+    };
+    const where = (source: number, fd: number) => {
+      connectSource(views, source, fd, syscalls().addressOf(views.bytes), name);
+      return isConnected(views, source)
+        ? [...views.bytes.subarray(peerAt(source) + 2, peerAt(source) + 8)]
+        : [];
+    };
+    const own = retainSource(views, group({ local: '192.0.2.9' }));
+    const fd = socketOf(views, first(own));
+    remote(239, 1, 1, 1);
+    assert.deepEqual(where(first(own), fd), []);
+    remote(203, 0, 113, 1);
+    assert.deepEqual(where(first(own), fd), [], 'no route, so it stays as it is');
+    remote(192, 0, 2, 10);
+    assert.deepEqual(where(first(own), fd), [0x21, 0x18, 192, 0, 2, 10]);
+    remote(192, 0, 2, 11);
+    assert.deepEqual(where(first(own), fd), [0x21, 0x18, 192, 0, 2, 10], 'and stays so');
+    releaseSource(views, own);
+    const any = retainSource(views, group());
+    assert.deepEqual(where(first(any), socketOf(views, first(any))), [], 'the route chooses the source');
+    releaseSource(views, any);
   });
 
   it('a range whose ports are all taken is another thing', async () => {

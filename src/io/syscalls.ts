@@ -27,6 +27,7 @@ export interface Syscalls {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, name: Uint8Array, bytes: number): number;
   getsockname(fd: number, name: Uint8Array, bytes: Uint8Array): number;
+  connect(fd: number, name: number, bytes: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: number): number;
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number;
   send(fd: number, data: Uint8Array, bytes: number, flags: number): number;
@@ -91,6 +92,7 @@ function load(): Syscalls {
     socket: call('socket', 'int', ['int', 'int', 'int']),
     bind: call('bind', 'int', ['int', 'void *', 'uint']),
     getsockname: call('getsockname', 'int', ['int', 'void *', 'void *']),
+    connect: call('connect', 'int', ['int', address, 'uint']),
     setsockopt: call('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: call('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
     send: call('send', 'long', ['int', 'void *', 'size_t', 'int']),

@@ -24,11 +24,11 @@ import {
   ENVELOPE_CUT_SOURCE_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
   ENVELOPE_DOMAIN_OFFSET,
-  ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_LENGTH_OFFSET,
   ENVELOPE_OVERHEAD_OFFSET,
   ENVELOPE_SEGMENT_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
+  ENVELOPE_WHOLE_IOVECS_OFFSET,
   ENVELOPES_OFFSET,
   HEADER_BASE,
   HEADER_UNDERLAY_ERROR_OFFSET,
@@ -36,6 +36,7 @@ import {
   HEADER_UNDERLAY_TAP_OFFSET,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
+  MESSAGE_ENVELOPES_OFFSET,
   MESSAGES_OFFSET,
   MMSGHDR_BYTES,
   MMSGHDR_CONTROL_LENGTH_OFFSET,
@@ -65,7 +66,14 @@ import {
   ENODEV,
   ENXIO,
 } from '../io/errno.ts';
-import { disableSegmentation, SOURCE_UNREACHABLE, socketOf } from './sources.ts';
+import {
+  connectSource,
+  disableSegmentation,
+  isConnected,
+  peerAt,
+  SOURCE_UNREACHABLE,
+  socketOf,
+} from './sources.ts';
 import { countOf, countOfDomain, type WorkerContext } from './worker-context.ts';
 
 /** How long a full socket is waited for before its datagram is dropped. */
@@ -79,6 +87,8 @@ export class Sender {
   readonly #pollfd = new Uint8Array(8);
   /** Super-frames that the underlay TAP has refused, one after the other. */
   #refusals = 0;
+  /** The message that has been tried again for an error, of the runs that are being sent. */
+  #tried = -1;
 
   constructor(context: WorkerContext) {
     this.#context = context;
@@ -88,6 +98,7 @@ export class Sender {
   send(runs: number): number {
     const { u32, base } = this.#context;
     let calls = 0;
+    this.#tried = -1;
     for (let run = 0; run < runs; ++run) {
       const at = (base + RUNS_OFFSET + run * RUN_BYTES) >>> 2;
       const source = u32[at + (RUN_SOURCE_OFFSET >> 2)]!;
@@ -101,7 +112,7 @@ export class Sender {
 
   /** Messages of one socket. Returns the system calls made. */
   #sendRun(source: number, first: number, end: number): number {
-    const { base, address, sys } = this.#context;
+    const { base, address, sys, u32 } = this.#context;
     let calls = 0;
     const fd = socketOf(this.#context, source);
     if (fd < 0) {
@@ -109,6 +120,7 @@ export class Sender {
       for (let message = first; message < end; ++message) this.#drop(message, verdict);
       return 0;
     }
+    if (u32[peerAt(source) >>> 2] === 0) this.#connect(fd, source, first);
     for (let next = first; next < end; ) {
       const messages = address + base + MESSAGES_OFFSET + next * MMSGHDR_BYTES;
       const sent = sys.sendmmsg(fd, messages, end - next, 0);
@@ -121,12 +133,12 @@ export class Sender {
 
   /** Super-frames for the underlay TAP. Returns the system calls made. */
   #sendWhole(first: number, end: number): number {
-    const { i32, base, address, sys } = this.#context;
+    const { i32, address, sys } = this.#context;
     const tap = i32[(HEADER_BASE + HEADER_UNDERLAY_TAP_OFFSET) >>> 2]!;
-    const iovecs = address + base + ENVELOPES_OFFSET + ENVELOPE_IOVECS_OFFSET;
     let calls = end - first;
     for (let message = first; message < end; ++message) {
-      if (sys.writev(tap, iovecs + message * ENVELOPE_BYTES, 2) >= 0) this.#refusals = 0;
+      const iovecs = address + this.#envelopeAt(message) + ENVELOPE_WHOLE_IOVECS_OFFSET;
+      if (sys.writev(tap, iovecs, 2) >= 0) this.#refusals = 0;
       else calls += this.#cut(message, sys.errno());
     }
     return calls;
@@ -149,6 +161,12 @@ export class Sender {
     return this.#sendRun(this.#envelope(message, ENVELOPE_CUT_SOURCE_OFFSET), first, first + count);
   }
 
+  /** The socket is connected to the first remote that it sends to with nothing said but where. */
+  #connect(fd: number, source: number, message: number): void {
+    if (this.#envelope(message, ENVELOPE_CONTROL_USED_OFFSET) !== 0) return;
+    connectSource(this.#context, source, fd, this.#context.address, this.#envelopeAt(message));
+  }
+
   /** After a failure: 1 = done with the message, 0 = try it again. */
   #recover(fd: number, source: number, message: number): 0 | 1 {
     const errno = this.#context.sys.errno();
@@ -162,6 +180,11 @@ export class Sender {
     // An earlier datagram was answered with "port unreachable". This one has not been sent.
     if (errno === ECONNREFUSED) {
       this.#count(message, DROP_REFUSED, 1);
+      return 0;
+    }
+    // A connected socket tells once of what ICMP said to an earlier datagram: what it says twice is true of this one.
+    if (isConnected(this.#context, source) && this.#tried !== message) {
+      this.#tried = message;
       return 0;
     }
     if (this.#envelope(message, ENVELOPE_SEGMENTS_OFFSET) > 1 && isRefusedOffload(errno)) {
@@ -202,9 +225,14 @@ export class Sender {
     }
   }
 
+  #envelopeAt(message: number): number {
+    const { base, view } = this.#context;
+    const envelope = view.getUint16(base + MESSAGE_ENVELOPES_OFFSET + message * 2, true);
+    return base + ENVELOPES_OFFSET + envelope * ENVELOPE_BYTES;
+  }
+
   #envelope(message: number, offset: number): number {
-    const { u32, base } = this.#context;
-    return u32[(base + ENVELOPES_OFFSET + message * ENVELOPE_BYTES + offset) >>> 2]!;
+    return this.#context.u32[(this.#envelopeAt(message) + offset) >>> 2]!;
   }
 
   #drop(message: number, verdict: number): void {

@@ -8,6 +8,9 @@ import { readFileSync } from 'node:fs';
 import ipaddr from 'ipaddr.js';
 import {
   AF_INET,
+  AF_INET6,
+  SOCKADDR_IN_BYTES,
+  SOCKADDR_IN6_BYTES,
   SOURCE_DF_OFFSET,
   SOURCE_FAMILY_OFFSET,
   SOURCE_GROUP_BYTES,
@@ -15,6 +18,10 @@ import {
   SOURCE_LOCAL_OFFSET,
   SOURCE_NO_CHECKSUM_OFFSET,
   SOURCE_NUMBERS_OFFSET,
+  SOURCE_PEER_BYTES,
+  SOURCE_PEER_CONNECTING,
+  SOURCE_PEER_NEVER,
+  SOURCE_PEERS_OFFSET,
   SOURCE_PORT_COUNT,
   SOURCE_PORT_MAX_OFFSET,
   SOURCE_PORT_MIN_OFFSET,
@@ -93,9 +100,12 @@ export function retainSource(views: Views, wanted: SourceGroup): number {
   view.setUint16(at + SOURCE_PORT_MAX_OFFSET, max, true);
   bytes.set(local, at + SOURCE_LOCAL_OFFSET);
   view.setUint32(at + SOURCE_SCOPE_OFFSET, scope, true);
+  // Without an address of its own a socket takes that of the first route, which may be wrong for other remotes.
+  const peer = wanted.local === '' ? SOURCE_PEER_NEVER : 0;
   for (let port = 0; port < SOURCE_PORT_COUNT; ++port) {
     view.setInt32(at + SOURCE_SOCKETS_OFFSET + port * 4, NOT_OPEN, true);
     view.setUint16(at + SOURCE_NUMBERS_OFFSET + port * 2, 0, true);
+    view.setUint32(at + SOURCE_PEERS_OFFSET + port * SOURCE_PEER_BYTES, peer, true);
   }
   view.setUint32(at + SOURCE_USERS_OFFSET, 1, true);
   return free;
@@ -125,6 +135,42 @@ export function socketOf(views: Views, source: number): number {
   const at = (groupAt(group) + SOURCE_SOCKETS_OFFSET + slot * 4) >>> 2;
   const fd = views.i32[at]!;
   return fd >= 0 ? fd : openSlot(views, group, slot, at);
+}
+
+/** Is the socket of a source connected to a remote? */
+export function isConnected({ u32 }: Views, source: number): boolean {
+  const family = u32[peerAt(source) >>> 2]! & 0xffff;
+  return family === AF_INET || family === AF_INET6;
+}
+
+/**
+ * Connects the socket of a source, unless it is, to the remote whose address lies at `name` in the memory: what goes
+ * there without a name needs no look-up of the route. Where it leads other datagrams that are named doesn't change.
+ *
+ * @param address where the memory lies in the process
+ */
+export function connectSource(
+  { u32, bytes }: Views,
+  source: number,
+  fd: number,
+  address: number,
+  name: number,
+): void {
+  const peer = peerAt(source);
+  if (Atomics.compareExchange(u32, peer >>> 2, 0, SOURCE_PEER_CONNECTING) !== 0) return;
+  const isIpv4 = (u32[name >>> 2]! & 0xffff) === AF_INET;
+  const nameBytes = isIpv4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
+  const isGroup = isIpv4 ? bytes[name + 4]! >= 0xe0 : bytes[name + 8]! === 0xff;
+  const done = !isGroup && syscalls().connect(fd, address + name, nameBytes) === 0;
+  if (done) bytes.copyWithin(peer + 4, name + 4, name + nameBytes);
+  Atomics.store(u32, peer >>> 2, done ? u32[name >>> 2]! : 0);
+}
+
+/** Where it stands what the socket of a source is connected to; 0 there = nothing yet. */
+export function peerAt(source: number): number {
+  const slot = source % SOURCE_PORT_COUNT;
+  const group = Math.floor(source / SOURCE_PORT_COUNT);
+  return groupAt(group) + SOURCE_PEERS_OFFSET + slot * SOURCE_PEER_BYTES;
 }
 
 /** The kernel or the way out cannot cut messages for this group: its datagrams go one by one from now on. */

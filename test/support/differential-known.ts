@@ -36,6 +36,15 @@ export const KNOWN: readonly Known[] = [
       found.text.startsWith('in another order'),
   },
   {
+    name: 'learning-order',
+    reason:
+      'frames that come at once leave sorted by flow, each flow in its order, so that others learn their sources in that order',
+    matches: (found) =>
+      found.set.startsWith('a remote that is this host, nolocalbypass') &&
+      (found.subject === 'FDB' || found.subject === 'events') &&
+      found.text.startsWith('in another order'),
+  },
+  {
     name: 'via-moves',
     reason:
       'an entry made with `via` has another interface than its frames: the kernel tells of a move to the same address with each of them, vxlane of none',

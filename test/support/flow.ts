@@ -7,11 +7,24 @@ import { networkOffset } from './naive-segment.ts';
 
 const EXTENSION_MAX = 6;
 
+/**
+ * Which of `count` source ports, and so which lane of a batch, the frame has.
+ * @param at where its network header begins
+ */
+export function laneOf(frame: Uint8Array, seed: number, count: number, at = networkOffset(frame)): number {
+  const hash = flowHash(frame, seed, at);
+  return Number((BigInt((hash ^ (hash << 16)) >>> 0) * BigInt(count)) >> 32n);
+}
+
+/** A batch leaves lane by lane; this puts two lists into one order that keeps each lane's own. */
+export function byLane<T extends { slot: number }>(all: readonly T[]): T[] {
+  return [...all].sort((one, other) => one.slot - other.slot);
+}
+
 /** @returns a u32 */
-export function flowHash(frame: Uint8Array, seed: number): number {
+export function flowHash(frame: Uint8Array, seed: number, at = networkOffset(frame)): number {
   const { length } = frame;
   if (length < 14) return finish(seed, 0);
-  const at = networkOffset(frame);
   const type = be16(frame, at - 2);
   const tagged = at > 14;
   if (type === 0x0800 && length - at >= 20) return hashIpv4(frame, at, tagged, seed);

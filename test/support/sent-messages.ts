@@ -9,8 +9,8 @@ import {
   AF_INET6,
   ENVELOPE_BYTES,
   ENVELOPE_DEVICE_OFFSET,
-  ENVELOPE_IOVECS_OFFSET,
   ENVELOPE_SEGMENTS_OFFSET,
+  ENVELOPE_WHOLE_IOVECS_OFFSET,
   ENVELOPES_OFFSET,
   IP_PKTINFO,
   IP_TOS,
@@ -19,6 +19,7 @@ import {
   IPV6_PKTINFO,
   IPV6_TCLASS,
   MESSAGE_COUNT,
+  MESSAGE_ENVELOPES_OFFSET,
   MESSAGE_IOVEC_MAX,
   MESSAGE_MAX_BYTES,
   MESSAGE_SEGMENT_MAX,
@@ -114,7 +115,7 @@ export function readMessage(
   source: number,
 ): SentMessage {
   const header = worker + MESSAGES_OFFSET + message * MMSGHDR_BYTES;
-  const envelope = worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
+  const envelope = envelopeAt(view, worker, message);
   const name = pointer(view, header);
   assert.equal(name, envelope);
   const family = view.getUint16(name, true);
@@ -149,9 +150,9 @@ export function readMessage(
 
 /** A super-frame for the underlay TAP: what the writev of its two iovecs brings there. */
 function readWhole({ view, bytes }: Views, worker: number, message: number): SentMessage {
-  const envelope = worker + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
+  const envelope = envelopeAt(view, worker, message);
   const iovecs = [0, 16].map((at): [number, number] => {
-    const iovec = envelope + ENVELOPE_IOVECS_OFFSET + at;
+    const iovec = envelope + ENVELOPE_WHOLE_IOVECS_OFFSET + at;
     return [pointer(view, iovec), pointer(view, iovec + 8)];
   });
   assert.equal(iovecs[0]![0], envelope);
@@ -163,6 +164,11 @@ function readWhole({ view, bytes }: Views, worker: number, message: number): Sen
     datagrams: [concat(...iovecs.map(([at, length]) => bytes.subarray(at, at + length)))],
     iovecs,
   };
+}
+
+function envelopeAt(view: DataView, worker: number, message: number): number {
+  const envelope = view.getUint16(worker + MESSAGE_ENVELOPES_OFFSET + message * 2, true);
+  return worker + ENVELOPES_OFFSET + envelope * ENVELOPE_BYTES;
 }
 
 function pointer(view: DataView, at: number): number {
