@@ -498,7 +498,8 @@ export const FDB_BUCKETS_BYTES = FDB_BUCKET_COUNT * FDB_BUCKET_BYTES;
 export const FDB_CAPACITY = 1000000;
 export const FDB_ENTRY_BYTES = 56;
 export const FDB_ENTRIES_BASE = FDB_BUCKETS_BASE + FDB_BUCKETS_BYTES;
-export const FDB_ENTRIES_BYTES = FDB_CAPACITY * FDB_ENTRY_BYTES;
+/** In whole pages, as the next region: the workers' blocks, which lie behind them, begin with a page. */
+export const FDB_ENTRIES_BYTES = (FDB_CAPACITY * FDB_ENTRY_BYTES + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 /** u32: odd while the entry is being changed. */
 export const FDB_VERSION_OFFSET = 0;
 /** u16: NUD_* bits */
@@ -517,7 +518,7 @@ export const FDB_REMOTES_OFFSET = 26;
 /** What no packet asks for lies apart. u32: HEADER_FDB_CREATED at creation; of a free entry, the next free one + 1. */
 export const FDB_CREATED_BYTES = 4;
 export const FDB_CREATIONS_BASE = FDB_ENTRIES_BASE + FDB_ENTRIES_BYTES;
-export const FDB_CREATIONS_BYTES = FDB_CAPACITY * FDB_CREATED_BYTES;
+export const FDB_CREATIONS_BYTES = (FDB_CAPACITY * FDB_CREATED_BYTES + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 
 /** Neighbour states (linux/neighbour.h) that the driver uses. */
 export const NUD_REACHABLE = 0x02;
