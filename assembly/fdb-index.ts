@@ -30,6 +30,7 @@ import {
 const SLOT_BYTES = 4;
 /** Bits 1 to 15. */
 const SLOT_BITS: u32 = 0xfffe;
+const TAG_SHIFT = 20;
 const TAG_MASK: u32 = ~FDB_SLOT_ENTRY_MASK;
 /** Set in each tag, so that none is 0. */
 const TAG_SET: u32 = 0x80000000;
@@ -49,9 +50,8 @@ export function lookUp(key: u64): i32 {
   for (let step: u32 = 1; step <= (FDB_PROBE_BUCKETS as u32); step++) {
     const line = lineOf(bucket);
     for (let found = slotsWith(line, tag); found !== 0; found &= found - 1) {
-      // The atomic load makes what stood before the slot's publication visible. The slot may be another's by now.
-      const entry = ((atomic.load<u32>(line + ctz<u32>(found) * SLOT_BYTES) & FDB_SLOT_ENTRY_MASK) -
-        1) as i32;
+      // The slot may be another's by now. The key's atomic load makes what stood before its publication visible.
+      const entry = ((load<u32>(line + ctz<u32>(found) * SLOT_BYTES) & FDB_SLOT_ENTRY_MASK) - 1) as i32;
       if (entry >= 0 && atomic.load<u64>(recordOf(entry), FDB_KEY_OFFSET) === key) return entry;
     }
     if (load<u32>(line) === 0) return -1;
@@ -136,7 +136,7 @@ function pass(bucket: u32, change: i32): void {
  */
 function slotsWith(line: usize, tag: u32): u32 {
   if (ASC_FEATURE_SIMD) {
-    const tags = i32x4.splat(tag as i32);
+    const tags = i32x4.splat((tag >>> TAG_SHIFT) as i32);
     const first = i16x8.narrow_i32x4_s(tagged(line, tags), tagged(line + 16, tags));
     const second = i16x8.narrow_i32x4_s(tagged(line + 32, tags), tagged(line + 48, tags));
     return i8x16.bitmask(i8x16.narrow_i16x8_s(first, second)) & ~1;
@@ -149,7 +149,7 @@ function slotsWith(line: usize, tag: u32): u32 {
 
 /** Four slots against their tag: all ones where it is the same. */
 function tagged(slots: usize, tags: v128): v128 {
-  return i32x4.eq(v128.and(v128.load(slots), i32x4.splat(TAG_MASK as i32)), tags);
+  return i32x4.eq(i32x4.shr_u(v128.load(slots), TAG_SHIFT), tags);
 }
 
 /** Where a slot lies in a bucket, 0 = elsewhere. */
