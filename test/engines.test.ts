@@ -40,11 +40,11 @@ after(() => {
 
 test('an engine is given, or named by the environment, or chosen', () => {
   delete process.env.VXLANE_ENGINE;
-  assert.equal(engineOf(undefined), 'batched');
-  assert.equal(engineOf('auto'), 'batched');
-  process.env.VXLANE_ENGINE = 'uring';
   assert.equal(engineOf(undefined), 'uring');
-  assert.equal(engineOf('batched'), 'batched');
+  assert.equal(engineOf('auto'), 'uring');
+  process.env.VXLANE_ENGINE = 'batched';
+  assert.equal(engineOf(undefined), 'batched');
+  assert.equal(engineOf('uring'), 'uring');
   process.env.VXLANE_ENGINE = 'fast';
   assert.throws(() => engineOf(undefined), {
     code: 'USAGE',
@@ -82,15 +82,15 @@ suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
     return { engine: status.engine, text: statusText(status, ratesBetween(status, status, 1)), said, open };
   }
 
-  test('--engine uring, where it is permitted: one ring for each worker', async () => {
-    const { engine, open, said } = await daemon(['--engine', 'uring']);
+  test('io_uring where it is permitted: one ring for each worker', async () => {
+    const { engine, open, said } = await daemon([]);
     assert.equal(engine.io, 'uring', said);
     assert.equal(engine.uring, 'on');
     assert.equal(open, 2);
   });
 
-  test('without being told: no ring, and nothing is said of it', async () => {
-    const { engine, text, open, said } = await daemon([]);
+  test('--engine batched: no ring, and nothing is said of it', async () => {
+    const { engine, text, open, said } = await daemon(['--engine', 'batched']);
     assert.equal(engine.io, 'batched');
     assert.equal(engine.uring, 'off: not asked for');
     assert.equal(open, 0);
@@ -113,7 +113,7 @@ suite('the engine of a daemon', ['vxlane'], (bed: Bed) => {
 
   test('where no memory may be locked: batched, and why', async () => {
     const under = ['prlimit', '--memlock=0', 'setpriv', '--bounding-set=-ipc_lock'];
-    const { engine, open } = await daemon(['--engine', 'uring'], { under });
+    const { engine, open } = await daemon([], { under });
     assert.equal(engine.io, 'batched');
     assert.equal(engine.uring, 'off: the limit of locked memory is too low (ulimit -l)');
     assert.equal(open, 0);
