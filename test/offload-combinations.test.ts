@@ -5,13 +5,14 @@
  */
 import assert from 'node:assert/strict';
 import { before, describe, it, test } from 'node:test';
-import { OFFLOAD_COALESCE, OFFLOAD_UDP_SEGMENT } from '../assembly/layout.ts';
+import { OFFLOAD_COALESCE, OFFLOAD_UDP_SEGMENT, SOURCE_PORT_COUNT } from '../assembly/layout.ts';
 import type { DeviceFeatures } from '../src/dataplane/device-features.ts';
 import { assertBytes } from './support/bytes.ts';
 import { BUILDS } from './support/engine.ts';
+import { byLane, laneOf } from './support/flow.ts';
 import { concat, ethernet, ipBytes, ipv4, ipv6 } from './support/frames.ts';
 import { flowOf, nextFrames } from './support/gro-traffic.ts';
-import { DEFAULT, HotPath, VNI } from './support/hot-path.ts';
+import { DEFAULT, HASH_SEED, HotPath, VNI } from './support/hot-path.ts';
 import { tcp, udp } from './support/messages.ts';
 import { isBegun } from './support/naive-coalesce.ts';
 import { segmentNaively } from './support/naive-segment.ts';
@@ -79,12 +80,18 @@ for (const build of BUILDS) {
               return { frame, device, virtio: superHeader(frame, size) };
             });
             const wire = frames.flatMap(({ frame, virtio }) =>
-              virtio ? segmentNaively(frame, virtio)! : [frame],
+              (virtio ? segmentNaively(frame, virtio)! : [frame]).map((segment) => ({
+                slot: laneOf(frame, HASH_SEED, SOURCE_PORT_COUNT),
+                bytes: vxlan(VNI + device - 1, segment),
+              })),
             );
             const { datagrams, messages } = path.encap(frames);
             assert.equal(datagrams.length, wire.length);
-            for (const [i, frame] of wire.entries())
-              assertBytes(datagrams[i]!.bytes, vxlan(VNI + device - 1, frame));
+            const inOrder = byLane(wire);
+            for (const [i, { slot, bytes }] of byLane(datagrams).entries()) {
+              assert.equal(slot, inOrder[i]!.slot);
+              assertBytes(bytes, inOrder[i]!.bytes);
+            }
             const maySegment = (bits & OFFLOAD_UDP_SEGMENT) !== 0 && !words.includes('gso off');
             assert.equal(messages.length < wire.length, maySegment, 'messages of several datagrams');
 

@@ -247,6 +247,7 @@ describe('self-tests of offloads', missing === null ? {} : { skip: missing }, ()
         'udp-gro': 'on, off for vx0',
         coalesce: 'on, off for vx0',
         'tap-uso': 'off: by configuration',
+        'tunnel-gso': 'off: no device asks for it (gso tunnel)',
       });
       assert.deepEqual(log, []);
     } finally {
