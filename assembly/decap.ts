@@ -6,7 +6,8 @@
  *   2. per datagram: length, I flag, VNI -> domain -> device    [vxlan_rcv, vxlan_vs_find_vni]
  *   3. reserved bits; for a GPE device the next protocol        [vxlan_parse_gpe_proto]
  *   4. the inner frame's length
- *   5. is the sender known (ours)? remote checksum offload, group policy                    [vxlan_remcsum, vxlan_parse_gbp_hdr]
+ *   5. is the sender known (ours); remote checksum offload, group policy
+ *                                                               [vxlan_remcsum, vxlan_parse_gbp_hdr]
  *   6. our own MAC                                              [vxlan_set_mac]
  *   7. learning                                                 [vxlan_snoop]
  *   8. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]

@@ -1,12 +1,12 @@
 /** The charts of a report: rows in, SVG out, drawn on the server by ECharts. */
-import * as echarts from 'echarts';
+import type * as echarts from 'echarts';
 import { PERCENTILES } from './echo.ts';
 import type { Contestant } from './record.ts';
 import { BARE, BASELINE, type Result, summary } from './samples.ts';
+import { render } from './svg.ts';
 import type { Row } from './table.ts';
 import { FRAME_BYTES } from './trials.ts';
 
-const WIDTH = 820;
 /** Wide gaps: whoever shows the picture may have wider letters than were reckoned with. */
 const LEGEND = { top: 30, left: 10, itemGap: 20, itemWidth: 18 };
 const GREY = '#9aa0a6';
@@ -32,20 +32,6 @@ export function charts(measured: Measured): Map<string, string> {
 interface Drawing {
   chart: echarts.EChartsOption;
   height: number;
-}
-
-function render(option: echarts.EChartsOption, height: number): string {
-  const size = { renderer: 'svg', ssr: true, width: WIDTH, height } as const;
-  const chart = echarts.init(null, null, size);
-  chart.setOption({
-    animation: false,
-    backgroundColor: '#ffffff',
-    textStyle: { fontFamily: 'Helvetica, Arial, sans-serif' },
-    ...option,
-  });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
 }
 
 const rowOf = ({ rows }: Measured, name: string) => rows.find(({ row }) => row === name);

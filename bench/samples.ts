@@ -39,10 +39,14 @@ export interface Summary {
 }
 
 /** Undefined without values. */
-export function summary(values: number[]): Summary | undefined {
+export function summary(values: readonly number[]): Summary | undefined {
   if (values.length === 0) return undefined;
-  const sorted = [...values].sort((x, y) => x - y);
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
+}
+
+/** Of at least one value. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((one, other) => one - other);
   const middle = sorted.length >> 1;
-  const median = sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-  return { median, min: sorted[0]!, max: sorted.at(-1)! };
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import ipaddr from 'ipaddr.js';
-import { inTurns, median } from '../bench/growth/measure.ts';
+import { inTurns } from '../bench/growth/measure.ts';
 import { fit, type Point, shapeOf } from '../bench/growth/shape.ts';
+import { median } from '../bench/samples.ts';
 import { formatMac, parseAddress, parseMac } from '../src/dataplane/fdb-text.ts';
 
 const curve = (of: (x: number) => number): Point[] => [1, 10, 100, 1000].map((x) => [x, of(x)]);

@@ -1,6 +1,7 @@
-/** A chart of curves: a plain value, and how it becomes SVG (on the server, by ECharts). */
+/** A chart of curves: a plain value, and how it becomes SVG. */
 import { writeFileSync } from 'node:fs';
-import * as echarts from 'echarts';
+import type { EChartsOption } from 'echarts';
+import { render } from '../svg.ts';
 import type { Point } from './shape.ts';
 
 export interface Chart {
@@ -12,14 +13,10 @@ export interface Chart {
   series: readonly { name: string; points: readonly Point[] }[];
 }
 
-const SIZE = { renderer: 'svg', ssr: true, width: 820, height: 360 } as const;
+const HEIGHT = 360;
 
 export function writeChart(file: string, { title, xLabel, yLabel, xScale, yScale, series }: Chart): void {
-  const chart = echarts.init(null, null, SIZE);
-  chart.setOption({
-    animation: false,
-    backgroundColor: '#ffffff',
-    textStyle: { fontFamily: 'system-ui, sans-serif' },
+  const option: EChartsOption = {
     title: { text: title },
     legend: { top: 28 },
     grid: { left: 70, right: 40, top: 80, bottom: 50 },
@@ -36,7 +33,6 @@ export function writeChart(file: string, { title, xLabel, yLabel, xScale, yScale
       name,
       data: points.map(([x, y]) => [x, Number(y.toPrecision(4))]),
     })),
-  });
-  writeFileSync(file, chart.renderToSVGString());
-  chart.dispose();
+  };
+  writeFileSync(file, render(option, HEIGHT));
 }

@@ -17,8 +17,9 @@ import { ethernet, ipv4 } from '../../test/support/frames.ts';
 import { tcp } from '../../test/support/messages.ts';
 import { mulberry32 } from '../../test/support/reference.ts';
 import { superHeader } from '../../test/support/virtio.ts';
+import { median } from '../samples.ts';
 import type { Chart } from './chart.ts';
-import { type Burst, inTurns, median } from './measure.ts';
+import { type Burst, inTurns } from './measure.ts';
 import type { Point } from './shape.ts';
 import { DEVICE, decapOf, encapOf, LISTENER, macOf, place, planeOf, udpFrame } from './walks.ts';
 

@@ -47,9 +47,3 @@ function repeat(call: () => void, milliseconds: number): number {
   }
   return ((now - start) * 1e6) / calls;
 }
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((one, other) => one - other);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}

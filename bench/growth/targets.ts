@@ -1,7 +1,7 @@
 /** The FDB with a million entries: filled through the dataplane's own door, as a controller would, and looked at. */
 import { FDB_BUCKETS_BASE, FDB_CAPACITY, REMOTES_BASE } from '../../assembly/layout.ts';
 import { formatMac } from '../../src/dataplane/fdb-text.ts';
-import { median } from './measure.ts';
+import { median } from '../samples.ts';
 import { macOf, planeOf } from './walks.ts';
 
 export interface Million {

@@ -15,8 +15,9 @@ import type { Dataplane } from '../../src/dataplane/dataplane.ts';
 import { ethernet, ipv4, ipv6 } from '../../test/support/frames.ts';
 import { tcp } from '../../test/support/messages.ts';
 import { mulberry32, randomBytes } from '../../test/support/reference.ts';
-import { type Burst, inTurns, median } from '../growth/measure.ts';
+import { type Burst, inTurns } from '../growth/measure.ts';
 import { DEVICE, macOf, planeOf } from '../growth/walks.ts';
+import { median } from '../samples.ts';
 import { type Kernels, nativeKernels, wasmKernels } from './compile.ts';
 
 export interface KernelResult {

@@ -27,6 +27,7 @@ const WITH_VALUE = [
   '--socket',
   '--config',
   '--engine',
+  '--threads',
   '--spin',
   '--seconds',
   '--family',

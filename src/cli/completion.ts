@@ -125,7 +125,7 @@ ${cases(words, '    ')}
 
 /** Finds object, verb and the rest among the words in front of the one that is being typed. */
 const SCAN = `    case $word in
-      --socket | --config | --engine | --spin | --seconds | --batch | -b | --netns | -n) skip=yes ;;
+      --socket | --config | --engine | --threads | --spin | --seconds | --batch | -b | --netns | -n) skip=yes ;;
       -*) ;;
       type) typed=yes; count=$((count + 1)) ;;
       *)

@@ -16,7 +16,7 @@ import { existsSync } from 'node:fs';
 import { Command as Commander, CommanderError, Option } from 'commander';
 import { createClient, NoDaemonError, Refusal, SOCKET_DEFAULT } from '../daemon/client.ts';
 import { clientSocket, daemonSocket, socketOfNamespace } from '../daemon/socket-path.ts';
-import { spin } from '../daemon/values.ts';
+import { spin, threads } from '../daemon/values.ts';
 import { VtepError } from '../errors.ts';
 import { version } from '../version.ts';
 import { normalise, objectNamed } from './argv.ts';
@@ -153,6 +153,7 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .description('own devices and serve the control socket, in the foreground')
     .option('--config <file>', 'YAML or JSON: the devices to begin with')
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(spinOption())
     .addHelpText('after', help.DAEMON)
     .action(async ({ config, ...tuning }: { config?: string } & Tuning) => {
@@ -171,6 +172,7 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .usage('[options] NAME id VNI ...')
     .argument('<words...>')
     .addOption(engineOption())
+    .addOption(threadsOption())
     .addOption(spinOption())
     .addHelpText('after', help.RUN)
     .action(async (words: string[], tuning: Tuning, command: Commander) => {
@@ -232,6 +234,13 @@ function engineOption(): Option {
     '--engine <name>',
     'how frames cross the border to a TAP: auto, uring (io_uring) or batched',
   ).choices(['auto', 'batched', 'uring']);
+}
+
+function threadsOption(): Option {
+  return new Option(
+    '--threads <number>',
+    'of each queue: 1 for both directions, or 2 (default: by the number of cores)',
+  ).argParser(threads);
 }
 
 function spinOption(): Option {

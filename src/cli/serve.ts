@@ -13,7 +13,7 @@ const RUN_DIRECTORY = '/run/vxlane';
 const CLOSE_DEADLINE_MS = 900;
 
 /** Flags that go before what the file says. */
-export type Tuning = Pick<Config, 'engine' | 'spin'>;
+export type Tuning = Pick<Config, 'engine' | 'threads' | 'spin'>;
 
 export async function serveConfig(
   file: string | undefined,

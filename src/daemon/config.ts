@@ -42,7 +42,7 @@ import {
   step,
   strict,
 } from './schema.ts';
-import { isMany, queues, SPIN_RANGE, spin } from './values.ts';
+import { isMany, queues, SPIN_RANGE, spin, THREADS_RANGE } from './values.ts';
 
 export interface DeviceSetup {
   readonly device: Readonly<DeviceConfig>;
@@ -95,7 +95,7 @@ const configSchema = v.pipe(
         v.check((n) => accepted(() => queues(n)), 'the number of queues is 1 to 8'),
       ),
     ),
-    threads: v.exactOptional(v.picklist([1, 2], 'threads of a queue are 1 or 2')),
+    threads: v.exactOptional(v.picklist([1, 2], THREADS_RANGE)),
     spin: v.exactOptional(
       v.pipe(
         v.number('a number is expected'),

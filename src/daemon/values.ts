@@ -78,6 +78,8 @@ export const fdbPort = within(0, 65535, 'invalid port: a UDP port is a number fr
 export const sourcePortMin = within(0, 65535, 'min port: a UDP port is a number from 0 to 65535');
 export const sourcePortMax = within(0, 65535, 'max port: a UDP port is a number from 0 to 65535');
 export const queues = within(1, 8, 'the number of queues is 1 to 8');
+export const THREADS_RANGE = 'threads of a queue are 1 or 2';
+export const threads = within(1, 2, THREADS_RANGE) as Reader<1 | 2>;
 export const SPIN_RANGE = 'microseconds, 0 to 100000: 0 is none';
 export const spin = within(0, 100_000, SPIN_RANGE);
 

@@ -19,6 +19,8 @@ const PARAMS_BYTES = 120;
 const SQ_OFFSETS = 40;
 const CQ_OFFSETS = 80;
 const USER_ADDRESS_OFFSET = 32;
+/** From so many reads or writes on, one submission of them costs less than a call each. */
+export const WORTHWHILE = 3;
 const DISABLED = '/proc/sys/kernel/io_uring_disabled';
 
 export interface Uring {

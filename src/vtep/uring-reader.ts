@@ -15,11 +15,9 @@ import {
   WORKER_URING_READ_OFFSET,
 } from '../../assembly/layout.ts';
 import { EAGAIN, EINTR } from '../io/errno.ts';
+import { WORTHWHILE } from '../io/uring.ts';
 import { abandon, BATCH_BYTES, describe, type TapReader } from './tap-reader.ts';
 import type { WorkerContext } from './worker-context.ts';
-
-/** From so many frames on the ring is cheaper than as many calls. */
-const WORTHWHILE = 3;
 
 export class UringReader implements TapReader {
   readonly #context: WorkerContext;

@@ -1,10 +1,8 @@
 /** Hands the frames of the decap walk to their TAPs through io_uring: many in one system call. */
 import { URING_ENTRIES, WORKER_URING_ERROR_OFFSET } from '../../assembly/layout.ts';
+import { WORTHWHILE } from '../io/uring.ts';
 import { BatchedWriter, type TapWriter } from './tap-writer.ts';
 import type { WorkerContext } from './worker-context.ts';
-
-/** From so many writes on the ring is cheaper than as many calls. */
-const WORTHWHILE = 3;
 
 export class UringWriter implements TapWriter {
   readonly #context: WorkerContext;

@@ -64,10 +64,11 @@ export interface Scenario {
 export async function layer3(
   bed: Bed,
   kinds: readonly [Kind, Kind],
-  options: { underlayMtu?: number } = {},
+  options: { underlayMtu?: number; flags?: readonly string[] } = {},
 ): Promise<Scenario> {
   const underlayMtu = options.underlayMtu ?? 1500;
   const mtu = underlayMtu - 50;
+  const { flags = [] } = options;
   const namespaces = joinHosts(bed, underlayMtu);
   for (const namespace of namespaces)
     namespace.sysctl({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
@@ -75,7 +76,10 @@ export async function layer3(
   const pods = sides.map((side) => pod(bed, namespaces[side], side, mtu));
   const start = async (side: 0 | 1) => {
     const namespace = namespaces[side];
-    return startVtep(bed, { namespace, agent: await Agent.start(namespace) }, side, kinds[side], { mtu });
+    return startVtep(bed, { namespace, agent: await Agent.start(namespace) }, side, kinds[side], {
+      mtu,
+      flags,
+    });
   };
   const [agents, hosts] = await Promise.all([
     Promise.all(pods.map((namespace) => Agent.start(namespace))),

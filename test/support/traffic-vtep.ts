@@ -58,6 +58,8 @@ export interface VtepOptions {
   /** Make the other host the default destination. */
   remote?: boolean;
   mtu?: number;
+  /** Flags of the daemon, such as `--engine batched`; the kernel has none. */
+  flags?: readonly string[];
 }
 
 /** The counters that both kinds have. */
@@ -119,13 +121,22 @@ function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
   };
 }
 
-async function vxlaneVtep(bed: Bed, namespace: Namespace, words: string[]): Promise<VtepHandle> {
+async function vxlaneVtep(
+  bed: Bed,
+  namespace: Namespace,
+  words: string[],
+  flags: readonly string[],
+): Promise<VtepHandle> {
   if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run "npm run build" first`);
   const socket = join(bed.directory(), 'vxlane.sock');
   const args = [...words.filter((word, i) => word !== 'type' && words[i - 1] !== 'type'), ...OFFLOAD_WORDS];
-  const child = namespace.spawn(process.execPath, [PROGRAM, 'run', VTEP, ...args, '--socket', socket], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = namespace.spawn(
+    process.execPath,
+    [PROGRAM, 'run', VTEP, ...args, '--socket', socket, ...flags],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let said = '';
   let ready: () => void = () => undefined;
   const up = new Promise<'up'>((done) => {
@@ -188,7 +199,10 @@ export async function startVtep(
       assertAlive: () => undefined,
     };
   const words = vtepWords(side, options);
-  const vtep = kind === 'kernel' ? kernelVtep(namespace, words) : await vxlaneVtep(bed, namespace, words);
+  const vtep =
+    kind === 'kernel'
+      ? kernelVtep(namespace, words)
+      : await vxlaneVtep(bed, namespace, words, options.flags ?? []);
   namespace.ip(`link set ${VTEP} up`);
   const [link] = namespace.ipJson('-d', 'link', 'show', VTEP);
   const driver = { kernel: 'vxlan', vxlane: 'tun' }[kind];
