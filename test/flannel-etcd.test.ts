@@ -1,4 +1,3 @@
-
 import { after, before, describe, test } from 'node:test';
 import { missingForEtcd } from './support/flannel-etcd-server.ts';
 import { eventually, FlannelWorld, SUBNETS, UNDERLAY } from './support/flannel-world.ts';
@@ -17,12 +16,22 @@ describe('kernel nodes alone', { skip: missing ?? false }, () => {
   });
   test('talk', async (t) => {
     const t0 = performance.now();
-    const nodes = world.places.map((place) => startKernelNode(place.namespace, { endpoints: [world.etcd.endpoint], iface: UNDERLAY, subnetFile: place.subnetFile }));
+    const nodes = world.places.map((place) =>
+      startKernelNode(place.namespace, {
+        endpoints: [world.etcd.endpoint],
+        iface: UNDERLAY,
+        subnetFile: place.subnetFile,
+      }),
+    );
     await Promise.all(nodes.map((n) => n.ready()));
     t.diagnostic(`ready ${performance.now() - t0}`);
     await Promise.all(world.places.map((place) => place.attachPod()));
     t.diagnostic(`pods ${performance.now() - t0}`);
-    console.log(world.etcd.list(SUBNETS), world.places.map((p) => p.namespace.run('ip', 'route')), world.places[0]!.namespace.run('bridge', 'fdb', 'show', 'dev', 'flannel.1'));
+    console.log(
+      world.etcd.list(SUBNETS),
+      world.places.map((p) => p.namespace.run('ip', 'route')),
+      world.places[0]!.namespace.run('bridge', 'fdb', 'show', 'dev', 'flannel.1'),
+    );
     await eventually(() => world.talkAll());
     t.diagnostic(`talked ${performance.now() - t0}`);
     console.log(nodes.map((n) => n.said));

@@ -58,6 +58,24 @@ export function readSubnetEnv(path: string): SubnetEnv {
   };
 }
 
+/** A pod's side of a conversation. */
+export interface PodEnd {
+  address: string;
+  agent: Agent;
+}
+
+/** One TCP connection and a sweep of datagrams from one pod to another and back. @throws when anything is lost */
+export async function talk(from: PodEnd, to: PodEnd): Promise<void> {
+  const tcp = await to.agent.call('tcpEchoServer', to.address);
+  const wrong = await from.agent.call('tcpEchoClient', to.address, tcp, [1, 1000, 1400, 3000, 65_536]);
+  if (wrong.length > 0)
+    throw new Error(`TCP ${from.address} to ${to.address}: wrong sizes ${wrong.join(' ')}`);
+  const udp = await to.agent.call('udpEchoServer', to.address);
+  const sweep = await from.agent.call('udpSweep', to.address, udp, { first: 4, last: 1422, step: 29 });
+  const bad = [...sweep.lost, ...sweep.corrupt, ...sweep.duplicate];
+  if (bad.length > 0) throw new Error(`UDP ${from.address} to ${to.address}: wrong sizes ${bad.join(' ')}`);
+}
+
 export class Place {
   readonly namespace: Namespace;
   readonly subnetFile: string;
@@ -107,14 +125,9 @@ export class Place {
     return readSubnetEnv(this.subnetFile).gateway.replace(/\.1\//, '.0/');
   }
 
-  /** Address of the pod. */
-  get pod(): string {
-    return this.#address;
-  }
-
-  get agent(): Agent {
+  get pod(): PodEnd {
     if (this.#agent === undefined) throw new Error(`node ${this.#number} has no pod`);
-    return this.#agent;
+    return { address: this.#address, agent: this.#agent };
   }
 
   /** Puts a pod behind the gateway that subnet.env names. Called again after the subnet has changed. */
@@ -172,22 +185,10 @@ export class FlannelWorld {
     this.#hub.ip(`link set port${number} ${plugged ? 'up' : 'down'}`);
   }
 
-  /** What pods of `from` and `to` say to each other, TCP and UDP. @throws AssertionError when anything is lost */
-  async talk(from: Place, to: Place): Promise<void> {
-    const sizes = [1, 1000, 1400, 3000, 65_536];
-    const tcp = await to.agent.call('tcpEchoServer', to.pod);
-    const wrong = await from.agent.call('tcpEchoClient', to.pod, tcp, sizes);
-    if (wrong.length > 0) throw new Error(`TCP ${from.pod} to ${to.pod}: wrong sizes ${wrong.join(' ')}`);
-    const udp = await to.agent.call('udpEchoServer', to.pod);
-    const sweep = await from.agent.call('udpSweep', to.pod, udp, { first: 4, last: 1422, step: 29 });
-    const bad = [...sweep.lost, ...sweep.corrupt, ...sweep.duplicate];
-    if (bad.length > 0) throw new Error(`UDP ${from.pod} to ${to.pod}: wrong sizes ${bad.join(' ')}`);
-  }
-
   /** Every pair of pods, both ways. */
   async talkAll(places: readonly Place[] = this.places): Promise<void> {
     for (const from of places) {
-      for (const to of places) if (from !== to) await this.talk(from, to);
+      for (const to of places) if (from !== to) await talk(from.pod, to.pod);
     }
   }
 }
