@@ -167,6 +167,25 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     });
 
   program
+    .command('flannel')
+    .description('a flannel node in the foreground, with the flags of flanneld; "status" shows one')
+    .usage('[flags] | status')
+    .argument('[words...]')
+    .allowUnknownOption()
+    .addHelpText('after', help.FLANNEL)
+    .action(async (words: string[], _: object, command: Commander) => {
+      if (words.at(-1) === 'help') return command.outputHelp();
+      if (words[0] === 'status') return flannelStatus(inputOf(words.slice(1), options(), outside));
+      const { serveFlannel } = await import('./serve.ts');
+      const sockets = {
+        flag: options().socket,
+        env: outside.env.VXLANE_SOCKET || undefined,
+        default: daemonSocket(),
+      };
+      await serveFlannel(words, sockets, outside);
+    });
+
+  program
     .command('run')
     .description('one device in the foreground, without a daemon')
     .usage('[options] NAME id VNI ...')
@@ -324,4 +343,9 @@ async function status({ client, flags, outside }: Command): Promise<void> {
   const { status, rates } = await sampleStatus(client);
   if (flags.json) outside.out((await import('./json.ts')).toJson({ ...status, rates }, flags.pretty));
   else outside.out((await import('./status-format.ts')).statusText(status, rates));
+}
+
+async function flannelStatus({ client, flags, outside }: Command): Promise<void> {
+  const status = await client.flannel();
+  outside.out((await import('./json.ts')).toJson(status, flags.pretty));
 }

@@ -37,6 +37,17 @@ export async function serveConfig(
   }
 }
 
+export async function serveFlannel(words: string[], socket: Sockets, outside: Outside): Promise<void> {
+  const { parseFlannel } = await import('./flannel.ts');
+  const { configOf } = await import('../daemon/config.ts');
+  const { networks, tuning, notes } = parseFlannel(words, outside.env);
+  for (const note of notes) outside.err(`vxlane: ${note}\n`);
+  const config = { ...configOf([]), flannel: networks, ...tuning };
+  await serve(config, socket.flag ?? socket.env ?? socket.default, outside, (path) => {
+    return `flannel node started, control socket ${path}`;
+  });
+}
+
 /** Where a path for the socket may come from, the strongest first. */
 export interface Sockets {
   flag: string | undefined;

@@ -5,6 +5,7 @@
  */
 import { request } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
+import type { FlannelStatus } from '../flannel/network-status.ts';
 import type {
   DeviceInfo,
   FdbEntry,
@@ -69,6 +70,8 @@ export interface Client {
   policies(dev?: string): Promise<PolicyInfo[]>;
   policyChange(request: PolicyRequest): Promise<void>;
   status(): Promise<VtepStatus>;
+  /** Flannel networks; none where the daemon is no flannel node. */
+  flannel(): Promise<FlannelStatus>;
   /**
    * Hears of each change until the signal says stop, and then resolves.
    * @param ready called once nothing is missed any more
@@ -110,6 +113,7 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     policies: (dev) => call('GET', `/v1/policy${of(dev)}`),
     policyChange: (change) => call('POST', '/v1/policy', change),
     status: () => call('GET', '/v1/status'),
+    flannel: () => call('GET', '/v1/flannel'),
     follow: (listener, stop, ready = () => {}) => follow(socket, listener, stop, ready),
   };
 }

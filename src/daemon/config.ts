@@ -25,6 +25,7 @@
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
+import type { NetworkSetup } from '../flannel/flannel.ts';
 import type { DeviceConfig, FdbRequest, MdbRequest, VniRequest } from '../types.ts';
 import type { EngineChoice } from '../vtep/io-engine.ts';
 import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
@@ -60,6 +61,7 @@ export interface Config {
   readonly threads?: 1 | 2;
   readonly spin?: number;
   readonly offloads?: Readonly<Offloads>;
+  readonly flannel?: readonly Readonly<NetworkSetup>[];
 }
 
 export interface Offloads {

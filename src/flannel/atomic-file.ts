@@ -1,0 +1,35 @@
+/** Files that others read while they are written: whole before or whole after, never in between. */
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+
+const DIRECTORY_MODE = 0o755;
+
+/** Makes the directory too. The mode holds whatever the umask is. @throws Error of node:fs */
+export function writeWhole(path: string, text: string, mode: number): void {
+  mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE });
+  const beside = `${path}.${process.pid}.new`;
+  rmSync(beside, { force: true });
+  try {
+    const fd = openSync(beside, 'wx', mode);
+    try {
+      fchmodSync(fd, mode);
+      writeSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(beside, path);
+  } catch (error) {
+    rmSync(beside, { force: true });
+    throw error;
+  }
+}
