@@ -185,7 +185,10 @@ export function readFlags(words: readonly string[], env: Readonly<Record<string,
     if (!variable.startsWith(PREFIX) || text === undefined) continue;
     const name = nameOf(variable);
     if (given.has(name)) continue;
-    const flag = find(name, variable);
+    // A service called "flanneld" puts FLANNELD_PORT and the like into the pods of a cluster.
+    const flag = isFlag(name)
+      ? find(name, variable)
+      : { kind: 'text' as const, note: 'no flag has this name' };
     if (flag.note !== undefined) notes.push(`${variable}: without meaning here: ${flag.note}`);
     else take(name, flag.kind, text, variable);
   }
@@ -196,6 +199,15 @@ export function readFlags(words: readonly string[], env: Readonly<Record<string,
 function nameOf(variable: string): string {
   const lower = variable.slice(PREFIX.length).toLowerCase();
   return lower in WITHOUT_MEANING || lower in REFUSED ? lower : lower.replaceAll('_', '-');
+}
+
+function isFlag(name: string): boolean {
+  return name in REFUSED || name in WITHOUT_MEANING || KNOWN.has(name);
+}
+
+/** What a flag is without being given; "" where that is nothing. */
+export function defaultOf(name: string): string {
+  return KNOWN.get(name)?.default ?? '';
 }
 
 function find(name: string, said: string): { kind: Kind; note?: string } {

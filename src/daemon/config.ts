@@ -21,6 +21,8 @@
  *         - { grp: 239.1.1.1, dst: 10.169.72.98 }
  *       vnis:                            # of an external device: `bridge vni add`, and the VLANs they are on
  *         - { vni: 100-109, vlan: 10 }     # with `vnifilter` both, without it the VLANs alone
+ *   flannel:                             # networks whose devices and entries come from leases: flannel-schema.ts
+ *     - leases: { file: /etc/vxlane/leases.yaml }
  */
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
@@ -30,6 +32,7 @@ import type { DeviceConfig, FdbRequest, MdbRequest, VniRequest } from '../types.
 import type { EngineChoice } from '../vtep/io-engine.ts';
 import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
+import { flannelSchema } from './flannel-schema.ts';
 import { mdbEntries } from './mdb-schema.ts';
 import {
   complaint,
@@ -106,6 +109,7 @@ const configSchema = v.pipe(
     ),
     engine: v.exactOptional(v.picklist(['auto', 'batched', 'uring'], 'auto, batched or uring is expected')),
     offloads: v.exactOptional(strict({ udpSegment: flag, udpGro: flag, coalesce: flag, tapUso: flag })),
+    flannel: v.exactOptional(flannelSchema),
     devices: v.exactOptional(v.array(setupSchema, 'a list of devices is expected'), []),
   }),
   v.rawCheck(({ dataset, addIssue }) => {

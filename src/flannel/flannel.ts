@@ -1,15 +1,13 @@
 /** Flannel networks of this node, any number in one process: each has its VNI, port and source of leases. */
 import type { Vtep } from '../types.ts';
-import type { LeaseSource } from './lease.ts';
 import { Network } from './network.ts';
 import type { Logger, NetworkOptions } from './network-options.ts';
 import type { FlannelStatus } from './network-status.ts';
+import { openSource, type SourceSetup } from './sources.ts';
 
 export interface NetworkSetup extends NetworkOptions {
   source: SourceSetup;
 }
-
-export type SourceSetup = { kind: 'file'; path: string };
 
 export interface Flannel {
   status(): FlannelStatus;
@@ -17,6 +15,7 @@ export interface Flannel {
   close(): Promise<void>;
 }
 
+/** Networks come up by themselves, as their sources allow. @throws VtepError for a source that can never be had */
 export async function startFlannel(
   setups: readonly NetworkSetup[],
   vtep: Vtep,
@@ -34,9 +33,4 @@ export async function startFlannel(
       await closing;
     },
   };
-}
-
-async function openSource(setup: SourceSetup, logger: Logger): Promise<LeaseSource> {
-  const { createFileSource } = await import('./file.ts');
-  return createFileSource({ path: setup.path, logger });
 }
