@@ -704,7 +704,7 @@ export const SEEN_PROBES = 16;
  * that many frames of a peer in a batch are one update.
  */
 export const PEER_RUN_COUNT = 64;
-export const PEER_RUN_BYTES = 64;
+export const PEER_RUN_BYTES = 32;
 /** 64 less the bits of PEER_RUN_COUNT */
 export const PEER_RUN_SHIFT = 58;
 export const PEER_RUNS_OFFSET = SEEN_OFFSET + SEEN_BYTES;
@@ -713,11 +713,10 @@ export const PEER_RUNS_BYTES = PEER_RUN_COUNT * PEER_RUN_BYTES;
 export const PEER_RUN_KEY_OFFSET = 0;
 export const PEER_RUN_VERSION_OFFSET = 8;
 export const PEER_RUN_ENTRY_OFFSET = 12;
-/** u64s */
-export const PEER_RUN_RX_PACKETS_OFFSET = 16;
-export const PEER_RUN_RX_BYTES_OFFSET = 24;
-export const PEER_RUN_TX_PACKETS_OFFSET = 32;
-export const PEER_RUN_TX_BYTES_OFFSET = 40;
+/** u64s: packets << PEER_RUN_PACKETS_SHIFT | bytes; a batch has far fewer of both */
+export const PEER_RUN_RECEIVED_OFFSET = 16;
+export const PEER_RUN_SENT_OFFSET = 24;
+export const PEER_RUN_PACKETS_SHIFT = 40;
 
 /** Remotes of the frame at hand, copied out of the FDB under its version counter. */
 export const FANOUT_OFFSET = PEER_RUNS_OFFSET + PEER_RUNS_BYTES;

@@ -158,7 +158,7 @@ function find(remote: usize, port: u32, receive: u32, number: u32): u32 {
  */
 function origin(worker: usize, device: u32, remote: usize): usize {
   const name = worker + ENCAP_STATE_OFFSET + ENCAP_LOOPBACK_OFFSET;
-  const group = <usize>load<u16>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_SOURCE_OFFSET);
+  const group = <u32>load<u16>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_SOURCE_OFFSET);
   let address: usize = SOURCES_BASE + group * SOURCE_GROUP_BYTES + SOURCE_LOCAL_OFFSET;
   if ((load<u64>(address) | load<u64>(address, 8)) === 0) address = remote + REMOTE_ADDRESS_OFFSET;
   memory.fill(name, 0, 32);

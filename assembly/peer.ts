@@ -41,11 +41,10 @@ import {
   PEER_LAST_OFFSET,
   PEER_RUN_BYTES,
   PEER_RUN_ENTRY_OFFSET,
-  PEER_RUN_RX_BYTES_OFFSET,
-  PEER_RUN_RX_PACKETS_OFFSET,
+  PEER_RUN_PACKETS_SHIFT,
+  PEER_RUN_RECEIVED_OFFSET,
+  PEER_RUN_SENT_OFFSET,
   PEER_RUN_SHIFT,
-  PEER_RUN_TX_BYTES_OFFSET,
-  PEER_RUN_TX_PACKETS_OFFSET,
   PEER_RUN_VERSION_OFFSET,
   PEER_RUNS_OFFSET,
   PEER_RX_BYTES_OFFSET,
@@ -89,11 +88,8 @@ export function admit(worker: usize, device: u32, sender: usize, frame: usize, b
     const entry = <usize>load<u32>(run, PEER_RUN_ENTRY_OFFSET);
     const verdict = judge(entry, sender, frame, bytes);
     if (atomic.load<u32>(HEADER_BASE, HEADER_PEER_VERSION_OFFSET) !== version) continue;
-    if (verdict === 0) {
-      count(run, PEER_RUN_RX_PACKETS_OFFSET, 1);
-      count(run, PEER_RUN_RX_BYTES_OFFSET, bytes - ETHERNET_HEADER_BYTES);
-      mark(worker, run);
-    } else if (verdict === DROP_PEER_ADDRESS) atomic.add<u64>(entry, 1, PEER_ADDRESS_DROPS_OFFSET);
+    if (verdict === 0) count(worker, run, PEER_RUN_RECEIVED_OFFSET, 1, bytes - ETHERNET_HEADER_BYTES);
+    else if (verdict === DROP_PEER_ADDRESS) atomic.add<u64>(entry, 1, PEER_ADDRESS_DROPS_OFFSET);
     else if (verdict === DROP_PEER_SUBNET) atomic.add<u64>(entry, 1, PEER_SUBNET_DROPS_OFFSET);
     return verdict;
   }
@@ -108,9 +104,7 @@ export function sent(worker: usize, device: u32, frame: usize, packets: u32, byt
   // What is found in a change may be another's or nobody's: what is added to an entry is by its key.
   if (!isFresh(run, key, version)) renew(run, key, version);
   if (load<u32>(run, PEER_RUN_ENTRY_OFFSET) === 0) return;
-  count(run, PEER_RUN_TX_PACKETS_OFFSET, packets);
-  count(run, PEER_RUN_TX_BYTES_OFFSET, bytes);
-  mark(worker, run);
+  count(worker, run, PEER_RUN_SENT_OFFSET, packets, bytes);
 }
 
 /** Adds what has been counted to the entries. */
@@ -140,12 +134,11 @@ function renew(run: usize, key: u64, version: u32): void {
   store<u32>(run, version, PEER_RUN_VERSION_OFFSET);
 }
 
-function count(run: usize, counter: usize, amount: u32): void {
-  store<u64>(run + counter, load<u64>(run + counter) + amount);
-}
-
-/** Something is to be added to the entry. */
-function mark(worker: usize, run: usize): void {
+/** What is counted first marks the run: something is to be added to the entry. */
+function count(worker: usize, run: usize, counter: usize, packets: u32, bytes: u32): void {
+  const counted = load<u64>(run + counter);
+  store<u64>(run + counter, counted + (((packets as u64) << PEER_RUN_PACKETS_SHIFT) | (bytes as u64)));
+  if (counted !== 0) return;
   const index = (run - worker - PEER_RUNS_OFFSET) / PEER_RUN_BYTES;
   const runs = load<u64>(worker, WORKER_PEERS_OFFSET);
   store<u64>(worker, runs | ((1 as u64) << (index as u64)), WORKER_PEERS_OFFSET);
@@ -153,26 +146,25 @@ function mark(worker: usize, run: usize): void {
 
 /** Adds what a run has counted to its entry, unless that is no more. */
 function give(run: usize): void {
-  const received = load<u64>(run, PEER_RUN_RX_PACKETS_OFFSET);
-  const sent = load<u64>(run, PEER_RUN_TX_PACKETS_OFFSET);
+  const received = load<u64>(run, PEER_RUN_RECEIVED_OFFSET);
+  const sent = load<u64>(run, PEER_RUN_SENT_OFFSET);
   if ((received | sent) === 0) return;
+  store<u64>(run, 0, PEER_RUN_RECEIVED_OFFSET);
+  store<u64>(run, 0, PEER_RUN_SENT_OFFSET);
   const entry = <usize>load<u32>(run, PEER_RUN_ENTRY_OFFSET);
-  if (atomic.load<u64>(entry) === load<u64>(run)) {
-    if (received !== 0) {
-      atomic.add<u64>(entry, received, PEER_RX_PACKETS_OFFSET);
-      atomic.add<u64>(entry, load<u64>(run, PEER_RUN_RX_BYTES_OFFSET), PEER_RX_BYTES_OFFSET);
-      const now = load<u32>(HEADER_BASE, HEADER_NOW_OFFSET);
-      if (load<u32>(entry, PEER_LAST_OFFSET) !== now) store<u32>(entry, now, PEER_LAST_OFFSET);
-    }
-    if (sent !== 0) {
-      atomic.add<u64>(entry, sent, PEER_TX_PACKETS_OFFSET);
-      atomic.add<u64>(entry, load<u64>(run, PEER_RUN_TX_BYTES_OFFSET), PEER_TX_BYTES_OFFSET);
-    }
+  if (atomic.load<u64>(entry) !== load<u64>(run)) return;
+  if (received !== 0) {
+    add(entry + PEER_RX_PACKETS_OFFSET, entry + PEER_RX_BYTES_OFFSET, received);
+    const now = load<u32>(HEADER_BASE, HEADER_NOW_OFFSET);
+    if (load<u32>(entry, PEER_LAST_OFFSET) !== now) store<u32>(entry, now, PEER_LAST_OFFSET);
   }
-  store<u64>(run, 0, PEER_RUN_RX_PACKETS_OFFSET);
-  store<u64>(run, 0, PEER_RUN_RX_BYTES_OFFSET);
-  store<u64>(run, 0, PEER_RUN_TX_PACKETS_OFFSET);
-  store<u64>(run, 0, PEER_RUN_TX_BYTES_OFFSET);
+  if (sent !== 0) add(entry + PEER_TX_PACKETS_OFFSET, entry + PEER_TX_BYTES_OFFSET, sent);
+}
+
+function add(packets: usize, bytes: usize, counted: u64): void {
+  const mask: u64 = ((1 as u64) << PEER_RUN_PACKETS_SHIFT) - 1;
+  atomic.add<u64>(packets, counted >>> PEER_RUN_PACKETS_SHIFT);
+  atomic.add<u64>(bytes, counted & mask);
 }
 
 /** The entry of a key, 0 = it is no peer's. */

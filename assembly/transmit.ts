@@ -130,22 +130,9 @@ export function transmit(
   vxlan.emit(head, word, vni, tail);
   const overhead = bytes - counted;
   message.append(worker, device, source, remote, port, marks, overhead, head, headBytes, inner, bodyBytes);
-  count(worker, device, flags, domain, frame, 1, counted);
+  counter.sent(worker, device, domain, 1, counted);
+  if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, counted);
   return true;
-}
-
-/** What was handed on, for the device and for the peer that it goes to. */
-function count(
-  worker: usize,
-  device: u32,
-  flags: u32,
-  domain: u32,
-  frame: usize,
-  packets: u32,
-  bytes: u32,
-): void {
-  counter.sent(worker, device, domain, packets, bytes);
-  if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, packets, bytes);
 }
 
 function drop(worker: usize, device: u32, domain: u32, verdict: i32): boolean {
@@ -204,7 +191,8 @@ function transmitSuper(
     );
     counter.one(worker, device, SUPER_FRAMES_WHOLE);
     // One, as the kernel's device counts it.
-    count(worker, device, flags, domain, frame, 1, length - l3);
+    counter.sent(worker, device, domain, 1, length - l3);
+    if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, length - l3);
     return true;
   }
   if (segments > message.datagramMax(flags, source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
@@ -230,6 +218,8 @@ function transmitSuper(
   );
   counter.one(worker, device, SUPER_FRAMES_SPLIT);
   counter.add(worker, device, SEGMENTS_SENT, segments);
-  count(worker, device, flags, domain, frame, segments, segments * (headers - l3) + length - headers);
+  const counted = segments * (headers - l3) + length - headers;
+  counter.sent(worker, device, domain, segments, counted);
+  if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, segments, counted);
   return true;
 }
