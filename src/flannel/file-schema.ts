@@ -128,7 +128,7 @@ export async function parseLeaseFile(text: string, where: string): Promise<Lease
     const path = issue.path?.map(({ key }) => key) ?? [];
     const unknown = issue.type === 'strict_object' && issue.expected === 'never';
     const missing = issue.received === 'undefined';
-    const said = unknown ? 'no such key' : missing ? `missing: ${issue.message}` : issue.message;
+    const said = unknown ? 'no such key' : missing ? 'missing' : issue.message;
     throw refuse(offsetOf(path), `${path.join('.')}${path.length > 0 ? ': ' : ''}${said}`);
   }
   const { config, leases, ...rest } = result.output;
