@@ -67,7 +67,7 @@ const number = (least: number, most: number) => {
 
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 const mac = v.pipe(
-  v.string('a MAC is expected'),
+  v.string('a MAC such as 36:3c:de:36:68:58 is expected'),
   v.regex(MAC, 'a MAC such as 36:3c:de:36:68:58 is expected'),
   v.toLowerCase(),
 );
