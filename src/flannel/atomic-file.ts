@@ -13,9 +13,9 @@ import { dirname } from 'node:path';
 
 const DIRECTORY_MODE = 0o755;
 
-/** Makes the directory too. The mode holds whatever the umask is. @throws Error of node:fs */
+/** Makes the directory too. Modes hold whatever the umask is. @throws Error of node:fs */
 export function writeWhole(path: string, text: string, mode: number): void {
-  mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE });
+  makeDirectory(dirname(path));
   const beside = `${path}.${process.pid}.new`;
   rmSync(beside, { force: true });
   try {
@@ -32,4 +32,12 @@ export function writeWhole(path: string, text: string, mode: number): void {
     rmSync(beside, { force: true });
     throw error;
   }
+}
+
+/** With those above it that are missing. */
+function makeDirectory(path: string): void {
+  const first = mkdirSync(path, { recursive: true });
+  if (first === undefined) return;
+  // The umask may have taken rights away that whoever reads the file needs.
+  for (let made = path; made.length >= first.length; made = dirname(made)) chmodSync(made, DIRECTORY_MODE);
 }

@@ -67,7 +67,7 @@ const number = (least: number, most: number) => {
 
 const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
 const mac = v.pipe(
-  v.string('a MAC is expected'),
+  v.string('a MAC such as 36:3c:de:36:68:58 is expected'),
   v.regex(MAC, 'a MAC such as 36:3c:de:36:68:58 is expected'),
   v.toLowerCase(),
 );
@@ -128,7 +128,7 @@ export async function parseLeaseFile(text: string, where: string): Promise<Lease
     const path = issue.path?.map(({ key }) => key) ?? [];
     const unknown = issue.type === 'strict_object' && issue.expected === 'never';
     const missing = issue.received === 'undefined';
-    const said = unknown ? 'no such key' : missing ? `missing: ${issue.message}` : issue.message;
+    const said = unknown ? 'no such key' : missing ? 'missing' : issue.message;
     throw refuse(offsetOf(path), `${path.join('.')}${path.length > 0 ? ': ' : ''}${said}`);
   }
   const { config, leases, ...rest } = result.output;

@@ -7,7 +7,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { dirname } from 'node:path';
-import { FileError, type LeaseFile, parseLeaseFile } from './file-schema.ts';
+import { type LeaseFile, parseLeaseFile } from './file-schema.ts';
 import type {
   Lease,
   LeaseListener,
@@ -22,6 +22,8 @@ import { parseNetConfig } from './net-config.ts';
 /** Editors write in several steps. */
 const SETTLE_MS = 50;
 const LOOK_MS = 5000;
+/** While there is no directory to watch. */
+const BLIND_MS = 500;
 
 export interface FileSourceOptions {
   path: string;
@@ -189,8 +191,7 @@ class FileSource implements LeaseSource {
       // No such directory yet: the interval finds it.
     }
     this.#reading = this.#reading.then(() => this.#read());
-    this.#looking = setTimeout(() => this.#look(), LOOK_MS);
-    this.#looking.unref();
+    this.#looking = setTimeout(() => this.#look(), this.#watcher === undefined ? BLIND_MS : LOOK_MS);
   }
 
   #soon(): void {
@@ -231,7 +232,7 @@ class FileSource implements LeaseSource {
 
 function sentence(error: NodeJS.ErrnoException, path: string): string {
   if (error.code === 'ENOENT') return `${path}: no such file: it is waited for`;
-  return error instanceof FileError ? error.message : error.message;
+  return error.message;
 }
 
 /** The lease of the list that is ours: by name, by our public IP, or by an address of this host. */

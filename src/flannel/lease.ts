@@ -66,6 +66,13 @@ export interface Subnets {
   subnetV6?: string;
 }
 
+/** What a source holds of us before we have said anything. */
+export interface Stored extends Partial<MemberRecord>, Subnets {
+  /** Addresses that the administrator set for us at the source, as `--public-ip` and `--public-ipv6` do. */
+  wantedPublicIp?: string;
+  wantedPublicIpV6?: string;
+}
+
 export interface Lease extends MemberRecord, Subnets {
   /** How its source knows it: key in etcd, name of the node, name in the file. One of a kind within the source. */
   readonly key: string;
@@ -112,7 +119,7 @@ export interface LeaseSource {
    */
   config(signal: AbortSignal): Promise<NetConfig>;
   /** What the source still holds of us from an earlier life; `{}` when nothing. */
-  stored(signal: AbortSignal): Promise<Partial<MemberRecord & Subnets>>;
+  stored(signal: AbortSignal): Promise<Stored>;
   /**
    * Our subnet, the one from before where that is possible, and our record published under it. Waits as `config` does.
    * The source renews it from then on, and gets it again should it be lost.

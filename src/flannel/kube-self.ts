@@ -1,0 +1,272 @@
+/**
+ * Our own Node object: its name, the podCIDR that it gets, and the annotations that we keep on it. podCIDR comes
+ * first: peers that run flanneld look at a node when its annotations change and never again.
+ */
+import { VtepError } from '../errors.ts';
+import { Backoff, pause } from './backoff.ts';
+import {
+  type AnnotationNames,
+  annotationPatch,
+  asNode,
+  inside,
+  type KubeNode,
+  subnetsOf,
+} from './kube-annotations.ts';
+import type { KubeClient } from './kube-client.ts';
+import { describe, type KubeStatus } from './kube-status.ts';
+import type { Lease, MemberRecord, NetConfig, Subnets } from './lease.ts';
+
+const FIRST_WAIT_MS = 250;
+const LAST_WAIT_MS = 10_000;
+/** podCIDR is looked for this often. */
+const POD_CIDR_MS = 1000;
+const ASSIGNED_BY = 'kube-controller-manager assigns it, given --allocate-node-cidrs=true and --cluster-cidr';
+/** Annotations that somebody took away are put back after this, and ever later if it happens again and again. */
+const REPAIR_FIRST_MS = 500;
+const REPAIR_LAST_MS = 60_000;
+const QUIET_MS = 300_000;
+
+export interface KubeSelfParts {
+  client: KubeClient;
+  names: AnnotationNames;
+  status: KubeStatus;
+  nodeName?: string;
+  environment: NodeJS.ProcessEnv;
+  setNodeNetworkUnavailable: boolean;
+  /** Told when our subnet has become another one. */
+  own(lease: Lease): void;
+}
+
+export class KubeSelf {
+  readonly #parts: KubeSelfParts;
+  readonly #closed = new AbortController();
+  readonly #repairs = new Backoff(REPAIR_FIRST_MS, REPAIR_LAST_MS);
+  #repaired = 0;
+  #name: string | undefined;
+  #config: NetConfig | undefined;
+  #wanted: MemberRecord | undefined;
+  #held: Lease | undefined;
+  /** As it was last seen. */
+  #node: KubeNode | undefined;
+  #isReady = false;
+  /** The uid of the node whose condition has been set. */
+  #conditionOf: string | undefined;
+  #working: Promise<void> | undefined;
+
+  constructor(parts: KubeSelfParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws VtepError USAGE when nothing says what the node is called */
+  async name(signal: AbortSignal): Promise<string> {
+    if (this.#name !== undefined) return this.#name;
+    const { nodeName, environment, client } = this.#parts;
+    const given = nodeName || environment.NODE_NAME;
+    if (given) {
+      this.#name = given;
+      return given;
+    }
+    const { POD_NAME: pod, POD_NAMESPACE: namespace } = environment;
+    if (!pod || !namespace) {
+      throw new VtepError(
+        'USAGE',
+        'kubernetes: this node’s name is not known: set NODE_NAME, or POD_NAME and POD_NAMESPACE',
+      );
+    }
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(pod)}`;
+    this.#name = await this.#persist(async () => {
+      const { spec } = (await client.get(path, signal)) as { spec?: { nodeName?: string } };
+      if (!spec?.nodeName) throw new Error(`pod ${namespace}/${pod} has no spec.nodeName yet`);
+      return spec.nodeName;
+    }, signal);
+    return this.#name;
+  }
+
+  /** Our node as it is now. Waits until there is one. */
+  async fetch(signal: AbortSignal): Promise<KubeNode> {
+    const path = nodePath(await this.name(signal));
+    return this.#persist(async () => {
+      const node = asNode(await this.#parts.client.get(path, signal));
+      if (!node) throw new Error(`GET ${path}: the answer is not a Node`);
+      return node;
+    }, signal);
+  }
+
+  /** Waits for podCIDR, then publishes. @throws VtepError USAGE for a podCIDR outside the network */
+  async acquire(self: MemberRecord, config: NetConfig, signal: AbortSignal): Promise<Lease> {
+    this.#config = config;
+    const path = nodePath(await this.name(signal));
+    const lease = await this.#persist(
+      async () => {
+        const node = asNode(await this.#parts.client.get(path, signal));
+        const found = node && leaseOf(node, self, config);
+        if (!found) throw new Error(`${path} has no podCIDR yet: ${ASSIGNED_BY}`);
+        this.#node = node;
+        return found;
+      },
+      signal,
+      POD_CIDR_MS,
+    );
+    this.#wanted = self;
+    this.#held = lease;
+    await this.#persist(() => this.#patch(signal), signal);
+    this.#kick();
+    return lease;
+  }
+
+  publish(self: MemberRecord): void {
+    this.#wanted = self;
+    if (this.#held) this.#held = { ...this.#held, ...self };
+    this.#kick();
+  }
+
+  /** Our node has been seen in a list or a watch; undefined: it is gone. */
+  seen(node: KubeNode | undefined): void {
+    this.#node = node;
+    if (!node || !this.#wanted || !this.#held) return;
+    try {
+      const lease = leaseOf(node, this.#wanted, this.#config!);
+      if (lease && (lease.subnet !== this.#held.subnet || lease.subnetV6 !== this.#held.subnetV6)) {
+        this.#held = lease;
+        this.#parts.status.count('reacquired');
+        this.#parts.own(lease);
+      }
+    } catch (error) {
+      this.#parts.status.problem(describe(error as Error));
+      return;
+    }
+    if (this.#due(node) !== undefined) this.#kick(this.#repairDelay());
+  }
+
+  /** The others are known: the node may say that its network is there. */
+  ready(): void {
+    this.#isReady = true;
+    this.#kick();
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await this.#working;
+  }
+
+  #repairDelay(): number {
+    if (Date.now() - this.#repaired > QUIET_MS) this.#repairs.reset();
+    this.#repaired = Date.now();
+    return this.#repairs.next();
+  }
+
+  #kick(delayMs = 0): void {
+    if (this.#working || this.#closed.signal.aborted) return;
+    this.#working = this.#work(delayMs).finally(() => {
+      this.#working = undefined;
+    });
+  }
+
+  async #work(delayMs: number): Promise<void> {
+    const { signal } = this.#closed;
+    // News of our node may be older than what we have just written: the next one is waited for.
+    await pause(delayMs, signal);
+    while (!signal.aborted && this.#node && this.#due(this.#node) !== undefined) {
+      await this.#persist(() => this.#patch(signal), signal).catch(() => {});
+    }
+  }
+
+  /** What is to be written to a node. */
+  #due(node: KubeNode): object | undefined {
+    const { names, setNodeNetworkUnavailable } = this.#parts;
+    if (!this.#wanted || !this.#held) return undefined;
+    const subnets = subnetsOf(node);
+    const annotations = annotationPatch(node, wholeOf(this.#wanted, subnets), names);
+    const isConditionDue =
+      setNodeNetworkUnavailable && this.#isReady && this.#conditionOf !== (node.metadata.uid ?? '');
+    if (subnets.subnet === undefined && subnets.subnetV6 === undefined) return undefined;
+    if (!annotations && !isConditionDue) return undefined;
+    return {
+      ...(annotations && { metadata: { annotations } }),
+      ...(isConditionDue && { status: { conditions: [networkAvailable()] } }),
+    };
+  }
+
+  async #patch(signal: AbortSignal): Promise<void> {
+    const node = this.#node;
+    const body = node && this.#due(node);
+    if (!body) return;
+    const answer = asNode(
+      await this.#parts.client.patch(`${nodePath(node.metadata.name)}/status`, body, signal),
+    );
+    if ('status' in body) this.#conditionOf = node.metadata.uid ?? '';
+    if (answer) this.#node = answer;
+    this.#parts.status.count('published');
+  }
+
+  /** Until it succeeds. @throws the signal's reason; VtepError */
+  async #persist<T>(attempt: () => Promise<T>, signal: AbortSignal, lastWaitMs = LAST_WAIT_MS): Promise<T> {
+    const backoff = new Backoff(FIRST_WAIT_MS, lastWaitMs);
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        const result = await attempt();
+        this.#parts.status.solved();
+        return result;
+      } catch (error) {
+        if (error instanceof VtepError) throw error;
+        if (!signal.aborted) this.#parts.status.problem(describe(error as Error));
+        await pause(backoff.next(), signal);
+      }
+    }
+  }
+}
+
+function nodePath(name: string): string {
+  return `/api/v1/nodes/${encodeURIComponent(name)}`;
+}
+
+/** The condition to the byte as flannel's users and tools know it. */
+function networkAvailable() {
+  const now = `${new Date().toISOString().slice(0, 19)}Z`;
+  return {
+    type: 'NetworkUnavailable',
+    status: 'False',
+    lastHeartbeatTime: now,
+    lastTransitionTime: now,
+    reason: 'FlannelIsUp',
+    message: 'Flannel is running on this node',
+  };
+}
+
+/** Of a record the families that have a subnet. */
+function wholeOf(self: MemberRecord, subnets: Subnets): MemberRecord {
+  const { backendType, publicIp, backend, publicIpV6, backendV6 } = self;
+  return {
+    backendType,
+    ...(subnets.subnet !== undefined && publicIp !== undefined && backend && { publicIp, backend }),
+    ...(subnets.subnetV6 !== undefined && publicIpV6 !== undefined && backendV6 && { publicIpV6, backendV6 }),
+  };
+}
+
+/** Our lease; undefined while there is no podCIDR. @throws VtepError USAGE */
+function leaseOf(node: KubeNode, self: MemberRecord, config: NetConfig): Lease | undefined {
+  const { name } = node.metadata;
+  try {
+    const found = subnetsOf(node);
+    if (found.subnet === undefined && found.subnetV6 === undefined) return undefined;
+    const subnets: Subnets = {};
+    if (config.enableIpv4 && found.subnet) subnets.subnet = inside(found.subnet, 'IPv4', config.network);
+    if (config.enableIpv6 && found.subnetV6)
+      subnets.subnetV6 = inside(found.subnetV6, 'IPv6', config.ipv6Network);
+    const whole = wholeOf(self, subnets);
+    if (!whole.backend) delete subnets.subnet;
+    if (!whole.backendV6) delete subnets.subnetV6;
+    if (!whole.backend && !whole.backendV6) {
+      throw new Error(
+        `podCIDRs ${Object.values(found).join(', ')} are of no family that is enabled and that this node has an address of`,
+      );
+    }
+    return { key: name, ...whole, ...subnets };
+  } catch (error) {
+    throw new VtepError(
+      'USAGE',
+      `kubernetes: node ${name}: ${describe(error as Error)}: Network and IPv6Network of net-conf.json must be kube-controller-manager’s --cluster-cidr`,
+    );
+  }
+}
