@@ -68,6 +68,17 @@ export class NodeProcess {
     this.#heard = () => undefined;
   }
 
+  /** Rejects when it ends. */
+  failed(): Promise<never> {
+    const ended = new Promise<never>((_resolve, reject) => {
+      this.#child.once('exit', (code, signal) =>
+        reject(new Error(`node ended (${signal ?? code}): ${this.#said}`)),
+      );
+    });
+    ended.catch(() => undefined);
+    return ended;
+  }
+
   async stop(): Promise<void> {
     await end(this.#child);
   }
