@@ -13,6 +13,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PeerInfo,
+  PeerRequest,
   PolicyInfo,
   PolicyRequest,
   VniInfo,
@@ -68,6 +70,8 @@ export interface Client {
   vniChange(request: VniRequest): Promise<void>;
   policies(dev?: string): Promise<PolicyInfo[]>;
   policyChange(request: PolicyRequest): Promise<void>;
+  peers(dev?: string): Promise<PeerInfo[]>;
+  peerChange(request: PeerRequest): Promise<void>;
   status(): Promise<VtepStatus>;
   /**
    * Hears of each change until the signal says stop, and then resolves.
@@ -109,6 +113,8 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     vniChange: (change) => call('POST', '/v1/vni', change),
     policies: (dev) => call('GET', `/v1/policy${of(dev)}`),
     policyChange: (change) => call('POST', '/v1/policy', change),
+    peers: (dev) => call('GET', `/v1/peer${of(dev)}`),
+    peerChange: (change) => call('POST', '/v1/peer', change),
     status: () => call('GET', '/v1/status'),
     follow: (listener, stop, ready = () => {}) => follow(socket, listener, stop, ready),
   };
