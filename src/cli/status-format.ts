@@ -40,6 +40,9 @@ const REASONS: Readonly<Record<string, string>> = {
   drop_policy: 'group policy id refused',
   drop_unmapped_vni: 'no VLAN for this VNI, though the device maps others',
   drop_unknown_sender: 'knownsenders: the sender is no remote of an entry made by a command',
+  drop_unknown_peer: "knownpeers: source MAC is no peer's",
+  drop_peer_address: 'knownpeers: sent from another address than the peer with this source MAC has',
+  drop_peer_subnet: "knownpeers: source inside lies outside of the peer's prefixes",
   drop_truncated: 'datagram larger than the receive buffer',
   drop_tap_write: 'writing to the TAP failed',
 };

@@ -10,6 +10,7 @@
  *   GET    /v1/mdb[?dev=NAME]      every entry             POST  /v1/mdb          add, replace, del
  *   GET    /v1/vni[?dev=NAME]      VNIs and their VLANs    POST  /v1/vni          add, del
  *   GET    /v1/policy[?dev=NAME]   group policies          POST  /v1/policy       add, del, refuse, allow
+ *   GET    /v1/peer[?dev=NAME]     peers, with counters    POST  /v1/peer         set, del
  *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
  *          [?src=ADDR&src_vni=VNI]
  *   GET    /v1/status              one sample              GET   /v1/events       a sample each second
@@ -26,6 +27,7 @@ import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
 import { createMonitor, type Monitor } from './monitor.ts';
+import { parsePeer } from './peer-schema.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
 import { fdbVni, mac } from './values.ts';
 import { parsePolicy, parseVni } from './vni-schema.ts';
@@ -81,6 +83,8 @@ const ROUTES: readonly Route[] = [
   ['POST', /^\/v1\/vni$/, ({ vtep, body }) => vtep.vni(parseVni(body))],
   ['GET', /^\/v1\/policy$/, ({ vtep, query }) => vtep.policyShow(query.get('dev') ?? undefined)],
   ['POST', /^\/v1\/policy$/, ({ vtep, body }) => vtep.policy(parsePolicy(body))],
+  ['GET', /^\/v1\/peer$/, ({ vtep, query }) => vtep.peerShow(query.get('dev') ?? undefined)],
+  ['POST', /^\/v1\/peer$/, ({ vtep, body }) => vtep.peer(parsePeer(body))],
   ['GET', /^\/v1\/status$/, ({ vtep }) => vtep.status()],
   ['GET', /^\/v1\/flannel$/, ({ flannel }) => flannel?.status() ?? { networks: [] }],
 ];

@@ -117,13 +117,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 /** All devices or none. Entries come before `up`, so that no frame finds a half-filled table. */
 async function setUp(vtep: Vtep, setups: readonly DeviceSetup[]): Promise<void> {
   const added: string[] = [];
-  for (const { device, up, vnis, fdb, mdb } of setups) {
+  for (const { device, up, vnis, fdb, mdb, peers } of setups) {
     try {
       await vtep.addDevice({ ...device });
       added.push(device.name);
       for (const request of vnis) vtep.vni({ ...request });
       for (const request of fdb) vtep.fdb({ ...request });
       for (const request of mdb) vtep.mdb({ ...request });
+      for (const request of peers) vtep.peer({ ...request });
       if (up) await vtep.setDevice(device.name, { up: true });
     } catch (error) {
       for (const name of added.reverse()) await vtep.deleteDevice(name).catch(() => undefined);

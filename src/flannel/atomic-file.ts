@@ -1,5 +1,6 @@
 /** Files that others read while they are written: whole before or whole after, never in between. */
 import {
+  chmodSync,
   closeSync,
   fchmodSync,
   fsyncSync,
