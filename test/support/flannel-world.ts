@@ -113,8 +113,8 @@ export class Place {
   /** Gives the node another address in place of its own. */
   moveTo(address: string): void {
     this.namespace.ip(
-      `addr add ${address}/24 dev ${UNDERLAY}`,
       `addr del ${this.#underlay}/24 dev ${UNDERLAY}`,
+      `addr add ${address}/24 dev ${UNDERLAY}`,
       `route replace default via ${UNDERLAY_NETWORK}.1`,
     );
     this.#underlay = address;
