@@ -154,8 +154,6 @@ export class EtcdClient {
   ): Promise<void> {
     const { callMs, pingMs, pingTimeoutMs } = this.#options.times;
     const stop = new AbortController();
-    const outer = () => stop.abort();
-    signal.addEventListener('abort', outer, { once: true });
     const connection = await this.#connection();
     let silent = true;
     const timer = setTimeout(() => stop.abort(), callMs);
@@ -182,7 +180,6 @@ export class EtcdClient {
       throw this.#failed(connection, error);
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', outer);
     }
     if (silent && !signal.aborted) {
       const late = new GrpcError(DEADLINE_EXCEEDED, `no answer within ${callMs} ms`);
@@ -262,7 +259,7 @@ export class EtcdClient {
     const { dialMs, staggerMs } = this.#options.times;
     const tls = readTls(this.#options.tls);
     const inOrder = [...this.#endpoints.slice(this.#first), ...this.#endpoints.slice(0, this.#first)];
-    const reasons: string[] = [];
+    const reasons = new Map<string, string>();
     const open = new Set<GrpcConnection>();
     let chosen: GrpcConnection | undefined;
     let previous: Promise<unknown> = Promise.resolve();
@@ -275,7 +272,7 @@ export class EtcdClient {
         chosen ??= connection;
         return connection;
       });
-      dial.catch((error: Error) => reasons.push(`etcd ${origin}: ${error.message}`));
+      dial.catch((error: Error) => reasons.set(origin, `etcd ${origin}: ${error.message}`));
       previous = start.then(() => Promise.race([dial.catch(() => {}), pause(staggerMs)]));
       return dial;
     });
@@ -286,7 +283,7 @@ export class EtcdClient {
       return await Promise.any(dials);
     } catch {
       this.#first = 0;
-      throw new GrpcError(UNAVAILABLE, reasons.join('; '));
+      throw new GrpcError(UNAVAILABLE, this.#endpoints.map((origin) => reasons.get(origin)).join('; '));
     }
   }
 }

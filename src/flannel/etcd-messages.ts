@@ -4,7 +4,8 @@ import { Reader, Writer } from './protobuf.ts';
 export interface KeyValue {
   key: string;
   value: string;
-  /** Of the store, at the last change of this key. */
+  /** Of the store, when this key was made and at its last change. */
+  createRevision: number;
   modRevision: number;
   /** The lease it is attached to; 0n: none. */
   lease: bigint;
@@ -22,6 +23,8 @@ export interface WatchResponse {
   created: boolean;
   canceled: boolean;
   cancelReason: string;
+  /** More of the same revision follows. */
+  fragment: boolean;
   /** The oldest revision that can still be watched from, where that is why it was cancelled; else 0. */
   compactRevision: number;
   /** In their order; a deleted key has no value. */
@@ -127,6 +130,7 @@ export function readWatch(buffer: Buffer): WatchResponse {
     canceled: false,
     cancelReason: '',
     compactRevision: 0,
+    fragment: false,
     events: [],
   };
   const reader = new Reader(buffer);
@@ -136,13 +140,14 @@ export function readWatch(buffer: Buffer): WatchResponse {
     else if (field === 4) response.canceled = reader.number() !== 0;
     else if (field === 5) response.compactRevision = reader.number();
     else if (field === 6) response.cancelReason = reader.text();
+    else if (field === 7) response.fragment = reader.number() !== 0;
     else if (field === 11) response.events.push(readEvent(reader.bytes()));
   }
   return response;
 }
 
 function readEvent(buffer: Buffer): { deleted: boolean; kv: KeyValue } {
-  const event = { deleted: false, kv: { key: '', value: '', modRevision: 0, lease: 0n } };
+  const event = { deleted: false, kv: { key: '', value: '', createRevision: 0, modRevision: 0, lease: 0n } };
   const reader = new Reader(buffer);
   for (let field = reader.next(); field !== 0; field = reader.next()) {
     if (field === 1) event.deleted = reader.number() === 1;
@@ -152,10 +157,11 @@ function readEvent(buffer: Buffer): { deleted: boolean; kv: KeyValue } {
 }
 
 function readKeyValue(buffer: Buffer): KeyValue {
-  const kv: KeyValue = { key: '', value: '', modRevision: 0, lease: 0n };
+  const kv: KeyValue = { key: '', value: '', createRevision: 0, modRevision: 0, lease: 0n };
   const reader = new Reader(buffer);
   for (let field = reader.next(); field !== 0; field = reader.next()) {
     if (field === 1) kv.key = reader.text();
+    else if (field === 2) kv.createRevision = reader.number();
     else if (field === 3) kv.modRevision = reader.number();
     else if (field === 5) kv.value = reader.text();
     else if (field === 6) kv.lease = reader.bigint();
