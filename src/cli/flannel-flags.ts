@@ -68,7 +68,12 @@ export const FLANNELD_FLAGS: readonly FlagWords[] = [
     what: 'before it ends a lease is renewed, 1 to 1439',
     default: '60',
   },
-  { name: 'ip-masq', kind: 'switch', what: 'masquerade what leaves the network', default: 'false' },
+  {
+    name: 'ip-masq',
+    kind: 'switch',
+    what: 'FLANNEL_IPMASQ in subnet.env: rules are kept beside vxlane',
+    default: 'false',
+  },
   {
     name: 'healthz-ip',
     kind: 'text',
@@ -134,6 +139,35 @@ const REFUSED: Readonly<Record<string, string>> = {
   log_file: 'what is said goes to standard error: redirect that',
   'ip-blackhole-route': 'make it yourself: "ip route add blackhole SUBNET metric 4294967295"',
 };
+
+/** For completion: as they are typed. */
+export const FLAG_NAMES: readonly string[] = [...FLANNELD_FLAGS, ...OWN_FLAGS].map(({ name }) => `--${name}`);
+
+const COLUMN = 38;
+
+function helpLine({ name, value, what, default: otherwise }: FlagWords): string {
+  const typed = `  --${name}${value === undefined ? '' : ` ${value}`}`;
+  const said = otherwise === undefined ? what : `${what} [${otherwise}]`;
+  return typed.length < COLUMN - 1
+    ? `${typed.padEnd(COLUMN)}${said}`
+    : `${typed}\n${' '.repeat(COLUMN)}${said}`;
+}
+
+export const FLANNEL_HELP = `
+Flags of flanneld, with one dash or two; each is also a variable: FLANNELD_ETCD_ENDPOINTS, FLANNELD_IFACE ...
+${FLANNELD_FLAGS.map(helpLine).join('\n')}
+
+Flags of vxlane:
+${OWN_FLAGS.map(helpLine).join('\n')}
+
+Leases come from etcd, unless --kube-subnet-mgr or --lease-file say otherwise. "status" shows, of a node that runs,
+its leases, problems, and each peer: whether it answers, how fast, and what was counted (-j: JSON).
+
+Examples:
+  vxlane flannel --etcd-endpoints https://192.0.2.9:2379 --etcd-cafile /etc/etcd/ca.pem --iface eth0
+  vxlane flannel --kube-subnet-mgr --kubeconfig-file /etc/kubernetes/kubelet.conf
+  vxlane flannel --lease-file /etc/vxlane/leases.yaml --bind
+  vxlane flannel status`;
 
 export type Given = ReadonlyMap<string, string | string[] | boolean | number>;
 

@@ -42,6 +42,10 @@ export function parseFlannel(words: readonly string[], env: Outside['env']): Fla
     ...get.address('publicIp', 'public-ip', 'ipv4'),
     ...get.address('publicIpV6', 'public-ipv6', 'ipv6'),
   };
+  if (network.ipMasq)
+    notes.push(
+      '--ip-masq: vxlane makes no rules: CNI plugins leave masquerading to deploy/flannel-traffic-rules.sh, which reads subnet.env',
+    );
   const port = get.number('healthz-port', 0, 65_535);
   const engine = get.maybe('engine');
   return {

@@ -238,11 +238,6 @@ Examples:
   vxlane daemon --config examples/flannel.yaml
   vxlane daemon --socket /run/vxlane/test.sock`;
 
-export const FLANNEL = `
-Examples:
-  vxlane flannel --lease-file /etc/vxlane/leases.yaml
-  vxlane flannel status`;
-
 export const RUN = `
 One device without a daemon: it is up at once, and gone with Ctrl-C. Other commands reach it through
 its socket, /run/vxlane/NAME.sock unless --socket says otherwise.

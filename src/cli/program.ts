@@ -22,6 +22,7 @@ import { version } from '../version.ts';
 import { normalise, objectNamed } from './argv.ts';
 import type { Command, Exits, Flags, Outside, Spoken } from './command.ts';
 import type { ProgramWords } from './completion.ts';
+import { FLAG_NAMES, FLANNEL_HELP } from './flannel-flags.ts';
 import * as help from './help.ts';
 import { OBJECTS } from './objects.ts';
 import type { Tuning } from './serve.ts';
@@ -172,7 +173,7 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     .usage('[flags] | status')
     .argument('[words...]')
     .allowUnknownOption()
-    .addHelpText('after', help.FLANNEL)
+    .addHelpText('after', FLANNEL_HELP)
     .action(async (words: string[], _: object, command: Commander) => {
       if (words.at(-1) === 'help') return command.outputHelp();
       if (words[0] === 'status') return flannelStatus(inputOf(words.slice(1), options(), outside));
@@ -283,7 +284,7 @@ function wordsOf(program: Commander): ProgramWords {
       .map((command) => ({
         name: command.name(),
         what: command.description(),
-        flags: flagsOf(command) as string[],
+        flags: command.name() === 'flannel' ? ['status', ...FLAG_NAMES] : (flagsOf(command) as string[]),
       })),
   };
 }
@@ -347,5 +348,6 @@ async function status({ client, flags, outside }: Command): Promise<void> {
 
 async function flannelStatus({ client, flags, outside }: Command): Promise<void> {
   const status = await client.flannel();
-  outside.out((await import('./json.ts')).toJson(status, flags.pretty));
+  if (flags.json) outside.out((await import('./json.ts')).toJson(status, flags.pretty));
+  else outside.out((await import('./flannel-format.ts')).flannelText(status));
 }

@@ -146,7 +146,7 @@ export function reason(counter: string): string {
   return REASONS[counter] ?? plain(counter.replace(/^drop_/, ''));
 }
 
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   const whole = Math.floor(seconds);
   const parts = [
     Math.floor(whole / 86400),
@@ -174,7 +174,7 @@ export function scaled(value: number, unit = ''): string {
 }
 
 /** First column and, if asked, the last one to the left; numbers to the right. */
-function table(rows: string[][], lastLeft = false): string[] {
+export function table(rows: string[][], lastLeft = false): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>
     row

@@ -21,10 +21,10 @@ export function overlayName(version: IpVersion, { vni }: BackendConfig): string 
 
 /**
  * MTU of all devices and of the pods. Where an IPv6 underlay is in use it leaves room for its larger header, for
- * IPv4 too: pods have one MTU.
+ * IPv4 too: pods have one MTU. More than the interface takes is no use to anybody.
  */
 export function overlayMtu(config: NetConfig, underlayMtu: number): number {
-  return (config.backend.mtu ?? underlayMtu) - OVERHEAD_BYTES[config.enableIpv6 ? 6 : 4];
+  return Math.min(config.backend.mtu ?? underlayMtu, underlayMtu) - OVERHEAD_BYTES[config.enableIpv6 ? 6 : 4];
 }
 
 export interface OverlayOptions {
@@ -74,5 +74,6 @@ export function overlayConfig({ backend, mac, validateSources, ...given }: Overl
     gbp: backend.gbp,
     gpe: false,
     ...(given.bind ? { bind: true } : {}),
+    ...(validateSources ? { knownpeers: true } : {}),
   };
 }

@@ -7,7 +7,7 @@ import type { NetConfig, Subnets } from './lease.ts';
 import type { Logger, NetworkOptions } from './network-options.ts';
 import type { OverlayStatus } from './network-status.ts';
 import { familiesOf, type IpVersion, overlayConfig, overlayMtu, overlayName } from './overlay.ts';
-import type { Underlay } from './simple.ts';
+import type { Underlay } from './underlay.ts';
 
 export type Macs = Partial<Record<IpVersion, string | undefined>>;
 
@@ -33,7 +33,7 @@ export class Overlays {
   }
 
   has(name: string): boolean {
-    return this.#names().includes(name);
+    return this.#families().some((family) => this.#nameOf(family) === name);
   }
 
   /** undefined until there is a device. */
@@ -43,26 +43,33 @@ export class Overlays {
 
   status(): OverlayStatus[] {
     const devices = this.#vtep.devices();
-    return this.#names().flatMap((name) => {
+    return this.#families().flatMap((family) => {
+      const name = this.#nameOf(family);
       const info = devices.find(({ config }) => config.name === name);
       if (info === undefined) return [];
       const { address, mtu, local = '', dev = '' } = info.config;
-      return [{ name, mac: address, mtu, up: info.up, local, dev }];
+      return [{ family, name, ifindex: info.ifindex, mac: address, mtu, up: info.up, local, dev }];
     });
   }
 
   /** @throws VtepError */
   async settleDevices(underlay: Underlay): Promise<void> {
-    const config = this.#config!;
-    this.mtu = overlayMtu(config, underlay.mtu);
-    for (const version of familiesOf(config)) await this.#settleDevice(version, underlay, this.mtu);
+    this.mtu = overlayMtu(this.#config!, underlay.mtu);
+    for (const version of this.#families()) await this.#settleDevice(version, underlay, this.mtu);
+  }
+
+  /** What is wrong with the MTU of the configuration. */
+  complaint({ ifname, mtu }: Underlay): string | undefined {
+    const asked = this.#config?.backend.mtu;
+    if (asked === undefined || asked <= mtu) return undefined;
+    return `Backend.MTU ${asked} of the configuration is more than ${ifname} has (${mtu}): ${mtu} counts`;
   }
 
   async #settleDevice(version: IpVersion, underlay: Underlay, mtu: number): Promise<void> {
     const { backend } = this.#config!;
-    const name = overlayName(version, backend);
+    const name = this.#nameOf(version);
     const local = version === 4 ? underlay.address : underlay.addressV6;
-    const dev = underlay.ifname;
+    const dev = (version === 6 ? underlay.ifnameV6 : undefined) ?? underlay.ifname;
     if (local === undefined) throw new Error(`${dev} has no IPv${version} address`);
     const found = this.#vtep.devices().find(({ config }) => config.name === name);
     if (found === undefined) {
@@ -84,9 +91,9 @@ export class Overlays {
 
   /** Ours is the network's own address; the device goes up behind it. @throws VtepError */
   async settleAddresses(subnets: Subnets): Promise<void> {
-    const { backend, network, ipv6Network } = this.#config!;
-    for (const version of familiesOf(this.#config!)) {
-      const name = overlayName(version, backend);
+    const { network, ipv6Network } = this.#config!;
+    for (const version of this.#families()) {
+      const name = this.#nameOf(version);
       const subnet = version === 4 ? subnets.subnet : subnets.subnetV6;
       const whole = version === 4 ? network : ipv6Network;
       const found = this.#vtep.devices().find(({ config }) => config.name === name);
@@ -110,9 +117,12 @@ export class Overlays {
     return kernels.address;
   }
 
-  #names(): string[] {
-    const config = this.#config;
-    return config === undefined ? [] : familiesOf(config).map((one) => overlayName(one, config.backend));
+  #families(): IpVersion[] {
+    return this.#config === undefined ? [] : familiesOf(this.#config);
+  }
+
+  #nameOf(version: IpVersion): string {
+    return overlayName(version, this.#config!.backend);
   }
 }
 
