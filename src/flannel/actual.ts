@@ -57,7 +57,8 @@ export function readActual(
     if (state !== 'permanent' || isZeroOrGroup(mac)) continue;
     actual.fdb.set(mac, fdbValue({ dst, port, vni, via: viaIf ?? viaIfIndex }));
   }
-  for (const { mac, src, prefixes } of vtep.peerShow(device)) actual.sources.set(mac, sourceValue(src, prefixes));
+  for (const { mac, src, prefixes } of vtep.peerShow(device))
+    actual.sources.set(mac, sourceValue(src, prefixes));
   return actual;
 }
 

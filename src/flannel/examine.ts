@@ -104,7 +104,13 @@ export function examine(leases: Iterable<Lease>, overlays: readonly Overlay[], s
       problems,
     );
     const where = ({ publicIp, port }: Peer) => (port === undefined ? publicIp : `${publicIp} port ${port}`);
-    const apart = unique(macs, 'duplicate-public-ip', where, (peer) => `public address ${where(peer)}`, problems);
+    const apart = unique(
+      macs,
+      'duplicate-public-ip',
+      where,
+      (peer) => `public address ${where(peer)}`,
+      problems,
+    );
     return reachable(disjoint(apart, problems), problems);
   });
   return { peers, problems };
@@ -202,7 +208,9 @@ function unique(
     return false;
   });
   for (const [claimed, others] of losers) {
-    problems.push(conflict(code, first.get(claimed)!, others, `${describe(first.get(claimed)!)} is claimed by`));
+    problems.push(
+      conflict(code, first.get(claimed)!, others, `${describe(first.get(claimed)!)} is claimed by`),
+    );
   }
   return left;
 }
