@@ -5,9 +5,10 @@ import type { Overlay, Self } from './examine.ts';
 import type { Lease, NetConfig } from './lease.ts';
 import type { Logger } from './network-options.ts';
 import type { OverlayStatus, PeerStatus } from './network-status.ts';
+import type { PeerState } from './peer-states.ts';
 import { Prober } from './probe.ts';
 import type { ProbePeer, Reachability } from './reachability.ts';
-import { type PeerState, Reconciler } from './reconcile.ts';
+import { Reconciler } from './reconcile.ts';
 import type { Underlay } from './underlay.ts';
 
 /** A burst of changes is handed to the prober as one. */
@@ -110,7 +111,8 @@ export class NetworkPeers {
     this.#closed = true;
     clearTimeout(this.#probing);
     this.#prober?.close();
-    await this.#reconciler?.close();
+    // Routes that lead past the tunnel go on without us.
+    await this.#reconciler?.close({ remove: false });
   }
 
   #shown(device: string): PeerInfo[] {

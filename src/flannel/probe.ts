@@ -10,8 +10,9 @@
  */
 import { EMSGSIZE } from '../io/errno.ts';
 import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
-import { type EchoReply, EchoSocket } from '../io/icmp.ts';
+import type { EchoReply } from '../io/icmp.ts';
 import { Routes } from '../netlink/routes.ts';
+import { ProbeSockets } from './probe-sockets.ts';
 import {
   Probed,
   type ProbePeer,
@@ -39,7 +40,6 @@ const NUMBER_MAX = 0x7fffffff;
 const PLACE_MASK = (1 << PLACE_BITS) - 1;
 /** So many silent peers, and none that answers, say that the overlay doesn't work. */
 const SILENT_ENOUGH = 100;
-const OPEN_AGAIN_MS = 5000;
 
 export interface ProbeOptions {
   /** Our own addresses in the overlay, "10.244.1.0"; a family without is not probed. */
@@ -87,8 +87,7 @@ export class Prober {
   #head = 0;
   /** Counts requests, from 1: the lowest bit of what is sent says "full size". */
   #number = 0;
-  readonly #sockets = new Map<string, EchoSocket>();
-  readonly #openAgain = new Map<string, number>();
+  readonly #sockets = new ProbeSockets();
   #routes: Routes | undefined;
   #timer: NodeJS.Timeout | undefined;
   #last = performance.now();
@@ -96,7 +95,7 @@ export class Prober {
   #credit = 0;
   #budget = BURST;
   #closed = false;
-  #error: string | undefined;
+  #routesError: string | undefined;
 
   constructor(options: ProbeOptions) {
     this.#options = { ...options };
@@ -107,14 +106,12 @@ export class Prober {
 
   /** Why nothing can be probed at present: "ICMP socket: EPERM: ..."; undefined: it can. */
   get error(): string | undefined {
-    return this.#error;
+    return this.#sockets.error ?? this.#routesError;
   }
 
   /** Replies that were none to us, and those cut short. */
   get ignored(): number {
-    let count = 0;
-    for (const socket of this.#sockets.values()) count += socket.foreign + socket.malformed;
-    return count;
+    return this.#sockets.ignored;
   }
 
   /** All peers from now on. What is known of those that stay, with the same addresses, is kept. */
@@ -122,13 +119,12 @@ export class Prober {
     if (this.#closed) return;
     this.#given = peers;
     const kept = new Map<string, Probed>();
-    for (const peer of peers) {
+    // Of two with one name the last one counts.
+    for (const [name, peer] of new Map(peers.map((one) => [nameOf(one.key, one.family), one]))) {
       if (this.#addressOf(peer.family) === undefined) continue;
-      const name = nameOf(peer.key, peer.family);
-      const known = this.#peers.get(name) ?? kept.get(name);
+      const known = this.#peers.get(name);
       const same = known?.found.address === peer.address && known.found.publicIp === peer.publicIp;
-      if (known !== undefined && !same) this.#drop(known);
-      if (!kept.has(name) || !same) kept.set(name, known !== undefined && same ? known : this.#add(peer));
+      kept.set(name, known !== undefined && same ? known : this.#add(peer));
     }
     for (const [name, peer] of this.#peers) if (kept.get(name) !== peer) this.#drop(peer);
     this.#peers = kept;
@@ -139,12 +135,11 @@ export class Prober {
     this.#arm();
   }
 
-  /** Our own addresses or MTU have become others. */
+  /** Our own addresses or MTU have become others. What isn't given is no more. */
   update(options: Pick<ProbeOptions, 'address' | 'addressV6' | 'mtu' | 'mtuV6'>): void {
-    this.#options = { ...this.#options, ...options };
-    for (const socket of this.#sockets.values()) socket.close();
-    this.#sockets.clear();
-    this.#openAgain.clear();
+    const none = { address: undefined, addressV6: undefined, mtuV6: undefined };
+    this.#options = { ...this.#options, ...none, ...options };
+    this.#sockets.close();
     for (const peer of this.#order) peer.setMtu(this.#mtuOf(peer.found.family));
     // A family may have come or gone.
     this.setPeers(this.#given);
@@ -185,8 +180,7 @@ export class Prober {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    for (const socket of this.#sockets.values()) socket.close();
-    this.#sockets.clear();
+    this.#sockets.close();
     this.#routes?.close();
     this.#routes = undefined;
     this.#peers.clear();
@@ -233,7 +227,7 @@ export class Prober {
     this.#last = now;
     this.#budget = Math.min(this.#budget + (elapsed * this.#perSecond) / 1000, BURST);
     this.#credit = Math.min(this.#credit + elapsed * this.#rate(), BURST);
-    for (const socket of this.#sockets.values()) socket.receive(this.#heard);
+    this.#sockets.receive(this.#heard);
     this.#expire(now);
     this.#ask(now);
     this.#arm();
@@ -271,7 +265,10 @@ export class Prober {
   #send(peer: Probed, kind: Waiting['kind'], now: number): void {
     this.#budget -= 1;
     const { found } = peer;
-    const socket = this.#socket(kind === 'path' ? peer.publicFamily : found.family, kind === 'path');
+    const socket =
+      kind === 'path'
+        ? this.#sockets.underlay(peer.publicFamily)
+        : this.#sockets.overlay(found.family, this.#addressOf(found.family) ?? '');
     if (socket === undefined) return;
     this.#number = (this.#number % NUMBER_MAX) + 1;
     const number = this.#number;
@@ -317,7 +314,7 @@ export class Prober {
       this.#routes ??= new Routes();
       peer.found.pathMtu = this.#routes.routeTo({ family: peer.publicFamily, address: peer.publicBytes }).mtu;
     } catch (error) {
-      this.#error = (error as Error).message;
+      this.#routesError = (error as Error).message;
     }
   }
 
@@ -338,24 +335,6 @@ export class Prober {
 
   #tell(peer: Probed): void {
     this.#options.changed?.(peer.found);
-  }
-
-  /** Opened when it is needed; undefined when that can't be, which is tried again later. */
-  #socket(family: Family, underlay: boolean): EchoSocket | undefined {
-    const name = `${underlay ? 'underlay' : 'overlay'} ${family}`;
-    const open = this.#sockets.get(name);
-    if (open !== undefined || performance.now() < (this.#openAgain.get(name) ?? 0)) return open;
-    const local = underlay ? '' : (this.#addressOf(family) ?? '');
-    try {
-      const socket = new EchoSocket({ family, local, pathMtu: underlay ? 'obey' : 'ignore' });
-      this.#sockets.set(name, socket);
-      this.#error = undefined;
-      return socket;
-    } catch (error) {
-      this.#openAgain.set(name, performance.now() + OPEN_AGAIN_MS);
-      this.#error = (error as Error).message;
-      return undefined;
-    }
   }
 
   #addressOf(family: Family): string | undefined {

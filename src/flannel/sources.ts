@@ -1,6 +1,4 @@
 /** Where a network's leases come from. What a source is made of is loaded only when it is the one. */
-import { readFile } from 'node:fs/promises';
-import { VtepError } from '../errors.ts';
 import type { LeaseSource } from './lease.ts';
 import type { Logger } from './network-options.ts';
 
@@ -38,7 +36,7 @@ export interface KubernetesSetup {
   setNodeNetworkUnavailable: boolean;
 }
 
-/** @throws VtepError UNSUPPORTED when the package of its client is missing, NOT_FOUND for a file of its TLS */
+/** @throws VtepError for what can never be: an endpoint that is none, a file that can't be read, a package that is missing */
 export async function openSource(setup: SourceSetup, logger: Logger): Promise<LeaseSource> {
   if (setup.kind === 'file') {
     const { createFileSource } = await import('./file.ts');
@@ -50,12 +48,7 @@ export async function openSource(setup: SourceSetup, logger: Logger): Promise<Le
     return createKubernetesSource({ ...options, logger });
   }
   const { createEtcdSource } = await import('./etcd.ts');
-  const { kind: _, cafile, certfile, keyfile, renewMargin, ...options } = setup;
-  const [ca, cert, key] = await Promise.all([
-    contents('etcd-cafile', cafile),
-    contents('etcd-certfile', certfile),
-    contents('etcd-keyfile', keyfile),
-  ]);
+  const { kind: _, cafile: ca, certfile: cert, keyfile: key, renewMargin, ...options } = setup;
   const tls = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
   return createEtcdSource({
     ...options,
@@ -63,15 +56,4 @@ export async function openSource(setup: SourceSetup, logger: Logger): Promise<Le
     ...(Object.keys(tls).length > 0 ? { tls } : {}),
     logger,
   });
-}
-
-async function contents(what: string, path: string | undefined): Promise<Buffer | undefined> {
-  if (path === undefined) return undefined;
-  try {
-    return await readFile(path);
-  } catch (error) {
-    const reason =
-      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message;
-    throw new VtepError('NOT_FOUND', `${what} ${path}: ${reason}`);
-  }
 }

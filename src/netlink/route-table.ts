@@ -28,11 +28,12 @@ const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_TABLE = 15;
+const RTA_VIA = 18;
 const RT_TABLE_MAIN = 254;
 const RT_SCOPE_UNIVERSE = 0;
 /** Of a request to remove: any. */
 const RT_SCOPE_NOWHERE = 255;
-const RTN_UNICAST = 1;
+export const RTN_UNICAST = 1;
 const RTNH_F_ONLINK = 4;
 /** The route is a copy that the kernel made for itself. */
 const RTM_F_CLONED = 0x200;
@@ -43,7 +44,7 @@ export interface TableRoute {
   /** Network address, 4 or 16 bytes. */
   destination: Uint8Array;
   prefixLength: number;
-  /** Text; undefined for one without a gateway, or with several ways. */
+  /** Text, "inet6" for one of the other family; undefined for one without a gateway, or with several ways. */
   gateway: string | undefined;
   /** 0 where it names none, or several. */
   ifindex: number;
@@ -61,7 +62,7 @@ export interface RouteEvent {
   route: TableRoute;
 }
 
-/** What a route to be made is like: unicast, without a metric of its own. */
+/** What a route to be made is like: unicast. */
 export interface NewRoute {
   family: Family;
   destination: Uint8Array;
@@ -69,34 +70,41 @@ export interface NewRoute {
   gateway: Uint8Array;
   ifindex: number;
   protocol: number;
+  /** Metric; 0 = the kernel's choice: none for IPv4, 1024 for IPv6. */
+  priority: number;
   /** The gateway is taken for a neighbour on that link whatever the addresses say. */
   onlink: boolean;
 }
 
 /** undefined when the message is of something else, or of another table than the main one, or is cut short. */
 export function readTableRoute(message: Message): RouteEvent | undefined {
+  const found = readRoute(message);
+  return found === undefined || found.isCopy || found.table !== RT_TABLE_MAIN ? undefined : found;
+}
+
+function readRoute(message: Message): (RouteEvent & { table: number; isCopy: boolean }) | undefined {
   const { type, body } = message;
   if ((type !== RTM_NEWROUTE && type !== RTM_DELROUTE) || body.length < RTMSG_BYTES) return undefined;
   const family = body[0] as Family;
   if (family !== AF_INET && family !== AF_INET6) return undefined;
   const flags = viewOf(body).getUint32(8, true);
-  if ((flags & RTM_F_CLONED) !== 0) return undefined;
   const attributes = readAttributes(body, RTMSG_BYTES);
-  if ((numberOf(attributes.get(RTA_TABLE)) ?? body[4]) !== RT_TABLE_MAIN) return undefined;
   const destination = attributes.get(RTA_DST) ?? new Uint8Array(addressBytes(family));
   if (destination.length !== addressBytes(family) || body[1]! > destination.length * 8) return undefined;
   const route: TableRoute = {
     family,
     destination,
     prefixLength: body[1]!,
-    gateway: addressOf(family, attributes.get(RTA_GATEWAY)),
+    gateway:
+      addressOf(family, attributes.get(RTA_GATEWAY)) ?? (attributes.has(RTA_VIA) ? 'inet6' : undefined),
     ifindex: numberOf(attributes.get(RTA_OIF)) ?? 0,
     protocol: body[5]!,
     priority: numberOf(attributes.get(RTA_PRIORITY)) ?? 0,
     type: body[7]!,
     onlink: (flags & RTNH_F_ONLINK) !== 0,
   };
-  return { removed: type === RTM_DELROUTE, route };
+  const table = numberOf(attributes.get(RTA_TABLE)) ?? body[4]!;
+  return { removed: type === RTM_DELROUTE, route, table, isCopy: (flags & RTM_F_CLONED) !== 0 };
 }
 
 /**
@@ -111,6 +119,7 @@ export function putRoute(route: NewRoute, replace: boolean): Uint8Array {
     [RTA_DST, route.destination],
     [RTA_GATEWAY, route.gateway],
     [RTA_OIF, u32(route.ifindex)],
+    ...(route.priority === 0 ? [] : ([[RTA_PRIORITY, u32(route.priority)]] as const)),
   ]);
 }
 
@@ -136,24 +145,40 @@ export function dumpRoutes(socket: NetlinkSocket, family: Family, protocol: numb
   return found;
 }
 
-/** The route that is in the way of one to exactly that network; undefined when there is none. */
+/** The route that is used to exactly that network; undefined when there is none. */
 export function findRoute(
   socket: NetlinkSocket,
   family: Family,
   destination: Uint8Array,
   prefixLength: number,
 ): TableRoute | undefined {
-  const body = new Uint8Array(RTMSG_BYTES + ATTRIBUTE_HEADER_BYTES + destination.length);
+  const found = lookUp(socket, family, destination, RTM_F_FIB_MATCH);
+  return found?.prefixLength === prefixLength ? found : undefined;
+}
+
+/** The interface on whose link an address is: that the way to it leads out of without a gateway. 0 = on none. */
+export function linkOf(socket: NetlinkSocket, family: Family, address: Uint8Array): number {
+  const found = lookUp(socket, family, address, 0);
+  return found?.type === RTN_UNICAST && found.gateway === undefined ? found.ifindex : 0;
+}
+
+function lookUp(
+  socket: NetlinkSocket,
+  family: Family,
+  address: Uint8Array,
+  flags: number,
+): TableRoute | undefined {
+  const body = new Uint8Array(RTMSG_BYTES + ATTRIBUTE_HEADER_BYTES + address.length);
   const view = viewOf(body);
   view.setUint8(0, family);
-  view.setUint8(1, destination.length * 8);
-  view.setUint32(8, RTM_F_FIB_MATCH, true);
-  view.setUint16(RTMSG_BYTES, ATTRIBUTE_HEADER_BYTES + destination.length, true);
+  view.setUint8(1, address.length * 8);
+  view.setUint32(8, flags, true);
+  view.setUint16(RTMSG_BYTES, ATTRIBUTE_HEADER_BYTES + address.length, true);
   view.setUint16(RTMSG_BYTES + 2, RTA_DST, true);
-  body.set(destination, RTMSG_BYTES + ATTRIBUTE_HEADER_BYTES);
+  body.set(address, RTMSG_BYTES + ATTRIBUTE_HEADER_BYTES);
   const [message] = socket.request(RTM_GETROUTE, body);
-  const event = message === undefined ? undefined : readTableRoute(message);
-  return event?.removed === false && event.route.prefixLength === prefixLength ? event.route : undefined;
+  const found = message === undefined ? undefined : readRoute(message);
+  return found?.removed === false ? found.route : undefined;
 }
 
 function header(
