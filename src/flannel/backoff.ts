@@ -1,30 +1,32 @@
-/** Pauses between attempts, growing and with some chance in them, so that many members don't return as one. */
+/** Waiting between attempts, so that what is down isn't hammered and thousands of nodes don't return as one. */
 
+/** Delays that double from the first to the last, each between half and the whole of its step. */
 export class Backoff {
-  readonly #min: number;
-  readonly #max: number;
-  #next: number;
+  readonly #firstMs: number;
+  readonly #lastMs: number;
+  #stepMs: number;
 
-  constructor(minMs: number, maxMs: number) {
-    this.#min = minMs;
-    this.#max = maxMs;
-    this.#next = minMs;
+  constructor(firstMs: number, lastMs: number) {
+    this.#firstMs = firstMs;
+    this.#lastMs = lastMs;
+    this.#stepMs = firstMs;
   }
 
-  /** Milliseconds until the next attempt: half to all of a span that doubles. */
+  /** How long to wait before the next attempt, in milliseconds. */
   next(): number {
-    const span = this.#next;
-    this.#next = Math.min(2 * span, this.#max);
-    return span * (0.5 + Math.random() / 2);
+    const step = this.#stepMs;
+    this.#stepMs = Math.min(step * 2, this.#lastMs);
+    return step / 2 + (Math.random() * step) / 2;
   }
 
+  /** The last attempt went well. */
   reset(): void {
-    this.#next = this.#min;
+    this.#stepMs = this.#firstMs;
   }
 }
 
-/** Resolves after the time, or at the signal. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+/** Resolves after the time or at once when the signal is aborted: who called looks at the signal. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve();
     const done = () => {
@@ -32,7 +34,7 @@ export function pause(milliseconds: number, signal: AbortSignal): Promise<void> 
       signal.removeEventListener('abort', done);
       resolve();
     };
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
   });
 }
