@@ -45,9 +45,9 @@ export async function serveFlannel(
 ): Promise<void> {
   const { parseFlannel } = await import('./flannel.ts');
   const { configOf } = await import('../daemon/config.ts');
-  const { network, tuning, notes } = parseFlannel(words, outside.env);
+  const { network, tuning, health, notes } = parseFlannel(words, outside.env);
   for (const note of notes) outside.err(`vxlane: ${note}\n`);
-  const config = { ...configOf([]), ...tuning, flannel: [network] };
+  const config = { ...configOf([]), ...tuning, health, flannel: [network] };
   const { kind } = network.source;
   await serve(config, socket.flag ?? socket.env ?? socket.default, outside, (path) => {
     return `flannel node ready: leases from ${kind === 'file' ? network.source.path : kind}, control socket ${path}`;

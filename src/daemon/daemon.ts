@@ -80,11 +80,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await setUp(vtep, config.devices);
     if (config.flannel !== undefined) {
       const { startFlannel } = await import('../flannel/flannel.ts');
-      flannel = await startFlannel(config.flannel, vtep, logger);
+      flannel = await startFlannel(config.flannel, vtep, logger, config.health);
     }
   } catch (error) {
     server.closeAllConnections();
-    await Promise.allSettled([stopServing(), vtep?.close()]);
+    await Promise.allSettled([stopServing(), flannel?.close()]);
+    await vtep?.close().catch(() => undefined);
     throw error;
   }
   const running = vtep;
