@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import workerThreads, { type Worker } from 'node:worker_threads';
-import { openNotifier } from '../src/daemon/notify.ts';
+import { notifyOf, openNotifier } from '../src/daemon/notify.ts';
+import type { FlannelStatus } from '../src/flannel/network-status.ts';
+import { FakeVtep } from './support/fake-vtep.ts';
 import { REPOSITORY } from './support/netns.ts';
 
 /** Prints each datagram as a line of JSON, after the line `null`, which says that it listens. */
@@ -172,6 +174,30 @@ test('without a socket nothing is told, and an address that is none is said once
     assert.equal(said.length, 1);
     assert.match(said[0]!, /^NOTIFY_SOCKET: socket ".*an absolute path or @name/);
   }
+});
+
+test('a flannel node is ready when pods can be made, and says before what it waits for', async () => {
+  const [address, heard] = await manager();
+  const { notifier } = notifierAt(address);
+  let summary = { serving: false, text: 'default: waits for its configuration, etcd is away' };
+  const flannel = {
+    summary: () => summary,
+    status: (): FlannelStatus => ({ networks: [] }),
+    close: async () => undefined,
+  };
+  const daemon = { vtep: new FakeVtep(), flannel, socket: '', close: async () => undefined };
+  const silence = notifyOf(notifier, daemon, 'node ready');
+  await heard.hears(1);
+  summary = { serving: true, text: 'default: 10.244.1.0/24' };
+  await heard.hears(2);
+  summary = { serving: true, text: 'default: 10.244.1.0/24, etcd is away' };
+  assert.deepEqual(await heard.hears(3), [
+    'STATUS=default: waits for its configuration, etcd is away',
+    `READY=1\nSTATUS=default: 10.244.1.0/24\nMAINPID=${process.pid}`,
+    'STATUS=default: 10.244.1.0/24, etcd is away',
+  ]);
+  silence();
+  notifier.close();
 });
 
 test('a VTEP answers while its threads run, and not when one has died', async () => {

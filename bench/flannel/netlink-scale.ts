@@ -44,7 +44,7 @@ export function measureNetlink(namespace: Namespace, entries: number): NetlinkSc
   });
   const routeOf = (address: Uint8Array): NewRoute => ({
     ...{ family: AF_INET, destination: address, prefixLength: 25, gateway: address },
-    ...{ ifindex, protocol: PROTOCOL, onlink: true },
+    ...{ ifindex, protocol: PROTOCOL, onlink: true, priority: 0 },
   });
   try {
     const addNeighbours = written(() =>

@@ -4,7 +4,7 @@
  */
 import type { Config } from '../daemon/config.ts';
 import { type Logger, startDaemon } from '../daemon/daemon.ts';
-import { openNotifier } from '../daemon/notify.ts';
+import { notifyOf, openNotifier } from '../daemon/notify.ts';
 import { VtepError } from '../errors.ts';
 import type { Outside } from './command.ts';
 import { stopSignal } from './stop.ts';
@@ -98,9 +98,9 @@ async function serve(
     if (daemon !== undefined) {
       const word = ready(daemon.socket);
       outside.out(`vxlane: ${word}\n`);
-      notifier.ready(word);
-      notifier.watch((milliseconds) => daemon.vtep.responds(milliseconds));
+      const silence = notifyOf(notifier, daemon, word);
       await stop.promise;
+      silence();
     }
     notifier.stopping();
     await inTime(starting.then((started) => started.close()));

@@ -4,7 +4,10 @@
  * frames does: a manager that hears nothing starts the service anew.
  */
 import { UnixDatagramSender } from '../io/unix-datagram.ts';
-import type { Logger } from './daemon.ts';
+import type { Daemon, Logger } from './daemon.ts';
+
+/** Between two looks at what a flannel node does. */
+const LOOK_MS = 1000;
 
 export interface Notifier {
   /** Once: the service does its work from now on. */
@@ -94,3 +97,30 @@ class SystemdNotifier implements Notifier {
 }
 
 const oneLine = (text: string) => text.replace(/\s*\n\s*/g, ' ');
+
+/**
+ * Tells of a daemon until it stops: that it is ready, which a flannel node is when pods can be made, what it does, and
+ * that it lives. The returned function ends that.
+ */
+export function notifyOf(notifier: Notifier, daemon: Daemon, word: string): () => void {
+  notifier.watch((milliseconds) => daemon.vtep.responds(milliseconds));
+  const { flannel } = daemon;
+  if (flannel === undefined) {
+    notifier.ready(word);
+    return () => {};
+  }
+  let isReady = false;
+  const look = () => {
+    const { serving, text } = flannel.summary();
+    if (serving && !isReady) {
+      isReady = true;
+      notifier.ready(text);
+    } else {
+      notifier.status(text);
+    }
+  };
+  look();
+  const timer = setInterval(look, LOOK_MS);
+  timer.unref();
+  return () => clearInterval(timer);
+}
