@@ -136,7 +136,7 @@ export function readNode(node: KubeNode, names: AnnotationNames, config: NetConf
   }
   const whole = lease.subnet !== undefined || lease.subnetV6 !== undefined;
   const reasons = whole ? broken : [...broken, ...absent];
-  return { ...(whole && { lease }), ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
+  return { ...(whole && { lease }), ...(reasons.length > 0 && { reason: [...new Set(reasons)].join('; ') }) };
 }
 
 /** @throws Error that names the annotation */
@@ -194,20 +194,13 @@ function must<T>(value: T | undefined, missing: string): T {
 /** What the administrator wants of us, and what we were. Values that can't be read are left out. */
 export function readStored(node: KubeNode, names: AnnotationNames, config: NetConfig): Stored {
   const annotations = node.metadata.annotations ?? {};
-  const attempt = <T>(read: () => T): T | undefined => {
-    try {
-      return read();
-    } catch {
-      return undefined;
-    }
-  };
   const address = (family: Family, name: string) =>
-    attempt(() => readHost(annotations[name] ?? '', family, name));
+    readable(() => readHost(annotations[name] ?? '', family, name));
   const backend = (name: string) =>
-    attempt(() => readBackend(annotations[name] ?? '', name, config.backend.vni));
+    readable(() => readBackend(annotations[name] ?? '', name, config.backend.vni));
   // An overwritten address is one that others use and this node doesn't have.
   const own = (one: FamilyNames) =>
-    annotations[one.overwrite] ? undefined : address(one.family, one.publicIp);
+    overwriteOf(annotations, one) === undefined ? address(one.family, one.publicIp) : undefined;
   return defined({
     backendType: annotations[names.type],
     publicIp: own(names.v4),
@@ -216,8 +209,22 @@ export function readStored(node: KubeNode, names: AnnotationNames, config: NetCo
     backendV6: backend(names.v6.backend),
     wantedPublicIp: address(4, names.v4.wanted),
     wantedPublicIpV6: address(6, names.v6.wanted),
-    ...attempt(() => subnetsOf(node)),
+    ...readable(() => subnetsOf(node)),
   });
+}
+
+/** What the administrator wants to be published in the place of our address. */
+function overwriteOf(annotations: Record<string, string>, { family, overwrite }: FamilyNames) {
+  const text = annotations[overwrite];
+  return text ? readable(() => readHost(text, family, overwrite)) : undefined;
+}
+
+function readable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
 }
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
@@ -239,7 +246,7 @@ export function annotationPatch(
   const wanted: Record<string, string | null> = { [names.managed]: 'true', [names.type]: self.backendType };
   const family = (name: FamilyNames, ip?: string, backend?: BackendData) => {
     const whole = ip !== undefined && backend !== undefined;
-    wanted[name.publicIp] = whole ? now[name.overwrite] || ip : null;
+    wanted[name.publicIp] = whole ? (overwriteOf(now, name) ?? ip) : null;
     wanted[name.backend] = whole ? formatBackendData(backend) : null;
   };
   family(names.v4, self.publicIp, self.backend);

@@ -26,7 +26,13 @@ export interface KubeClientOptions {
   podRoot?: string;
   environment?: NodeJS.ProcessEnv;
   /** Loads the client library. */
-  load?: () => Promise<{ KubeConfig: new () => KubeConfig }>;
+  load?: Load;
+}
+
+type Load = () => Promise<ClientLibrary>;
+
+interface ClientLibrary {
+  KubeConfig: new () => KubeConfig;
 }
 
 /** The API server answered with an error. */
@@ -49,6 +55,7 @@ export class ApiError extends Error {
 
 const REMEDIES: Record<number, string> = {
   401: 'the credentials were refused: look at the token or certificate and at the service account',
+  404: 'NODE_NAME must be the name that kubectl get nodes shows, the URL that of an API server',
   403: 'the ClusterRole needs get, list and watch on nodes and patch on nodes/status (and get on pods without NODE_NAME)',
 };
 
@@ -71,7 +78,7 @@ export class KubeClient {
 
   async #load(): Promise<KubeConfig> {
     const { kubeconfig, apiUrl, podRoot = '', environment = process.env } = this.#options;
-    const { KubeConfig } = await (this.#options.load ?? loadClient)();
+    const { KubeConfig } = await loadClient(this.#options.load ?? (() => import('@kubernetes/client-node')));
     const config = new KubeConfig();
     if (kubeconfig !== undefined) readKubeconfig(config, kubeconfig);
     else if (apiUrl !== undefined)
@@ -171,9 +178,9 @@ export class KubeClient {
   }
 }
 
-async function loadClient(): Promise<{ KubeConfig: new () => KubeConfig }> {
+async function loadClient(load: Load): Promise<ClientLibrary> {
   try {
-    return await import('@kubernetes/client-node');
+    return await load();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
     throw new VtepError(

@@ -45,8 +45,9 @@ export class KubeSelf {
   #name: string | undefined;
   #config: NetConfig | undefined;
   #wanted: MemberRecord | undefined;
-  #held: Lease | undefined;
-  /** As it was last seen. */
+  /** What we hold of the network; undefined until then. */
+  #held: Subnets | undefined;
+  /** As it was last seen; undefined while it is gone or its podCIDR is of no use. */
   #node: KubeNode | undefined;
   #isReady = false;
   /** The uid of the node whose condition has been set. */
@@ -116,12 +117,12 @@ export class KubeSelf {
 
   publish(self: MemberRecord): void {
     this.#wanted = self;
-    if (this.#held) this.#held = { ...this.#held, ...self };
     this.#kick();
   }
 
   /** Our node has been seen in a list or a watch; undefined: it is gone. */
   seen(node: KubeNode | undefined): void {
+    if (node && this.#node && isOlder(node, this.#node)) return;
     this.#node = node;
     if (!node || !this.#wanted || !this.#held) return;
     try {
@@ -131,8 +132,10 @@ export class KubeSelf {
         this.#parts.status.count('reacquired');
         this.#parts.own(lease);
       }
+      this.#parts.status.solved('subnet');
     } catch (error) {
-      this.#parts.status.problem(describe(error as Error));
+      this.#node = undefined;
+      this.#parts.status.problem('subnet', describe(error as Error));
       return;
     }
     if (this.#due(node) !== undefined) this.#kick(this.#repairDelay());
@@ -164,7 +167,6 @@ export class KubeSelf {
 
   async #work(delayMs: number): Promise<void> {
     const { signal } = this.#closed;
-    // News of our node may be older than what we have just written: the next one is waited for.
     await pause(delayMs, signal);
     while (!signal.aborted && this.#node && this.#due(this.#node) !== undefined) {
       await this.#persist(() => this.#patch(signal), signal).catch(() => {});
@@ -195,7 +197,8 @@ export class KubeSelf {
       await this.#parts.client.patch(`${nodePath(node.metadata.name)}/status`, body, signal),
     );
     if ('status' in body) this.#conditionOf = node.metadata.uid ?? '';
-    if (answer) this.#node = answer;
+    // A watch may have told of something newer, or that the node is gone.
+    if (answer && this.#node && !isOlder(answer, this.#node)) this.#node = answer;
     this.#parts.status.count('published');
   }
 
@@ -206,15 +209,25 @@ export class KubeSelf {
       signal.throwIfAborted();
       try {
         const result = await attempt();
-        this.#parts.status.solved();
+        this.#parts.status.solved('request');
         return result;
       } catch (error) {
         if (error instanceof VtepError) throw error;
-        if (!signal.aborted) this.#parts.status.problem(describe(error as Error));
+        if (!signal.aborted) this.#parts.status.problem('request', describe(error as Error));
         await pause(backoff.next(), signal);
       }
     }
   }
+}
+
+/**
+ * Of two states of one object the earlier. Resource versions are numbers that grow in every API server there is (and
+ * by contract since Kubernetes 1.35); others are taken as they come.
+ */
+function isOlder({ metadata: one }: KubeNode, { metadata: other }: KubeNode): boolean {
+  const [first, second] = [one.resourceVersion ?? '', other.resourceVersion ?? ''];
+  const areNumbers = /^\d+$/.test(first) && /^\d+$/.test(second);
+  return one.uid === other.uid && areNumbers && BigInt(first) < BigInt(second);
 }
 
 function nodePath(name: string): string {
