@@ -74,6 +74,7 @@ import {
 import * as mdb from './mdb';
 import * as message from './message';
 import * as nexthop from './nexthop';
+import * as peers from './peer';
 import * as proxy from './proxy';
 import * as ring from './ring';
 import * as segment from './segment';
@@ -110,6 +111,7 @@ export function encap(worker: usize): i32 {
   if (fdb.isLarge()) warm(worker, frames, cursor, filled);
   while (cursor !== filled && forward(worker, ring.descriptor(frames, cursor))) ++cursor;
   ring.take(frames, cursor);
+  peers.settle(worker);
   return dispatch.runs(worker);
 }
 

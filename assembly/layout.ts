@@ -14,6 +14,7 @@
  *   MDB                  (domain, group, source) -> FDB entry   written by the host
  *   NEIGHBOURS           (device, IP address) -> MAC         written by the host
  *   SENDERS              (device, IP address) that may send to it   written by the host
+ *   PEERS                (device, MAC) -> from where its frames may come   written by the host, counted in by workers
  *   SOURCES              sockets that datagrams leave from   written by the host
  *   FDB                  index, entries, extra remotes       written under the lock
  *   WORKERS              one block per worker; only its owner writes there
@@ -143,7 +144,7 @@ export const VXLAN_RCO_START = 0x7f;
 // ----------------------------------------------------------- implementation
 
 /** Raised with every change of this file that an older module could not read. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 export const WASM_PAGE_BYTES = 65536;
 /** What the kernel maps memory by. */
@@ -192,6 +193,8 @@ export const HEADER_PATHS_OFFSET = 140;
 export const HEADER_LISTENERS_OFFSET = 144;
 /** u32: odd while the table of senders is being changed. */
 export const HEADER_SENDER_VERSION_OFFSET = 148;
+/** u32: odd while the table of peers is being changed. */
+export const HEADER_PEER_VERSION_OFFSET = 152;
 /** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
 export const HEADER_MDB_KEY_OFFSET = 192;
 /**
@@ -268,6 +271,8 @@ export const DEVICE_FLAG_GSO_TUNNEL = 16777216;
 export const DEVICE_FLAG_GRO_OFF = 33554432;
 /** No UDP is merged into super-frames for the TAP. */
 export const DEVICE_FLAG_USO_OFF = 67108864;
+/** Frames are taken from peers only, each from its own address and prefixes: the table of peers has them. */
+export const DEVICE_FLAG_KNOWN_PEERS = 134217728;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -438,6 +443,46 @@ export const SENDER_HASH_SHIFT = 12;
 export const SENDERS_BASE = NEIGHBOURS_BASE + NEIGHBOURS_BYTES;
 export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
 
+// Peers: who a device that asks for it takes frames from. An index, open addressing over u32 slots, says where the
+// entries are, which lie side by side, so that few of them take few pages. A slot is a tag out of the key's hash (high
+// bits) and entry + 1; 0 is an empty slot. Half of the slots stay empty.
+export const PEER_COUNT = 131072;
+export const PEER_SLOT_COUNT = 262144;
+export const PEER_SLOT_BYTES = 4;
+/** Bits of a slot that name the entry; the others are the tag. */
+export const PEER_SLOT_ENTRY_MASK = 0x3ffff;
+/**
+ * The hash begins as HEADER_HASH_SEED and takes the low and the high word of the key: hash = (hash ^ word) *
+ * multiplier; hash ^= hash >>> 15. A look-up begins at slot hash >>> shift; the tag is the rest of the hash.
+ */
+export const PEER_HASH_MULTIPLIER = 0x9e3779b1;
+export const PEER_HASH_SHIFT = 14;
+export const PEER_TAG_SHIFT = 18;
+export const PEER_SLOTS_BASE = SENDERS_BASE + SENDERS_BYTES;
+export const PEER_SLOTS_BYTES = PEER_SLOT_COUNT * PEER_SLOT_BYTES;
+/** A cache line that the host writes, one for what decap counts, one for what encap counts. */
+export const PEER_BYTES = 192;
+export const PEERS_BASE = PEER_SLOTS_BASE + PEER_SLOTS_BYTES;
+export const PEERS_BYTES = PEER_COUNT * PEER_BYTES;
+/** u64: MAC (low 48 bits, first byte lowest) | device << 48; 0 = no entry. */
+export const PEER_KEY_OFFSET = 0;
+/** 16 bytes: outer source address; an IPv4 address in the first four, the rest zero. */
+export const PEER_ADDRESS_OFFSET = 8;
+/** Networks that inner sources lie in, and their masks, in network order; no network: all ones and mask 0. */
+export const PEER_IPV4_OFFSET = 24;
+export const PEER_IPV4_MASK_OFFSET = 28;
+export const PEER_IPV6_OFFSET = 32;
+export const PEER_IPV6_MASK_OFFSET = 48;
+/** u64s: what was taken from it, and what was refused with its MAC; u32: HEADER_NOW of the last one taken, 0 = none */
+export const PEER_RX_PACKETS_OFFSET = 64;
+export const PEER_RX_BYTES_OFFSET = 72;
+export const PEER_ADDRESS_DROPS_OFFSET = 80;
+export const PEER_SUBNET_DROPS_OFFSET = 88;
+export const PEER_LAST_OFFSET = 96;
+/** u64s */
+export const PEER_TX_PACKETS_OFFSET = 128;
+export const PEER_TX_BYTES_OFFSET = 136;
+
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.
 export const SOURCE_GROUP_COUNT = 64;
@@ -446,7 +491,7 @@ export const SOURCE_GROUP_HEADER_BYTES = 64;
 /** What a socket is connected to, of each port. */
 export const SOURCE_PEER_BYTES = 32;
 export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * (4 + 2 + SOURCE_PEER_BYTES);
-export const SOURCES_BASE = SENDERS_BASE + SENDERS_BYTES;
+export const SOURCES_BASE = PEERS_BASE + PEERS_BYTES;
 export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 /** u32: sockets this group spreads its flows over, at most SOURCE_PORT_COUNT. */
 export const SOURCE_PORTS_OFFSET = 0;
@@ -585,6 +630,9 @@ export const WORKER_CQ_MASK_OFFSET = 148;
 export const WORKER_URING_READ_OFFSET = 152;
 export const WORKER_URING_ERROR_OFFSET = 156;
 
+/** u64: slots of PEER_RUNS that have something to be added to their entries, as bits */
+export const WORKER_PEERS_OFFSET = 160;
+
 /** Where its time goes, when somebody asks: [slot][WORKER_PROFILE_*], see src/vtep/profile.ts. */
 export const WORKER_PROFILE_OFFSET = 1024;
 export const WORKER_PROFILE_SLOTS = 64;
@@ -595,7 +643,7 @@ export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 64;
+export const COUNTER_COUNT = 128;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;
@@ -651,8 +699,27 @@ export const SEEN_BYTES = SEEN_COUNT * 8;
 /** How many slots an id may lie in: whoever sends ever new ids fills the table, not the time of a worker. */
 export const SEEN_PROBES = 16;
 
+/**
+ * Peers as the worker found them last, direct-mapped by their keys, and what is still to be added to their entries: so
+ * that many frames of a peer in a batch are one update.
+ */
+export const PEER_RUN_COUNT = 64;
+export const PEER_RUN_BYTES = 32;
+/** 64 less the bits of PEER_RUN_COUNT */
+export const PEER_RUN_SHIFT = 58;
+export const PEER_RUNS_OFFSET = SEEN_OFFSET + SEEN_BYTES;
+export const PEER_RUNS_BYTES = PEER_RUN_COUNT * PEER_RUN_BYTES;
+/** u64 key; u32s: HEADER_PEER_VERSION when it was looked up, address of the entry, 0 = it is no peer's */
+export const PEER_RUN_KEY_OFFSET = 0;
+export const PEER_RUN_VERSION_OFFSET = 8;
+export const PEER_RUN_ENTRY_OFFSET = 12;
+/** u64s: packets << PEER_RUN_PACKETS_SHIFT | bytes; a batch has far fewer of both */
+export const PEER_RUN_RECEIVED_OFFSET = 16;
+export const PEER_RUN_SENT_OFFSET = 24;
+export const PEER_RUN_PACKETS_SHIFT = 40;
+
 /** Remotes of the frame at hand, copied out of the FDB under its version counter. */
-export const FANOUT_OFFSET = SEEN_OFFSET + SEEN_BYTES;
+export const FANOUT_OFFSET = PEER_RUNS_OFFSET + PEER_RUNS_BYTES;
 export const FANOUT_MAX = 1024;
 export const FANOUT_BYTES = FANOUT_MAX * REMOTE_BYTES;
 
@@ -1013,6 +1080,10 @@ export const DROP_POLICY = 51;
 export const DROP_UNMAPPED_VNI = 59;
 /** The device takes datagrams of known senders only, and this is none. */
 export const DROP_UNKNOWN_SENDER = 60;
+/** The device takes frames of known peers only: the MAC is no peer's; or it comes from another address; or from outside its prefixes. */
+export const DROP_UNKNOWN_PEER = 63;
+export const DROP_PEER_ADDRESS = 64;
+export const DROP_PEER_SUBNET = 65;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;

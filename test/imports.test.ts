@@ -70,6 +70,7 @@ const MIDDLE = [
     'path',
     'vlan',
     'policy',
+    'peer',
   ],
   ...['message', 'dispatch', 'envelope', 'ring', 'uring', 'count'],
   ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],

@@ -36,6 +36,23 @@ export async function serveConfig(
   }
 }
 
+/** One flannel network from the command line. */
+export async function serveFlannel(
+  words: readonly string[],
+  socket: Sockets,
+  outside: Outside,
+): Promise<void> {
+  const { parseFlannel } = await import('./flannel.ts');
+  const { configOf } = await import('../daemon/config.ts');
+  const { network, tuning, notes } = parseFlannel(words, outside.env);
+  for (const note of notes) outside.err(`vxlane: ${note}\n`);
+  const config = { ...configOf([]), ...tuning, flannel: [network] };
+  const { kind } = network.source;
+  await serve(config, socket.flag ?? socket.env ?? socket.default, outside, (path) => {
+    return `flannel node ready: leases from ${kind === 'file' ? network.source.path : kind}, control socket ${path}`;
+  });
+}
+
 /** Where a path for the socket may come from, the strongest first. */
 export interface Sockets {
   flag: string | undefined;

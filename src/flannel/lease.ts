@@ -45,6 +45,8 @@ export interface BackendData {
   mac: string;
   /** UDP port where it differs from the network's: our own addition, which flannel ignores. */
   port?: number;
+  /** Bytes, of its overlay device: our own addition, which flannel ignores. */
+  mtu?: number;
 }
 
 /** What a member says of itself. At least one family is whole: address, subnet, backend. */

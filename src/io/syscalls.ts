@@ -35,6 +35,8 @@ export interface Syscalls {
   sendmsg(fd: number, message: number, flags: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
+  /** @param result struct timespec */
+  clock_gettime(clock: number, result: number): number;
   sched_yield(): number;
   madvise(address: number, bytes: number, advice: number): number;
   eventfd(value: number, flags: number): number;
@@ -100,6 +102,7 @@ function load(): Syscalls {
     sendmsg: call('sendmsg', 'long', ['int', address, 'int']),
     sendmmsg: call('sendmmsg', 'int', ['int', address, 'uint', 'int']),
     recvmmsg: call('recvmmsg', 'int', ['int', address, 'uint', 'int', address]),
+    clock_gettime: call('clock_gettime', 'int', ['int', address]),
     sched_yield: call('sched_yield', 'int', []),
     madvise: call('madvise', 'int', [address, 'size_t', 'int']),
     eventfd: call('eventfd', 'int', ['uint', 'int']),

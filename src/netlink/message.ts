@@ -14,6 +14,8 @@ export const NLM_F_REQUEST = 0x01;
 export const NLM_F_ACK = 0x04;
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
 export const NLM_F_DUMP = 0x300;
 
 export const NLMSG_NOOP = 1;
@@ -27,6 +29,8 @@ export interface Message {
   type: number;
   flags: number;
   sequence: number;
+  /** The netlink port of whose request it answers or tells of; 0 = the kernel's own doing. */
+  port: number;
   /** What follows the header. */
   body: Uint8Array;
 }
@@ -47,6 +51,7 @@ export function readMessages(datagram: Uint8Array): Message[] {
       type: view.getUint16(at + 4, true),
       flags: view.getUint16(at + 6, true),
       sequence: view.getUint32(at + 8, true),
+      port: view.getUint32(at + 12, true),
       body: datagram.subarray(at + MESSAGE_HEADER_BYTES, at + length),
     });
     at += aligned(length);

@@ -27,6 +27,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PeerInfo,
+  PeerRequest,
   PolicyInfo,
   PolicyRequest,
   VniInfo,
@@ -227,6 +229,14 @@ class BatchedVtep implements Vtep {
 
   policyShow(dev?: string): PolicyInfo[] {
     return this.#core.plane.policies.show(dev);
+  }
+
+  peer(request: PeerRequest): void {
+    this.#core.plane.peers.apply(request);
+  }
+
+  peerShow(dev?: string): PeerInfo[] {
+    return this.#core.plane.peers.show(dev);
   }
 
   mdb(request: MdbRequest): void {

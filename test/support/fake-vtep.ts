@@ -13,6 +13,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PeerInfo,
+  PeerRequest,
   PolicyInfo,
   PolicyRequest,
   VniInfo,
@@ -55,6 +57,8 @@ export class FakeVtep implements Vtep {
   /** What `vni show` and `policy show` have to show. */
   vnis: VniInfo[] = [];
   policies: PolicyInfo[] = [];
+  /** By "dev mac". */
+  readonly peers = new Map<string, PeerInfo>();
   #devices: Device[] = [];
   #ifindex = 7;
 
@@ -117,6 +121,30 @@ export class FakeVtep implements Vtep {
   policyShow(dev?: string): PolicyInfo[] {
     if (dev !== undefined) this.#find(dev);
     return this.policies.filter(({ ifname }) => dev === undefined || ifname === dev);
+  }
+
+  peer(request: PeerRequest): void {
+    const { op, dev, mac } = request;
+    this.calls.push(`peer ${op} ${mac} ${dev}`);
+    this.#find(dev);
+    const key = `${dev} ${mac}`;
+    if (op === 'del') {
+      if (!this.peers.delete(key))
+        throw new VtepError('NOT_FOUND', `peer del ${mac}: No such file or directory`);
+      return;
+    }
+    const none = {
+      rx: { packets: 0, bytes: 0, address_drops: 0, subnet_drops: 0 },
+      tx: { packets: 0, bytes: 0 },
+    };
+    const { stats, ...counted } = this.peers.get(key) ?? { stats: none };
+    const prefixes = [...(request.prefixes ?? [])];
+    this.peers.set(key, { ...counted, ifname: dev, mac, src: request.src, prefixes, stats });
+  }
+
+  peerShow(dev?: string): PeerInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return [...this.peers.values()].filter(({ ifname }) => dev === undefined || ifname === dev);
   }
 
   mdb(request: MdbRequest): void {
