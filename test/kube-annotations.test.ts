@@ -3,14 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { VtepError } from '../src/errors.ts';
-import {
-  annotationNames,
-  annotationPatch,
-  type KubeNode,
-  readNode,
-  readStored,
-  subnetsOf,
-} from '../src/flannel/kube-annotations.ts';
+import { annotationNames, type KubeNode, readNode, subnetsOf } from '../src/flannel/kube-annotations.ts';
+import { annotationPatch, readStored } from '../src/flannel/kube-published.ts';
 import type { NetConfig } from '../src/flannel/lease.ts';
 import { parseNetConfig } from '../src/flannel/net-config.ts';
 

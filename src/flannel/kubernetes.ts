@@ -6,10 +6,11 @@
 import { readFile } from 'node:fs/promises';
 import { VtepError } from '../errors.ts';
 import type { Logger } from '../vtep/core.ts';
-import { annotationNames, readStored } from './kube-annotations.ts';
+import { annotationNames } from './kube-annotations.ts';
 import { KubeClient, type KubeClientOptions } from './kube-client.ts';
 import { KubeNodes } from './kube-nodes.ts';
 import { KubePeers } from './kube-peers.ts';
+import { readStored } from './kube-published.ts';
 import { KubeSelf } from './kube-self.ts';
 import { describe, KubeStatus } from './kube-status.ts';
 import type {
