@@ -494,7 +494,7 @@ describe('leases of a Kubernetes cluster', () => {
       assert.deepEqual(source.state().skipped, []);
     });
 
-    it('come in pages, in pieces, and all at once', async () => {
+    it('come in pages, in pieces, all at once and compressed', async () => {
       for (let index = 1; index <= 100; index++) api.store.put(peer(index));
       const all = Array.from({ length: 99 }, (_, index) => lease(index + 2));
       const byKey = (leases: readonly Lease[]) =>
@@ -508,8 +508,15 @@ describe('leases of a Kubernetes cluster', () => {
       api.pieceBytes = 13;
       const whole = await follow(create());
       assert.deepEqual(byKey(whole.snapshots[0]!), all);
+      api.compresses = true;
+      const compressed = await follow(create());
+      assert.deepEqual(byKey(compressed.snapshots[0]!), all);
       api.store.annotate('n50', { [`${F}public-ip`]: '192.0.2.250' });
-      await until('a change', () => whole.changes.length === 1 && paged.changes.length === 1, WAIT_MS);
+      await until(
+        'a change',
+        () => [paged, whole, compressed].every(({ changes }) => changes.length === 1),
+        WAIT_MS,
+      );
       assert.deepEqual(whole.changes[0]!.changed, [lease(50, { publicIp: '192.0.2.250' })]);
     });
 
@@ -676,7 +683,8 @@ describe('leases of a Kubernetes cluster', () => {
     it('reads a pod’s token again when it has been rotated', async () => {
       const { podRoot, environment } = api.pod('first-token');
       api.store.put(peer(1));
-      const source = create({ podRoot, environment });
+      const load = () => Promise.reject(new Error('no library is needed in a pod'));
+      const source = create({ podRoot, environment, load });
       await source.acquire(SELF, {}, never);
       const told = await follow(source);
       assert.equal(source.state().where, api.url);
