@@ -1,12 +1,13 @@
 /** flannel's keys in etcd, with what every part of the source needs beside them. */
 import { posix } from 'node:path';
 import { VtepError } from '../errors.ts';
+import type { Logger } from '../vtep/core.ts';
 import type { EtcdClient } from './etcd-client.ts';
 import { DEADLINE_EXCEEDED, GrpcError, UNAVAILABLE } from './grpc.ts';
 import type { NetConfig, Subnets } from './lease.ts';
 import { formatSubnetKey } from './lease-value.ts';
 import { parseNetConfig } from './net-config.ts';
-import type { Logger, SourceHealth } from './source-health.ts';
+import type { SourceHealth } from './source-health.ts';
 
 /** Where something stands in the store, said with its remedy, but nothing is wrong with the store. */
 export class NotReady extends Error {}

@@ -6,6 +6,7 @@
  * certificate.
  */
 import { VtepError } from '../errors.ts';
+import type { Logger } from '../vtep/core.ts';
 import { Backoff, pause } from './backoff.ts';
 import { type ClientTimes, EtcdClient, type TlsFiles } from './etcd-client.ts';
 import { Follower, type FollowTimes } from './etcd-follow.ts';
@@ -20,7 +21,7 @@ import type {
   SourceState,
   Subnets,
 } from './lease.ts';
-import { type Logger, SourceHealth } from './source-health.ts';
+import { SourceHealth } from './source-health.ts';
 
 export const ETCD_ENDPOINTS: readonly string[] = ['http://127.0.0.1:4001', 'http://127.0.0.1:2379'];
 export const ETCD_PREFIX = '/coreos.com/network';

@@ -1,7 +1,6 @@
 /** How a source of leases fares: its `state()`, and a line in the log whenever that changes, not at every attempt. */
+import type { Logger } from '../vtep/core.ts';
 import type { SkippedRecord, SourceState } from './lease.ts';
-
-export type Logger = (level: 'info' | 'warn' | 'error', message: string) => void;
 
 export class SourceHealth {
   readonly #kind: SourceState['kind'];
