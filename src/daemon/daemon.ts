@@ -31,6 +31,8 @@ export interface DaemonOptions {
 
 export interface Daemon {
   readonly vtep: Vtep;
+  /** Absent: this is no flannel node. */
+  readonly flannel?: Flannel;
   readonly socket: string;
   /** Takes every device down, removes the socket. Safe to call twice. */
   close(): Promise<void>;
@@ -107,6 +109,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   return {
     vtep: running,
+    ...(flannel === undefined ? {} : { flannel }),
     socket,
     close() {
       closing ??= close();

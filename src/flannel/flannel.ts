@@ -18,6 +18,8 @@ export interface HealthSetup {
 
 export interface Flannel {
   status(): FlannelStatus;
+  /** Whether pods can be made in every network, and in one line what they do. */
+  summary(): { serving: boolean; text: string };
   /** Takes the devices down; leases stay. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -54,6 +56,10 @@ export async function startFlannel(
   let closing: Promise<void> | undefined;
   return {
     status: () => ({ networks: networks.map((network) => network.status()) }),
+    summary() {
+      const all = networks.map((network) => network.summary());
+      return { serving: all.every(({ serving }) => serving), text: all.map(({ text }) => text).join('; ') };
+    },
     close() {
       closing ??= close();
       return closing;

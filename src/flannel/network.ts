@@ -91,6 +91,15 @@ export class Network {
     };
   }
 
+  /** Whether pods can be made, which takes subnet.env; and in a few words what it does. */
+  summary(): { serving: boolean; text: string } {
+    const { kind, connected, error } = this.#parts.source.state();
+    const subnets = [this.#lease?.subnet, this.#lease?.subnetV6].filter((one) => one !== undefined);
+    const does = this.#phase === 'running' ? subnets.join(', ') : `waits for its ${this.#phase}`;
+    const away = connected ? '' : `, ${kind} is away${error === undefined ? '' : ` (${error})`}`;
+    return { serving: this.#isWritten, text: `${this.#options.name}: ${does}${away}` };
+  }
+
   /** Whether traffic may be sent here, as /readyz means it, and what is missing. */
   ready(): string[] {
     const { source } = this.#parts;
