@@ -17,7 +17,7 @@ const LEAVES = ['errors', 'types', 'version'];
 /** Floors that a floor may import from, itself aside. Skipping floors on the way down is allowed. */
 const SRC_FLOORS: Record<string, string[]> = {
   cli: ['daemon', 'flannel', 'vtep', 'dataplane', 'io', 'netlink'],
-  daemon: ['flannel', 'vtep'],
+  daemon: ['flannel', 'vtep', 'io'],
   flannel: ['vtep', 'netlink', 'io'],
   vtep: ['dataplane', 'io', 'netlink'],
   netlink: ['io'],

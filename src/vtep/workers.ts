@@ -126,7 +126,13 @@ export class Workers {
 
   /** Resolves when no worker can still hold what was read from the tables before this call. */
   async quiesce(): Promise<void> {
+    await this.responds(Number.POSITIVE_INFINITY);
+  }
+
+  /** Whether every thread has finished a round within this time; one that has died never does. */
+  async responds(milliseconds: number): Promise<boolean> {
     const { u32 } = this.#views;
+    const until = performance.now() + milliseconds;
     const waiting = this.#threads.map(({ start }) => {
       const at = (threadBase(start) + WORKER_ROUNDS_OFFSET) >>> 2;
       return { at, before: Atomics.load(u32, at), poller: start.poller };
@@ -134,10 +140,12 @@ export class Workers {
     for (const { poller } of waiting) wake(poller);
     for (const { at, before, poller } of waiting) {
       while (Atomics.load(u32, at) === before) {
+        if (performance.now() > until) return false;
         await new Promise((resolve) => setTimeout(resolve, 1));
         wake(poller);
       }
     }
+    return true;
   }
 
   statistics(): {
