@@ -80,6 +80,13 @@ describe('a flannel node', missing === null ? {} : { skip: missing }, () => {
     await world.until('and back', () => world.device()?.mtu === 1450);
   });
 
+  it('a host that forwards nothing is told so', async () => {
+    world.ours.sysctl({ 'net.ipv4.ip_forward': 0 });
+    await world.until('it is a problem', () => /sysctl -w net\.ipv4\.ip_forward=1/.test(world.text()));
+    world.ours.sysctl({ 'net.ipv4.ip_forward': 1 });
+    await world.until('it is none', () => world.status().problems.length === 0);
+  });
+
   it('another MAC is published', async () => {
     mac = '02:00:00:00:00:77';
     world.ours.ip(`link set flannel.1 address ${mac}`);

@@ -1,5 +1,6 @@
 /** Flannel networks of this node, any number in one process: each has its VNI, port and source of leases. */
 import type { Vtep } from '../types.ts';
+import { goPattern } from './go-pattern.ts';
 import { type Health, startHealth } from './health.ts';
 import { Network } from './network.ts';
 import type { Logger, NetworkOptions } from './network-options.ts';
@@ -26,8 +27,8 @@ export interface Flannel {
 
 /**
  * Networks come up by themselves, as their sources allow.
- * @throws VtepError for a source that can never be had, and for a health endpoint that can't be listened on; then
- * nothing is left behind
+ * @throws VtepError for a source that can never be had, a pattern that is none, a health endpoint that can't be
+ * listened on; then nothing is left behind
  */
 export async function startFlannel(
   setups: readonly NetworkSetup[],
@@ -41,8 +42,11 @@ export async function startFlannel(
     await Promise.all([...networks.map((network) => network.close()), health?.close()]);
   };
   try {
-    for (const { source, ...options } of setups)
+    for (const { source, ...options } of setups) {
+      // A pattern that is none never will be one: said now, and not when it is first tried.
+      for (const pattern of options.ifaceRegex) goPattern(`--iface-regex ${pattern}`, pattern);
       networks.push(new Network(options, { vtep, log, source: await openSource(source, log) }));
+    }
     const ready = () => {
       const reasons = networks.flatMap((network) => network.ready());
       return { ok: reasons.length === 0, reasons };

@@ -1,10 +1,10 @@
 /**
- * What flannel's members say of themselves on their Node objects: names and values of the annotations, and a lease
- * read from them. The subnet isn't among them: it is the node's podCIDR.
+ * What flannel's members say of themselves on their Node objects: names of the annotations, and a lease read from
+ * their values. The subnet isn't among them: it is the node's podCIDR.
  */
 import { VtepError } from '../errors.ts';
-import type { BackendData, Lease, MemberRecord, NetConfig, Stored, Subnets } from './lease.ts';
-import { formatBackendData, parseBackendData } from './lease-value.ts';
+import type { BackendData, Lease, NetConfig, Subnets } from './lease.ts';
+import { parseBackendData } from './lease-value.ts';
 import {
   contains,
   type Family,
@@ -26,7 +26,7 @@ export interface KubeNode {
 }
 
 /** Names of the annotations of one family. */
-interface FamilyNames {
+export interface FamilyNames {
   family: Family;
   backend: string;
   publicIp: string;
@@ -136,7 +136,7 @@ export function readNode(node: KubeNode, names: AnnotationNames, config: NetConf
   }
   const whole = lease.subnet !== undefined || lease.subnetV6 !== undefined;
   const reasons = whole ? broken : [...broken, ...absent];
-  return { ...(whole && { lease }), ...(reasons.length > 0 && { reason: reasons.join('; ') }) };
+  return { ...(whole && { lease }), ...(reasons.length > 0 && { reason: [...new Set(reasons)].join('; ') }) };
 }
 
 /** @throws Error that names the annotation */
@@ -153,7 +153,7 @@ function readFamily(
 }
 
 /** @throws Error that names the annotation */
-function readBackend(text: string, name: string, vni: number): BackendData {
+export function readBackend(text: string, name: string, vni: number): BackendData {
   const data = parseBackendData(parseJson(text), name, vni);
   if ('reason' in data) throw new Error(data.reason);
   return data;
@@ -168,7 +168,7 @@ function parseJson(text: string): unknown {
 }
 
 /** @throws Error that names the annotation, for what isn't the address of one host */
-function readHost(text: string, family: Family, name: string): string {
+export function readHost(text: string, family: Family, name: string): string {
   const address = parseAddress(text, family);
   if (address === undefined || NO_HOSTS.some((network) => contains(network, address))) {
     throw new Error(`${name} "${text}": the IPv${family} address of a host is expected`);
@@ -189,61 +189,4 @@ export function inside(subnet: string | undefined, family: string, network: stri
 function must<T>(value: T | undefined, missing: string): T {
   if (value === undefined) throw new Error(missing);
   return value;
-}
-
-/** What the administrator wants of us, and what we were. Values that can't be read are left out. */
-export function readStored(node: KubeNode, names: AnnotationNames, config: NetConfig): Stored {
-  const annotations = node.metadata.annotations ?? {};
-  const attempt = <T>(read: () => T): T | undefined => {
-    try {
-      return read();
-    } catch {
-      return undefined;
-    }
-  };
-  const address = (family: Family, name: string) =>
-    attempt(() => readHost(annotations[name] ?? '', family, name));
-  const backend = (name: string) =>
-    attempt(() => readBackend(annotations[name] ?? '', name, config.backend.vni));
-  // An overwritten address is one that others use and this node doesn't have.
-  const own = (one: FamilyNames) =>
-    annotations[one.overwrite] ? undefined : address(one.family, one.publicIp);
-  return defined({
-    backendType: annotations[names.type],
-    publicIp: own(names.v4),
-    publicIpV6: own(names.v6),
-    backend: backend(names.v4.backend),
-    backendV6: backend(names.v6.backend),
-    wantedPublicIp: address(4, names.v4.wanted),
-    wantedPublicIpV6: address(6, names.v6.wanted),
-    ...attempt(() => subnetsOf(node)),
-  });
-}
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-function defined<T extends object>(value: T): Defined<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as Defined<T>;
-}
-
-/**
- * The annotations that are to stand on our node and don't, as a merge patch has them (null: taken off); undefined
- * when all is as it should be.
- */
-export function annotationPatch(
-  node: KubeNode,
-  self: MemberRecord,
-  names: AnnotationNames,
-): Record<string, string | null> | undefined {
-  const now = node.metadata.annotations ?? {};
-  const wanted: Record<string, string | null> = { [names.managed]: 'true', [names.type]: self.backendType };
-  const family = (name: FamilyNames, ip?: string, backend?: BackendData) => {
-    const whole = ip !== undefined && backend !== undefined;
-    wanted[name.publicIp] = whole ? now[name.overwrite] || ip : null;
-    wanted[name.backend] = whole ? formatBackendData(backend) : null;
-  };
-  family(names.v4, self.publicIp, self.backend);
-  family(names.v6, self.publicIpV6, self.backendV6);
-  const patch = Object.entries(wanted).filter(([name, value]) => (now[name] ?? null) !== value);
-  return patch.length > 0 ? Object.fromEntries(patch) : undefined;
 }

@@ -1,33 +1,21 @@
 /**
- * Requests to a Kubernetes API server. The official client reads kubeconfig, the pod's service account and every
- * kind of credential (certificates, tokens in files, exec plugins, OIDC, proxies); the requests themselves are
- * plain HTTPS, because its models and its informer keep whole Node objects, ten to twenty kilobytes each.
+ * Requests to a Kubernetes API server, over plain HTTPS: the official client's models and its informer keep whole
+ * Node objects, ten to twenty kilobytes each.
  */
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { type RequestOptions, request as requestHttps } from 'node:https';
-import type { KubeConfig } from '@kubernetes/client-node';
-import { VtepError } from '../errors.ts';
+import { pipeline, type Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { type Credentials, type CredentialsOptions, openCredentials } from './kube-credentials.ts';
 
 /** Longest wait for the answer to a request, and for the next bytes of one. */
 const ANSWER_MS = 30_000;
 /** A peer that vanished without a word is noticed after this and ten probes, a second apart. */
 const KEEPALIVE_MS = 15_000;
-/** How long credentials are taken as read; the client itself reads a token's file once a minute. */
+/** How long credentials are taken as read. */
 const CREDENTIALS_MS = 30_000;
 /** An error's text is cut here. */
 const ERROR_BYTES = 8192;
-
-export interface KubeClientOptions {
-  /** Path of a kubeconfig; without it and without `apiUrl`, the pod's service account. */
-  kubeconfig?: string;
-  /** Replaces the server that the kubeconfig names; alone, it is asked without credentials. */
-  apiUrl?: string;
-  /** What stands before /var/run/secrets/kubernetes.io/serviceaccount. */
-  podRoot?: string;
-  environment?: NodeJS.ProcessEnv;
-  /** Loads the client library. */
-  load?: () => Promise<{ KubeConfig: new () => KubeConfig }>;
-}
 
 /** The API server answered with an error. */
 export class ApiError extends Error {
@@ -49,58 +37,22 @@ export class ApiError extends Error {
 
 const REMEDIES: Record<number, string> = {
   401: 'the credentials were refused: look at the token or certificate and at the service account',
+  404: 'NODE_NAME must be the name that kubectl get nodes shows, the URL that of an API server',
   403: 'the ClusterRole needs get, list and watch on nodes and patch on nodes/status (and get on pods without NODE_NAME)',
 };
 
 export class KubeClient {
-  readonly #options: KubeClientOptions;
-  #config: KubeConfig | undefined;
-  #credentials: { options: RequestOptions; until: number } | undefined;
+  readonly #options: CredentialsOptions;
+  #credentials: Credentials | undefined;
+  #shown: { options: RequestOptions; until: number } | undefined;
 
-  constructor(options: KubeClientOptions) {
+  constructor(options: CredentialsOptions) {
     this.#options = options;
   }
 
-  /**
-   * Reads the configuration anew. Returns the API server's URL.
-   * @throws VtepError UNSUPPORTED without the client library; USAGE for a configuration that can't be right
-   */
+  /** Returns the API server's URL. @throws VtepError UNSUPPORTED, USAGE */
   async open(): Promise<string> {
-    return serverOf(await this.#load());
-  }
-
-  async #load(): Promise<KubeConfig> {
-    const { kubeconfig, apiUrl, podRoot = '', environment = process.env } = this.#options;
-    const { KubeConfig } = await (this.#options.load ?? loadClient)();
-    const config = new KubeConfig();
-    if (kubeconfig !== undefined) readKubeconfig(config, kubeconfig);
-    else if (apiUrl !== undefined)
-      config.loadFromClusterAndUser(
-        { name: 'api', server: apiUrl, skipTLSVerify: false },
-        { name: 'nobody' },
-      );
-    else if (environment.KUBERNETES_SERVICE_HOST && environment.KUBERNETES_SERVICE_PORT)
-      config.loadFromCluster(podRoot);
-    else
-      throw new VtepError(
-        'USAGE',
-        'kubernetes: no API server is known: give --kubeconfig-file or --kube-api-url, or run in a pod',
-      );
-    const cluster = config.getCurrentCluster();
-    if (!cluster)
-      throw new VtepError(
-        'USAGE',
-        `kubernetes: ${kubeconfig}: current-context names no cluster: see kubectl config get-contexts`,
-      );
-    // The client refuses http:// unless it is told that nothing is verified there, which is so.
-    const server = (apiUrl ?? cluster.server).replace(/\/+$/, '');
-    const http = server.startsWith('http:');
-    config.clusters = config.clusters.map((one) =>
-      one.name === cluster.name ? { ...one, server, skipTLSVerify: one.skipTLSVerify || http } : one,
-    );
-    this.#config = config;
-    this.#credentials = undefined;
-    return config;
+    return (await this.#open()).server;
   }
 
   /** GET of one object. @throws ApiError, or what the network says */
@@ -118,9 +70,18 @@ export class KubeClient {
     return JSON.parse(await textOf(await this.#request('PATCH', path, headers, text, signal)));
   }
 
-  /** GET whose answer is read as it comes. `forever`: it may be silent. @throws ApiError, or what the network says */
-  stream(path: string, signal: AbortSignal, forever = false): Promise<IncomingMessage> {
-    return this.#request('GET', path, {}, undefined, signal, forever);
+  /** GET whose answer is read as it comes. @throws ApiError, or what the network says */
+  async stream(path: string, signal: AbortSignal): Promise<Readable> {
+    // API servers compress what is long, a list of nodes to a tenth.
+    const response = await this.#request('GET', path, { 'accept-encoding': 'gzip' }, undefined, signal);
+    if (response.headers['content-encoding'] !== 'gzip') return response;
+    // What breaks the one breaks the other, whose reader hears of it.
+    return pipeline(response, createGunzip(), () => {});
+  }
+
+  /** GET of an answer that never ends and may be silent. @throws ApiError, or what the network says */
+  watch(path: string, signal: AbortSignal): Promise<Readable> {
+    return this.#request('GET', path, {}, undefined, signal, true);
   }
 
   async #request(
@@ -131,15 +92,15 @@ export class KubeClient {
     signal: AbortSignal,
     forever = false,
   ): Promise<IncomingMessage> {
-    const config = this.#config ?? (await this.#load());
-    const credentials = await this.#authorize(config);
+    const credentials = await this.#open();
+    const shown = await this.#show(credentials);
     const options = {
-      ...credentials,
+      ...shown,
       method,
-      headers: { accept: 'application/json', ...credentials.headers, ...headers },
+      headers: { accept: 'application/json', ...shown.headers, ...headers },
       signal,
     };
-    const url = new URL(serverOf(config) + path);
+    const url = new URL(credentials.server + path);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = (url.protocol === 'http:' ? requestHttp : requestHttps)(url, options, (answer) => {
         if (forever) request.setTimeout(0);
@@ -154,51 +115,27 @@ export class KubeClient {
     });
     if (response.statusCode! < 300) return response;
     // Whatever has been rotated is read again.
-    if (response.statusCode === 401) this.#config = undefined;
+    if (response.statusCode === 401) this.#credentials = undefined;
     throw await errorOf(`${method} ${url.pathname}`, response);
   }
 
-  async #authorize(config: KubeConfig): Promise<RequestOptions> {
-    if (this.#credentials === undefined || this.#credentials.until < Date.now()) {
-      const options: RequestOptions = { headers: {} };
-      await config.applyToHTTPSOptions(options);
-      const headers = options.headers as Record<string, string>;
-      // A token's file may end in a newline, which a header must not.
-      if (headers.Authorization !== undefined) headers.Authorization = headers.Authorization.trim();
-      this.#credentials = { options, until: Date.now() + CREDENTIALS_MS };
+  async #open(): Promise<Credentials> {
+    if (this.#credentials) return this.#credentials;
+    const credentials = await openCredentials(this.#options);
+    this.#credentials = credentials;
+    this.#shown = undefined;
+    return credentials;
+  }
+
+  async #show(credentials: Credentials): Promise<RequestOptions> {
+    if (this.#shown === undefined || this.#shown.until < Date.now()) {
+      this.#shown = { options: await credentials.options(), until: Date.now() + CREDENTIALS_MS };
     }
-    return this.#credentials.options;
+    return this.#shown.options;
   }
 }
 
-async function loadClient(): Promise<{ KubeConfig: new () => KubeConfig }> {
-  try {
-    return await import('@kubernetes/client-node');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw new VtepError(
-      'UNSUPPORTED',
-      'kubernetes: the client library is not installed: npm install @kubernetes/client-node',
-    );
-  }
-}
-
-function serverOf(config: KubeConfig): string {
-  return config.getCurrentCluster()!.server;
-}
-
-function readKubeconfig(config: KubeConfig, path: string): void {
-  try {
-    config.loadFromFile(path);
-  } catch (error) {
-    throw new VtepError(
-      'USAGE',
-      `kubernetes: kubeconfig ${path}: ${(error as Error).message.split('\n')[0]}: give the path of a readable kubeconfig`,
-    );
-  }
-}
-
-async function textOf(response: IncomingMessage): Promise<string> {
+async function textOf(response: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString();

@@ -95,7 +95,7 @@ export class KubeNodes {
   async #watch(signal: AbortSignal): Promise<void> {
     const seconds = Math.round(WATCH_SECONDS * (1 + Math.random()));
     const query = `?watch=1&allowWatchBookmarks=true&timeoutSeconds=${seconds}&resourceVersion=${this.#version}`;
-    const answer = await this.#client.stream(NODES + query, signal, true);
+    const answer = await this.#client.watch(NODES + query, signal);
     this.#listener.connected();
     const overdue = setTimeout(
       () => answer.destroy(new Error('the watch outlived its time')),

@@ -59,7 +59,7 @@ export class KubePeers implements NodeListener {
     }
     this.#leases = leases;
     this.#skipped = skipped;
-    this.#parts.status.count('lists');
+    if (this.synced) this.#parts.status.count('resyncs');
     if (!own) this.#parts.own(undefined);
     this.snapshot();
     if (!this.synced) this.#parts.ready();

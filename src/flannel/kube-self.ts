@@ -4,15 +4,9 @@
  */
 import { VtepError } from '../errors.ts';
 import { Backoff, pause } from './backoff.ts';
-import {
-  type AnnotationNames,
-  annotationPatch,
-  asNode,
-  inside,
-  type KubeNode,
-  subnetsOf,
-} from './kube-annotations.ts';
+import { type AnnotationNames, asNode, type KubeNode, subnetsOf } from './kube-annotations.ts';
 import type { KubeClient } from './kube-client.ts';
+import { annotationPatch, leaseOf, networkAvailable, wholeOf } from './kube-published.ts';
 import { describe, type KubeStatus } from './kube-status.ts';
 import type { Lease, MemberRecord, NetConfig, Subnets } from './lease.ts';
 
@@ -45,13 +39,16 @@ export class KubeSelf {
   #name: string | undefined;
   #config: NetConfig | undefined;
   #wanted: MemberRecord | undefined;
-  #held: Lease | undefined;
-  /** As it was last seen. */
+  /** What we hold of the network; undefined until then. */
+  #held: Subnets | undefined;
+  /** As it was last seen; undefined while it is gone or its podCIDR is of no use. */
   #node: KubeNode | undefined;
   #isReady = false;
   /** The uid of the node whose condition has been set. */
   #conditionOf: string | undefined;
   #working: Promise<void> | undefined;
+  /** Cuts its pauses short. */
+  #hurry = new AbortController();
 
   constructor(parts: KubeSelfParts) {
     this.#parts = parts;
@@ -116,12 +113,12 @@ export class KubeSelf {
 
   publish(self: MemberRecord): void {
     this.#wanted = self;
-    if (this.#held) this.#held = { ...this.#held, ...self };
     this.#kick();
   }
 
   /** Our node has been seen in a list or a watch; undefined: it is gone. */
   seen(node: KubeNode | undefined): void {
+    if (node && this.#node && isOlder(node, this.#node)) return;
     this.#node = node;
     if (!node || !this.#wanted || !this.#held) return;
     try {
@@ -131,11 +128,13 @@ export class KubeSelf {
         this.#parts.status.count('reacquired');
         this.#parts.own(lease);
       }
+      this.#parts.status.solved('subnet');
     } catch (error) {
-      this.#parts.status.problem(describe(error as Error));
+      this.#node = undefined;
+      this.#parts.status.problem('subnet', describe(error as Error));
       return;
     }
-    if (this.#due(node) !== undefined) this.#kick(this.#repairDelay());
+    if (this.#isDue()) this.#kick(this.#repairDelay());
   }
 
   /** The others are known: the node may say that its network is there. */
@@ -146,6 +145,7 @@ export class KubeSelf {
 
   async close(): Promise<void> {
     this.#closed.abort();
+    this.#hurry.abort();
     await this.#working;
   }
 
@@ -156,19 +156,29 @@ export class KubeSelf {
   }
 
   #kick(delayMs = 0): void {
-    if (this.#working || this.#closed.signal.aborted) return;
-    this.#working = this.#work(delayMs).finally(() => {
+    if (this.#closed.signal.aborted) return;
+    if (delayMs === 0) this.#hurry.abort();
+    this.#working ??= this.#work(delayMs).finally(() => {
       this.#working = undefined;
     });
   }
 
   async #work(delayMs: number): Promise<void> {
     const { signal } = this.#closed;
-    // News of our node may be older than what we have just written: the next one is waited for.
-    await pause(delayMs, signal);
-    while (!signal.aborted && this.#node && this.#due(this.#node) !== undefined) {
+    for (let delay = delayMs; ; ) {
+      this.#hurry = new AbortController();
+      await pause(delay, this.#hurry.signal);
+      if (signal.aborted || !this.#isDue()) return;
+      this.#hurry = new AbortController();
       await this.#persist(() => this.#patch(signal), signal).catch(() => {});
+      if (!this.#isDue()) return;
+      // Whatever takes away at once what we write meets a pause; news of ours don't.
+      delay = this.#hurry.signal.aborted ? 0 : this.#repairDelay();
     }
+  }
+
+  #isDue(): boolean {
+    return this.#node !== undefined && this.#due(this.#node) !== undefined;
   }
 
   /** What is to be written to a node. */
@@ -195,7 +205,8 @@ export class KubeSelf {
       await this.#parts.client.patch(`${nodePath(node.metadata.name)}/status`, body, signal),
     );
     if ('status' in body) this.#conditionOf = node.metadata.uid ?? '';
-    if (answer) this.#node = answer;
+    // A watch may have told of something newer, or that the node is gone.
+    if (answer && this.#node && !isOlder(answer, this.#node)) this.#node = answer;
     this.#parts.status.count('published');
   }
 
@@ -206,67 +217,27 @@ export class KubeSelf {
       signal.throwIfAborted();
       try {
         const result = await attempt();
-        this.#parts.status.solved();
+        this.#parts.status.solved('request');
         return result;
       } catch (error) {
         if (error instanceof VtepError) throw error;
-        if (!signal.aborted) this.#parts.status.problem(describe(error as Error));
+        if (!signal.aborted) this.#parts.status.problem('request', describe(error as Error));
         await pause(backoff.next(), signal);
       }
     }
   }
 }
 
+/**
+ * Of two states of one object the earlier. Resource versions are numbers that grow in every API server there is (and
+ * by contract since Kubernetes 1.35); others are taken as they come.
+ */
+function isOlder({ metadata: one }: KubeNode, { metadata: other }: KubeNode): boolean {
+  const [first, second] = [one.resourceVersion ?? '', other.resourceVersion ?? ''];
+  const areNumbers = /^\d+$/.test(first) && /^\d+$/.test(second);
+  return one.uid === other.uid && areNumbers && BigInt(first) < BigInt(second);
+}
+
 function nodePath(name: string): string {
   return `/api/v1/nodes/${encodeURIComponent(name)}`;
-}
-
-/** The condition to the byte as flannel's users and tools know it. */
-function networkAvailable() {
-  const now = `${new Date().toISOString().slice(0, 19)}Z`;
-  return {
-    type: 'NetworkUnavailable',
-    status: 'False',
-    lastHeartbeatTime: now,
-    lastTransitionTime: now,
-    reason: 'FlannelIsUp',
-    message: 'Flannel is running on this node',
-  };
-}
-
-/** Of a record the families that have a subnet. */
-function wholeOf(self: MemberRecord, subnets: Subnets): MemberRecord {
-  const { backendType, publicIp, backend, publicIpV6, backendV6 } = self;
-  return {
-    backendType,
-    ...(subnets.subnet !== undefined && publicIp !== undefined && backend && { publicIp, backend }),
-    ...(subnets.subnetV6 !== undefined && publicIpV6 !== undefined && backendV6 && { publicIpV6, backendV6 }),
-  };
-}
-
-/** Our lease; undefined while there is no podCIDR. @throws VtepError USAGE */
-function leaseOf(node: KubeNode, self: MemberRecord, config: NetConfig): Lease | undefined {
-  const { name } = node.metadata;
-  try {
-    const found = subnetsOf(node);
-    if (found.subnet === undefined && found.subnetV6 === undefined) return undefined;
-    const subnets: Subnets = {};
-    if (config.enableIpv4 && found.subnet) subnets.subnet = inside(found.subnet, 'IPv4', config.network);
-    if (config.enableIpv6 && found.subnetV6)
-      subnets.subnetV6 = inside(found.subnetV6, 'IPv6', config.ipv6Network);
-    const whole = wholeOf(self, subnets);
-    if (!whole.backend) delete subnets.subnet;
-    if (!whole.backendV6) delete subnets.subnetV6;
-    if (!whole.backend && !whole.backendV6) {
-      throw new Error(
-        `podCIDRs ${Object.values(found).join(', ')} are of no family that is enabled and that this node has an address of`,
-      );
-    }
-    return { key: name, ...whole, ...subnets };
-  } catch (error) {
-    throw new VtepError(
-      'USAGE',
-      `kubernetes: node ${name}: ${describe(error as Error)}: Network and IPv6Network of net-conf.json must be kube-controller-manager’s --cluster-cidr`,
-    );
-  }
 }

@@ -7,7 +7,7 @@ export class KubeStatus {
   readonly counters: Record<string, number> = {};
   readonly #log: Logger;
   #lost: string | undefined;
-  #problem: string | undefined;
+  readonly #problems = new Map<string, string>();
   #wasConnected = false;
 
   constructor(log: Logger) {
@@ -15,7 +15,7 @@ export class KubeStatus {
   }
 
   get error(): string | undefined {
-    return this.#lost ?? this.#problem;
+    return this.#lost ?? this.#problems.values().next().value;
   }
 
   count(name: string): void {
@@ -43,14 +43,14 @@ export class KubeStatus {
     this.#lost = message;
   }
 
-  /** Something that is waited for or tried again, whether or not the API server answers. */
-  problem(message: string): void {
-    if (this.#problem !== message) this.#log('warn', `kubernetes: ${message}`);
-    this.#problem = message;
+  /** Something is waited for or tried again, whether or not the API server answers; one thing a topic. */
+  problem(topic: string, message: string): void {
+    if (this.#problems.get(topic) !== message) this.#log('warn', `kubernetes: ${message}`);
+    this.#problems.set(topic, message);
   }
 
-  solved(): void {
-    this.#problem = undefined;
+  solved(topic: string): void {
+    this.#problems.delete(topic);
   }
 }
 

@@ -6,10 +6,12 @@
 import { readFile } from 'node:fs/promises';
 import { VtepError } from '../errors.ts';
 import type { Logger } from '../vtep/core.ts';
-import { annotationNames, readStored } from './kube-annotations.ts';
-import { KubeClient, type KubeClientOptions } from './kube-client.ts';
+import { annotationNames } from './kube-annotations.ts';
+import { KubeClient } from './kube-client.ts';
+import type { CredentialsOptions } from './kube-credentials.ts';
 import { KubeNodes } from './kube-nodes.ts';
 import { KubePeers } from './kube-peers.ts';
+import { readStored } from './kube-published.ts';
 import { KubeSelf } from './kube-self.ts';
 import { describe, KubeStatus } from './kube-status.ts';
 import type {
@@ -27,7 +29,7 @@ const NET_CONF = '/etc/kube-flannel/net-conf.json';
 const PREFIX = 'flannel.alpha.coreos.com';
 const RESYNC_MS = 300_000;
 
-export interface KubernetesOptions extends KubeClientOptions {
+export interface KubernetesOptions extends CredentialsOptions {
   /** Absent: NODE_NAME of the environment, else the node of the pod POD_NAMESPACE/POD_NAME. */
   nodeName?: string;
   /** "/etc/kube-flannel/net-conf.json" unless given. */

@@ -98,6 +98,7 @@ export class Workers {
         worker.once('error', (error) => reject(new VtepError('SYSTEM', `${name} worker: ${error.message}`)));
       });
     });
+    process.on('exit', this.#leave);
     await Promise.all(ready);
   }
 
@@ -170,14 +171,20 @@ export class Workers {
   }
 
   async stop(): Promise<void> {
-    for (const { start } of this.#threads) {
-      Atomics.store(this.#views.i32, (threadBase(start) + WORKER_STOP_OFFSET) >>> 2, 1);
-      wake(start.poller);
-    }
+    this.#leave();
+    process.off('exit', this.#leave);
     await Promise.all(this.#threads.map(({ worker }) => ended(worker)));
     for (const { start } of this.#threads) closePoller(start.poller);
     this.#threads.length = 0;
   }
+
+  /** Also when the process ends with its VTEP open: it waits for its threads, and one asleep in epoll would never end. */
+  readonly #leave = (): void => {
+    for (const { start } of this.#threads) {
+      Atomics.store(this.#views.i32, (threadBase(start) + WORKER_STOP_OFFSET) >>> 2, 1);
+      wake(start.poller);
+    }
+  };
 
   #decapPoller(listener: number): Poller {
     return this.#pollerOf('decap', listener % (this.count / 2));

@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { gzipSync } from 'node:zlib';
 import { type Certificate, selfSigned } from './certificate.ts';
 import { KubeStore, type NodeEvent } from './kube-store.ts';
 
@@ -58,6 +59,8 @@ export class KubeApiServer {
   ignoresLimit = false;
   /** At most this many objects a page. */
   pageNodes = Number.POSITIVE_INFINITY;
+  /** Lists are compressed for who takes it, as real servers do with long ones. */
+  compresses = false;
   /** Answers are written in pieces of this many bytes. */
   pieceBytes = 0;
   readonly directory = mkdtempSync(join(tmpdir(), 'vxlane-kube-'));
@@ -197,8 +200,10 @@ export class KubeApiServer {
   #route({ method, path, query, body }: Asked, request: IncomingMessage, response: ServerResponse): void {
     const [, name, isStatus] = /^\/api\/v1\/nodes\/([^/]+)(\/status)?$/.exec(path) ?? [];
     if (path === '/api/v1/nodes' && query.get('watch')) this.#watch(query, response);
-    else if (path === '/api/v1/nodes') this.#list(query, response);
-    else if (name && method === 'PATCH') {
+    else if (path === '/api/v1/nodes') {
+      const isCompressed = this.compresses && request.headers['accept-encoding'] === 'gzip';
+      this.#list(query, response, isCompressed);
+    } else if (name && method === 'PATCH') {
       if (!isStatus) throw new Refused(403, 'nodes is forbidden: only nodes/status may be patched');
       const type = request.headers['content-type'];
       if (type !== 'application/strategic-merge-patch+json') throw new Refused(415, `${type}`);
@@ -207,7 +212,7 @@ export class KubeApiServer {
       this.#end(response, name ? this.store.nodes.get(decodeURIComponent(name)) : this.pods.get(path), path);
   }
 
-  #list(query: URLSearchParams, response: ServerResponse): void {
+  #list(query: URLSearchParams, response: ServerResponse, isCompressed: boolean): void {
     const { store } = this;
     const token = query.get('continue');
     const { version, after } = token
@@ -227,13 +232,16 @@ export class KubeApiServer {
         continue: Buffer.from(JSON.stringify({ version, after: page.at(-1) })).toString('base64'),
       }),
     };
-    response.writeHead(200, { 'content-type': 'application/json' });
+    const encoding = isCompressed ? { 'content-encoding': 'gzip' } : {};
+    response.writeHead(200, { 'content-type': 'application/json', ...encoding });
     const head = JSON.stringify({ kind: 'NodeList', apiVersion: 'v1', metadata }).slice(0, -1);
-    this.#write(response, `${head},"items":[`);
-    page.forEach((name, index) => {
-      this.#write(response, `${index ? ',' : ''}${JSON.stringify(store.nodes.get(name))}`);
-    });
-    this.#write(response, ']}\n');
+    const items = page.map((name) => JSON.stringify(store.nodes.get(name)));
+    if (isCompressed) this.#write(response, gzipSync(`${head},"items":[${items}]}\n`));
+    else {
+      this.#write(response, `${head},"items":[`);
+      for (const [index, item] of items.entries()) this.#write(response, `${index ? ',' : ''}${item}`);
+      this.#write(response, ']}\n');
+    }
     response.end();
   }
 
@@ -263,7 +271,7 @@ export class KubeApiServer {
     response.end();
   }
 
-  #write(response: ServerResponse, text: string): void {
+  #write(response: ServerResponse, text: string | Uint8Array): void {
     if (this.pieceBytes === 0) {
       response.write(text);
       return;
