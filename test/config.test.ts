@@ -300,7 +300,7 @@ test('refusals name file, line, column and key', async () => {
   );
   await refuses(
     'device: []\n',
-    'config f.yaml:1:9: device: unknown key: socket, queues, threads, spin, engine, offloads, devices are known',
+    'config f.yaml:1:9: device: unknown key: socket, queues, threads, spin, engine, offloads, flannel, health, devices are known',
   );
   await refuses('threads: 3\n', 'config f.yaml:1:10: threads: threads of a queue are 1 or 2');
   await refuses('spin: -1\n', 'config f.yaml:1:7: spin: microseconds, 0 to 100000: 0 is none');
