@@ -166,6 +166,14 @@ health: { ip: 127.0.0.1, port: ${HEALTH_PORT} }
     assert.ok(one!.peers[0]!.stats!.rx.packets > 0);
   });
 
+  it('take nothing from a peer that is not from its subnet, and count that', () => {
+    kernel.ip('addr add 10.244.9.9/32 dev flannel.1');
+    assert.throws(() => kernel.run('ping', '-c', '1', '-W', '1', '-I', '10.244.9.9', '10.244.1.0'));
+    kernel.ip('addr del 10.244.9.9/32 dev flannel.1');
+    const { rx } = status()[0]!.peers[0]!.stats!;
+    assert.deepEqual([rx.subnet_drops, rx.address_drops], [1, 0]);
+  });
+
   it('answer for their health', async () => {
     const ask = (path: string) =>
       ours.run(
@@ -185,7 +193,7 @@ health: { ip: 127.0.0.1, port: ${HEALTH_PORT} }
     await until('they use it', () => status().every(({ lease }) => lease?.publicIp === '192.0.2.9'));
     await until('it is listened on', () => udp().includes('192.0.2.9:8473'));
     assert.ok(!udp().includes('192.0.2.1:8473'));
-    const [{ mac }] = status()[1]!.overlays as [{ mac: string }];
+    const { mac } = status()[1]!.overlays[0]!;
     kernel.run('bridge', 'fdb', 'replace', mac, 'dev', 'flannel.2', 'dst', '192.0.2.9');
     await until('routes are back', () => ours.ipJson('route', 'show', 'dev', 'flannel.2').length === 1);
     ping(ours, '-I', '10.245.1.0', '10.245.2.0');
