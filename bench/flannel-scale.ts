@@ -13,7 +13,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { missingForEtcd } from '../test/support/flannel-etcd-server.ts';
-import { UNDERLAY } from '../test/support/flannel-world.ts';
+import { UNDERLAY } from '../test/support/flannel-network.ts';
 import { Bed, missingForNamespaces, missingForTap } from '../test/support/netns.ts';
 import { enter } from '../test/support/own-namespace.ts';
 import { type EtcdScale, measureEtcd } from './flannel/etcd-scale.ts';

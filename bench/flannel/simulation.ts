@@ -8,7 +8,7 @@ import type { Lease, LeaseListener, LeaseSource } from '../../src/flannel/lease.
 import { parseNetConfig } from '../../src/flannel/net-config.ts';
 import { Network } from '../../src/flannel/network.ts';
 import { createVtep } from '../../src/vtep/vtep.ts';
-import { UNDERLAY } from '../../test/support/flannel-world.ts';
+import { UNDERLAY } from '../../test/support/flannel-network.ts';
 import type { Bed, Namespace } from '../../test/support/netns.ts';
 import { macOf, publicIpOf, smallSubnetOf } from './members.ts';
 import { Watcher } from './watcher.ts';
