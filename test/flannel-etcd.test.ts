@@ -217,6 +217,17 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await eventually(() => world.talkAll([ours, first, second]));
   });
 
+  test('stopped while etcd is away, it ends at once', async () => {
+    await world.etcd.kill();
+    const started = performance.now();
+    await stopNode(ours);
+    const took = performance.now() - started;
+    assert.ok(took < 2500, `it took ${Math.round(took)} ms`);
+    await world.etcd.start();
+    await startNode(ours);
+    await settled(10_000);
+  });
+
   test('stopped and started again: connections between pods survive', async () => {
     const [first] = theirs;
     const echo = await hold(ours, first);
