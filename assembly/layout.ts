@@ -193,8 +193,6 @@ export const HEADER_PATHS_OFFSET = 140;
 export const HEADER_LISTENERS_OFFSET = 144;
 /** u32: odd while the table of senders is being changed. */
 export const HEADER_SENDER_VERSION_OFFSET = 148;
-/** u32: odd while the table of peers is being changed. */
-export const HEADER_PEER_VERSION_OFFSET = 152;
 /** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
 export const HEADER_MDB_KEY_OFFSET = 192;
 /**
@@ -443,45 +441,53 @@ export const SENDER_HASH_SHIFT = 12;
 export const SENDERS_BASE = NEIGHBOURS_BASE + NEIGHBOURS_BYTES;
 export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
 
-// Peers: who a device that asks for it takes frames from. An index, open addressing over u32 slots, says where the
-// entries are, which lie side by side, so that few of them take few pages. A slot is a tag out of the key's hash (high
-// bits) and entry + 1; 0 is an empty slot. Half of the slots stay empty.
+// Peers: who a device that asks for it takes frames from. An index says where the entries are, which lie side by side,
+// so that few of them take few pages. Its buckets are as those of the FDB: a u32 that counts the entries that found this
+// bucket full and lie in a later one, then fifteen u32 slots. A slot is a tag out of the key's hash (high bits) and
+// entry + 1; 0 is an empty slot.
 export const PEER_COUNT = 131072;
-export const PEER_SLOT_COUNT = 262144;
-export const PEER_SLOT_BYTES = 4;
+export const PEER_BUCKET_COUNT = 16384;
+export const PEER_BUCKET_BYTES = 64;
+/** u32s of a bucket, the counter included. */
+export const PEER_BUCKET_WORDS = 16;
 /** Bits of a slot that name the entry; the others are the tag. */
 export const PEER_SLOT_ENTRY_MASK = 0x3ffff;
 /**
  * The hash begins as HEADER_HASH_SEED and takes the low and the high word of the key: hash = (hash ^ word) *
- * multiplier; hash ^= hash >>> 15. A look-up begins at slot hash >>> shift; the tag is the rest of the hash.
+ * multiplier; hash ^= hash >>> 15. The home is bucket hash >>> shift; the low bits of the hash are the tag.
  */
 export const PEER_HASH_MULTIPLIER = 0x9e3779b1;
-export const PEER_HASH_SHIFT = 14;
+export const PEER_HASH_SHIFT = 18;
 export const PEER_TAG_SHIFT = 18;
-export const PEER_SLOTS_BASE = SENDERS_BASE + SENDERS_BYTES;
-export const PEER_SLOTS_BYTES = PEER_SLOT_COUNT * PEER_SLOT_BYTES;
-/** A cache line that the host writes, one for what decap counts, one for what encap counts. */
+export const PEER_BUCKETS_BASE = SENDERS_BASE + SENDERS_BYTES;
+export const PEER_BUCKETS_BYTES = PEER_BUCKET_COUNT * PEER_BUCKET_BYTES;
+/** What decap counts has a cache line of its own. */
 export const PEER_BYTES = 192;
-export const PEERS_BASE = PEER_SLOTS_BASE + PEER_SLOTS_BYTES;
+export const PEERS_BASE = PEER_BUCKETS_BASE + PEER_BUCKETS_BYTES;
 export const PEERS_BYTES = PEER_COUNT * PEER_BYTES;
 /** u64: MAC (low 48 bits, first byte lowest) | device << 48; 0 = no entry. */
 export const PEER_KEY_OFFSET = 0;
-/** 16 bytes: outer source address; an IPv4 address in the first four, the rest zero. */
-export const PEER_ADDRESS_OFFSET = 8;
+/** u32: odd while the entry is being changed. */
+export const PEER_VERSION_OFFSET = 8;
+/** From where its frames may come, PEER_SOURCE_BYTES that belong together. */
+export const PEER_SOURCE_OFFSET = 16;
+export const PEER_SOURCE_BYTES = 56;
+/** 16 bytes of outer address; an IPv4 address in the first four, the rest zero. */
+export const PEER_ADDRESS_OFFSET = 0;
 /** Networks that inner sources lie in, and their masks, in network order; no network: all ones and mask 0. */
-export const PEER_IPV4_OFFSET = 24;
-export const PEER_IPV4_MASK_OFFSET = 28;
-export const PEER_IPV6_OFFSET = 32;
-export const PEER_IPV6_MASK_OFFSET = 48;
+export const PEER_IPV4_OFFSET = 16;
+export const PEER_IPV4_MASK_OFFSET = 20;
+export const PEER_IPV6_OFFSET = 24;
+export const PEER_IPV6_MASK_OFFSET = 40;
+/** u64s: what was sent to it */
+export const PEER_TX_PACKETS_OFFSET = 80;
+export const PEER_TX_BYTES_OFFSET = 88;
 /** u64s: what was taken from it, and what was refused with its MAC; u32: HEADER_NOW of the last one taken, 0 = none */
-export const PEER_RX_PACKETS_OFFSET = 64;
-export const PEER_RX_BYTES_OFFSET = 72;
-export const PEER_ADDRESS_DROPS_OFFSET = 80;
-export const PEER_SUBNET_DROPS_OFFSET = 88;
-export const PEER_LAST_OFFSET = 96;
-/** u64s */
-export const PEER_TX_PACKETS_OFFSET = 128;
-export const PEER_TX_BYTES_OFFSET = 136;
+export const PEER_RX_PACKETS_OFFSET = 128;
+export const PEER_RX_BYTES_OFFSET = 136;
+export const PEER_ADDRESS_DROPS_OFFSET = 144;
+export const PEER_SUBNET_DROPS_OFFSET = 152;
+export const PEER_LAST_OFFSET = 160;
 
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.
@@ -643,7 +649,7 @@ export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 128;
+export const COUNTER_COUNT = 72;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;
@@ -704,12 +710,12 @@ export const SEEN_PROBES = 16;
  * that many frames of a peer in a batch are one update.
  */
 export const PEER_RUN_COUNT = 64;
-export const PEER_RUN_BYTES = 32;
+export const PEER_RUN_BYTES = 128;
 /** 64 less the bits of PEER_RUN_COUNT */
 export const PEER_RUN_SHIFT = 58;
 export const PEER_RUNS_OFFSET = SEEN_OFFSET + SEEN_BYTES;
 export const PEER_RUNS_BYTES = PEER_RUN_COUNT * PEER_RUN_BYTES;
-/** u64 key; u32s: HEADER_PEER_VERSION when it was looked up, address of the entry, 0 = it is no peer's */
+/** u64 key, 0 = none; u32s: the entry's version and address */
 export const PEER_RUN_KEY_OFFSET = 0;
 export const PEER_RUN_VERSION_OFFSET = 8;
 export const PEER_RUN_ENTRY_OFFSET = 12;
@@ -717,6 +723,8 @@ export const PEER_RUN_ENTRY_OFFSET = 12;
 export const PEER_RUN_RECEIVED_OFFSET = 16;
 export const PEER_RUN_SENT_OFFSET = 24;
 export const PEER_RUN_PACKETS_SHIFT = 40;
+/** PEER_SOURCE of the entry. */
+export const PEER_RUN_SOURCE_OFFSET = 32;
 
 /** Remotes of the frame at hand, copied out of the FDB under its version counter. */
 export const FANOUT_OFFSET = PEER_RUNS_OFFSET + PEER_RUNS_BYTES;

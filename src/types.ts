@@ -468,6 +468,8 @@ export interface Vtep {
   /** Hears of every change and miss until the returned function is called. */
   subscribe(listener: (event: VtepEvent) => void): () => void;
   status(): VtepStatus;
+  /** Does every thread that carries frames finish a round of its loop within this time? */
+  responds(milliseconds: number): Promise<boolean>;
   /** Takes every device down and frees all. Safe to call twice. */
   close(): Promise<void>;
 }

@@ -57,7 +57,7 @@ describe('layout', () => {
     'MDB',
     'NEIGHBOURS',
     'SENDERS',
-    'PEER_SLOTS',
+    'PEER_BUCKETS',
     'PEERS',
     'SOURCES',
     'FDB_BUCKETS',
@@ -118,7 +118,6 @@ describe('layout', () => {
       ['HEADER_PATHS', 4],
       ['HEADER_LISTENERS', 4],
       ['HEADER_SENDER_VERSION', 4],
-      ['HEADER_PEER_VERSION', 4],
       ['HEADER_MDB_KEY', 48, 8],
       ['HEADER_UNDERLAY_MAC', 8],
       ['HEADER_UNDERLAY_TAP', 4],
@@ -166,24 +165,28 @@ describe('layout', () => {
     ]);
     assertRecord(layout.PEER_BYTES, [
       ['PEER_KEY', 8],
-      ['PEER_ADDRESS', 16, 8],
-      ['PEER_IPV4', 4],
-      ['PEER_IPV4_MASK', 4],
-      ['PEER_IPV6', 16, 8],
-      ['PEER_IPV6_MASK', 16, 8],
+      ['PEER_VERSION', 4],
+      ['PEER_SOURCE', layout.PEER_SOURCE_BYTES, 8],
+      ['PEER_TX_PACKETS', 8],
+      ['PEER_TX_BYTES', 8],
       ['PEER_RX_PACKETS', 8, 64],
       ['PEER_RX_BYTES', 8],
       ['PEER_ADDRESS_DROPS', 8],
       ['PEER_SUBNET_DROPS', 8],
       ['PEER_LAST', 4],
-      ['PEER_TX_PACKETS', 8, 64],
-      ['PEER_TX_BYTES', 8],
     ]);
     assert.equal(layout.PEER_BYTES % layout.CACHE_LINE_BYTES, 0);
-    assert.ok(
-      layout.PEER_COUNT <= layout.PEER_SLOT_COUNT / 2 && layout.PEER_COUNT < layout.PEER_SLOT_ENTRY_MASK,
-    );
-    assert.equal(2 ** (32 - layout.PEER_HASH_SHIFT), layout.PEER_SLOT_COUNT);
+    assertRecord(layout.PEER_SOURCE_BYTES, [
+      ['PEER_ADDRESS', 16, 8],
+      ['PEER_IPV4', 4],
+      ['PEER_IPV4_MASK', 4],
+      ['PEER_IPV6', 16, 8],
+      ['PEER_IPV6_MASK', 16, 8],
+    ]);
+    const slots = layout.PEER_BUCKET_COUNT * (layout.PEER_BUCKET_WORDS - 1);
+    assert.ok(layout.PEER_COUNT < slots && layout.PEER_COUNT <= layout.PEER_SLOT_ENTRY_MASK);
+    assert.equal(layout.PEER_BUCKET_WORDS * 4, layout.PEER_BUCKET_BYTES);
+    assert.equal(2 ** (32 - layout.PEER_HASH_SHIFT), layout.PEER_BUCKET_COUNT);
     assert.equal(2 ** layout.PEER_TAG_SHIFT - 1, layout.PEER_SLOT_ENTRY_MASK);
     assertRecord(layout.PEER_RUN_BYTES, [
       ['PEER_RUN_KEY', 8],
@@ -191,6 +194,7 @@ describe('layout', () => {
       ['PEER_RUN_ENTRY', 4],
       ['PEER_RUN_RECEIVED', 8],
       ['PEER_RUN_SENT', 8],
+      ['PEER_RUN_SOURCE', layout.PEER_SOURCE_BYTES, 8],
     ]);
     assert.equal(2 ** (64 - layout.PEER_RUN_SHIFT), layout.PEER_RUN_COUNT);
     assertRecord(layout.PATH_SLOT_BYTES, [

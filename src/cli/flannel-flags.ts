@@ -96,7 +96,7 @@ export const OWN_FLAGS: readonly FlagWords[] = [
   { name: 'bind', kind: 'switch', what: 'receive on our own address only', default: 'false' },
   {
     ...{ name: 'validate-sources', kind: 'switch', default: 'true' },
-    what: 'take frames only from peers, from their own addresses (off: --no-validate-sources)',
+    what: 'peers alone are heard, from their own addresses (--no-validate-sources)',
   },
   {
     ...{ name: 'reconcile-interval', kind: 'number', value: 'SECONDS' },
@@ -265,5 +265,5 @@ function readValue(kind: Kind, text: string | true, said: string): string | stri
     if (/^\d+$/.test(value)) return Number(value);
     throw new VtepError('USAGE', `${said}: argument "${value}" is wrong: a number is expected`);
   }
-  return kind === 'list' ? value.split(',').filter((one) => one !== '') : value;
+  return kind === 'list' ? [value] : value;
 }

@@ -2,7 +2,7 @@
 import ipaddr from 'ipaddr.js';
 import { spin, threads } from '../daemon/values.ts';
 import { VtepError } from '../errors.ts';
-import type { NetworkSetup } from '../flannel/flannel.ts';
+import type { HealthSetup, NetworkSetup } from '../flannel/flannel.ts';
 import { STATE_DIRECTORY } from '../flannel/node-state.ts';
 import type { SourceSetup } from '../flannel/sources.ts';
 import type { Outside } from './command.ts';
@@ -12,8 +12,7 @@ import type { Tuning } from './serve.ts';
 export interface FlannelCommand {
   network: NetworkSetup;
   tuning: Tuning;
-  /** Absent: nowhere. */
-  health?: { address: string; port: number };
+  health: HealthSetup;
   /** One line each. */
   notes: string[];
 }
@@ -46,7 +45,6 @@ export function parseFlannel(words: readonly string[], env: Outside['env']): Fla
     notes.push(
       '--ip-masq: vxlane makes no rules: CNI plugins leave masquerading to deploy/flannel-traffic-rules.sh, which reads subnet.env',
     );
-  const port = get.number('healthz-port', 0, 65_535);
   const engine = get.maybe('engine');
   return {
     network,
@@ -55,7 +53,7 @@ export function parseFlannel(words: readonly string[], env: Outside['env']): Fla
       ...(get.has('threads') ? { threads: threads(get.text('threads')) } : {}),
       ...(get.has('spin') ? { spin: spin(get.text('spin')) } : {}),
     },
-    ...(port === 0 ? {} : { health: { address: get.text('healthz-ip'), port } }),
+    health: { ip: get.text('healthz-ip'), port: get.number('healthz-port', 0, 65_535) },
     notes,
   };
 }

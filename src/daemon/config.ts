@@ -25,16 +25,17 @@
  *         - { vni: 100-109, vlan: 10 }     # with `vnifilter` both, without it the VLANs alone
  *   flannel:                             # networks whose devices and entries come from leases: flannel-schema.ts
  *     - leases: { file: /etc/vxlane/leases.yaml }
+ *   health: { ip: 0.0.0.0, port: 8081 }  # /healthz, and /readyz: are they in their networks?
  */
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
-import type { NetworkSetup } from '../flannel/flannel.ts';
+import type { HealthSetup, NetworkSetup } from '../flannel/flannel.ts';
 import type { DeviceConfig, FdbRequest, MdbRequest, PeerRequest, VniRequest } from '../types.ts';
 import type { EngineChoice } from '../vtep/io-engine.ts';
 import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
-import { flannelSchema } from './flannel-schema.ts';
+import { flannelSchema, healthSchema } from './flannel-schema.ts';
 import { mdbEntries } from './mdb-schema.ts';
 import { peerEntries } from './peer-schema.ts';
 import {
@@ -69,6 +70,7 @@ export interface Config {
   readonly spin?: number;
   readonly offloads?: Readonly<Offloads>;
   readonly flannel?: readonly Readonly<NetworkSetup>[];
+  readonly health?: Readonly<HealthSetup>;
 }
 
 export interface Offloads {
@@ -115,6 +117,7 @@ const configSchema = v.pipe(
     engine: v.exactOptional(v.picklist(['auto', 'batched', 'uring'], 'auto, batched or uring is expected')),
     offloads: v.exactOptional(strict({ udpSegment: flag, udpGro: flag, coalesce: flag, tapUso: flag })),
     flannel: v.exactOptional(flannelSchema),
+    health: v.exactOptional(healthSchema),
     devices: v.exactOptional(v.array(setupSchema, 'a list of devices is expected'), []),
   }),
   v.rawCheck(({ dataset, addIssue }) => {

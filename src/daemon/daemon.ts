@@ -31,6 +31,8 @@ export interface DaemonOptions {
 
 export interface Daemon {
   readonly vtep: Vtep;
+  /** Absent: this is no flannel node. */
+  readonly flannel?: Flannel;
   readonly socket: string;
   /** Takes every device down, removes the socket. Safe to call twice. */
   close(): Promise<void>;
@@ -80,11 +82,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await setUp(vtep, config.devices);
     if (config.flannel !== undefined) {
       const { startFlannel } = await import('../flannel/flannel.ts');
-      flannel = await startFlannel(config.flannel, vtep, logger);
+      flannel = await startFlannel(config.flannel, vtep, logger, config.health);
     }
   } catch (error) {
     server.closeAllConnections();
-    await Promise.allSettled([stopServing(), vtep?.close()]);
+    await Promise.allSettled([stopServing(), flannel?.close()]);
+    await vtep?.close().catch(() => undefined);
     throw error;
   }
   const running = vtep;
@@ -106,6 +109,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
   return {
     vtep: running,
+    ...(flannel === undefined ? {} : { flannel }),
     socket,
     close() {
       closing ??= close();

@@ -114,6 +114,11 @@ export const flannelSchema = v.pipe(
   ),
 );
 
+export const healthSchema = strict({
+  ip: v.exactOptional(text('an IP address'), '0.0.0.0'),
+  port: number(0, 65_535, 0),
+});
+
 function areDifferent(texts: readonly string[]): boolean {
   return new Set(texts).size === texts.length;
 }

@@ -1,18 +1,23 @@
 /**
  * Writes the table that assembly/peer.ts reads: (device, MAC) -> where frames of that MAC may come from. There is one
- * writer. Each change is made while the table's version is odd; readers begin again when they saw that. So slots of
- * the index may be moved: one that goes leaves no mark, those behind it close the gap (Knuth, The Art of Computer
- * Programming, volume 3, section 6.4, algorithm R). Entries never move. assembly/layout.ts has both (PEER_*).
+ * writer; assembly/layout.ts has the index and the entries (PEER_*).
  *
- * Workers add to the counters of an entry without a lock, after a look at its key. So an entry that goes waits until
- * others have gone after it before it is another peer's.
+ * Readers take no lock. A slot of the index never moves: it lies in its home bucket, or, where that is full, in the
+ * next one with room, and every full bucket on the way counts it as passed, so that a look-up knows where to end. An
+ * entry has a version, odd while it is being changed. The index learns of an entry last when it is made, and forgets
+ * it first when it goes.
+ *
+ * Workers add to the counters of an entry after a look at its key. So an entry that goes waits until others have gone
+ * after it before it is another peer's.
  */
 import {
   HEADER_BASE,
   HEADER_HASH_SEED_OFFSET,
-  HEADER_PEER_VERSION_OFFSET,
   PEER_ADDRESS_DROPS_OFFSET,
   PEER_ADDRESS_OFFSET,
+  PEER_BUCKET_COUNT,
+  PEER_BUCKET_WORDS,
+  PEER_BUCKETS_BASE,
   PEER_BYTES,
   PEER_COUNT,
   PEER_HASH_MULTIPLIER,
@@ -25,13 +30,13 @@ import {
   PEER_LAST_OFFSET,
   PEER_RX_BYTES_OFFSET,
   PEER_RX_PACKETS_OFFSET,
-  PEER_SLOT_COUNT,
   PEER_SLOT_ENTRY_MASK,
-  PEER_SLOTS_BASE,
+  PEER_SOURCE_OFFSET,
   PEER_SUBNET_DROPS_OFFSET,
   PEER_TAG_SHIFT,
   PEER_TX_BYTES_OFFSET,
   PEER_TX_PACKETS_OFFSET,
+  PEER_VERSION_OFFSET,
   PEERS_BASE,
 } from '../../assembly/layout.ts';
 import type { Mac } from './fdb-text.ts';
@@ -39,7 +44,8 @@ import type { Mac } from './fdb-text.ts';
 const WORD_BYTES = 4;
 const ENTRY_WORDS = PEER_BYTES / WORD_BYTES;
 const KEY_WORD = PEER_KEY_OFFSET / WORD_BYTES;
-const ADDRESS_WORD = PEER_ADDRESS_OFFSET / WORD_BYTES;
+const VERSION_WORD = PEER_VERSION_OFFSET / WORD_BYTES;
+const SOURCE_WORD = PEER_SOURCE_OFFSET / WORD_BYTES;
 /** How far the device stands in the high word of a key, behind two bytes of the MAC. */
 const DEVICE_SHIFT = 16;
 /** Entries that wait at least before one of them is used again, while there are fresh ones. */
@@ -58,6 +64,11 @@ export interface Peer {
   readonly ipv6: Prefix | undefined;
 }
 
+interface Key {
+  low: number;
+  high: number;
+}
+
 export interface PeerCounters {
   rxPackets: number;
   rxBytes: number;
@@ -69,14 +80,24 @@ export interface PeerCounters {
   last: number;
 }
 
+/** u64s. */
+const COUNTERS = [
+  PEER_RX_PACKETS_OFFSET,
+  PEER_RX_BYTES_OFFSET,
+  PEER_ADDRESS_DROPS_OFFSET,
+  PEER_SUBNET_DROPS_OFFSET,
+  PEER_TX_PACKETS_OFFSET,
+  PEER_TX_BYTES_OFFSET,
+];
+
 /** No source is in it: nothing under an empty mask is all ones. */
 const NO_IPV4: Prefix = { network: new Uint8Array(4).fill(0xff), mask: new Uint8Array(4) };
 const NO_IPV6: Prefix = { network: new Uint8Array(16).fill(0xff), mask: new Uint8Array(16) };
 
 export class PeerTable {
   readonly #view: DataView;
-  readonly #version: Int32Array;
-  readonly #slots: Uint32Array;
+  /** Buckets: what was passed, then slots. */
+  readonly #index: Uint32Array;
   readonly #words: Uint32Array;
   /** Entries handed out so far; those below it that are free wait in a row. */
   #fresh = 0;
@@ -85,54 +106,46 @@ export class PeerTable {
   constructor(view: DataView) {
     const { buffer } = view;
     this.#view = view;
-    this.#version = new Int32Array(buffer, HEADER_BASE + HEADER_PEER_VERSION_OFFSET, 1);
-    this.#slots = new Uint32Array(buffer, PEER_SLOTS_BASE, PEER_SLOT_COUNT);
+    this.#index = new Uint32Array(buffer, PEER_BUCKETS_BASE, PEER_BUCKET_COUNT * PEER_BUCKET_WORDS);
     this.#words = new Uint32Array(buffer, PEERS_BASE, PEER_COUNT * ENTRY_WORDS);
-  }
-
-  get count(): number {
-    return this.#fresh - this.#waiting.length;
-  }
-
-  /** -1 = there is none. */
-  find(device: number, mac: Mac): number {
-    return (this.#slots[this.#slotOf(mac.low, highOf(device, mac))]! & PEER_SLOT_ENTRY_MASK) - 1;
   }
 
   /** Makes or changes an entry; counters of one that is there go on. @returns whether there was room */
   set(device: number, mac: Mac, peer: Peer): boolean {
-    const high = highOf(device, mac);
-    const slot = this.#slotOf(mac.low, high);
-    const known = (this.#slots[slot]! & PEER_SLOT_ENTRY_MASK) - 1;
-    if (known >= 0) {
-      this.#change(() => this.#write(known, peer));
+    const key = { low: mac.low, high: highOf(device, mac) };
+    const known = this.#find(key);
+    if (known !== undefined) {
+      this.#change(known.entry, () => this.#write(known.entry, peer));
       return true;
     }
     const entry = this.#take();
     if (entry < 0) return false;
-    const at = entry * ENTRY_WORDS;
-    this.#words.fill(0, at, at + ENTRY_WORDS);
-    this.#change(() => {
+    this.#change(entry, () => {
+      this.#clear(entry);
       this.#write(entry, peer);
-      this.#store(at + KEY_WORD, mac.low);
-      this.#store(at + KEY_WORD + 1, high);
-      const tag = this.#hash(mac.low, high) << PEER_TAG_SHIFT;
-      Atomics.store(this.#slots, slot, (tag | (entry + 1)) >>> 0);
+      this.#storeKey(entry, key);
     });
+    this.#add(key, entry);
     return true;
   }
 
   /** @returns whether there was one to remove */
   remove(device: number, mac: Mac): boolean {
-    return this.#removeAt(this.#slotOf(mac.low, highOf(device, mac)));
+    const key = { low: mac.low, high: highOf(device, mac) };
+    const found = this.#find(key);
+    if (found === undefined) return false;
+    const { entry, bucket, slot } = found;
+    Atomics.store(this.#index, slot, 0);
+    for (let at = this.#homeOf(key); at !== bucket; at = after(at))
+      Atomics.sub(this.#index, at * PEER_BUCKET_WORDS, 1);
+    this.#change(entry, () => this.#storeKey(entry, { low: 0, high: 0 }));
+    this.#waiting.push(entry);
+    return true;
   }
 
   /** Removes all entries of a device. */
   clear(device: number): void {
-    for (const entry of this.each(device)) {
-      const { low, high } = this.macOf(entry);
-      this.#removeAt(this.#slotOf(low, highOf(device, { low, high })));
-    }
+    for (const entry of this.each(device)) this.remove(device, this.macOf(entry));
   }
 
   /** The entries of a device, or of all, in the order of their places. */
@@ -155,7 +168,7 @@ export class PeerTable {
 
   read(entry: number): Peer {
     const bytes = (offset: number, length: number) =>
-      new Uint8Array(this.#view.buffer, PEERS_BASE + entry * PEER_BYTES + offset, length).slice();
+      new Uint8Array(this.#view.buffer, sourceOf(entry) + offset, length).slice();
     const ipv4 = { network: bytes(PEER_IPV4_OFFSET, 4), mask: bytes(PEER_IPV4_MASK_OFFSET, 4) };
     const ipv6 = { network: bytes(PEER_IPV6_OFFSET, 16), mask: bytes(PEER_IPV6_MASK_OFFSET, 16) };
     return {
@@ -186,64 +199,72 @@ export class PeerTable {
   }
 
   #write(entry: number, { address, ipv4 = NO_IPV4, ipv6 = NO_IPV6 }: Peer): void {
-    let word = entry * ENTRY_WORDS + ADDRESS_WORD;
+    let word = entry * ENTRY_WORDS + SOURCE_WORD;
     for (const bytes of [address, ipv4.network, ipv4.mask, ipv6.network, ipv6.mask]) {
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-      for (let at = 0; at < bytes.length; at += WORD_BYTES) this.#store(word++, view.getUint32(at, true));
+      for (let at = 0; at < bytes.length; at += WORD_BYTES)
+        Atomics.store(this.#words, word++, view.getUint32(at, true));
     }
   }
 
-  /** The entries behind it, up to an empty slot, move up where they would be found no more. */
-  #removeAt(slot: number): boolean {
-    const entry = (this.#slots[slot]! & PEER_SLOT_ENTRY_MASK) - 1;
-    if (entry < 0) return false;
-    this.#change(() => {
-      let gap = slot;
-      for (let at = after(gap); this.#slots[at] !== 0; at = after(at)) {
-        if (steps(this.#homeOf(at), at) < steps(gap, at)) continue;
-        Atomics.store(this.#slots, gap, this.#slots[at]!);
-        gap = at;
+  /** The counters. */
+  #clear(entry: number): void {
+    const at = PEERS_BASE + entry * PEER_BYTES;
+    for (const offset of COUNTERS) this.#view.setBigUint64(at + offset, 0n, true);
+    this.#view.setUint32(at + PEER_LAST_OFFSET, 0, true);
+  }
+
+  #storeKey(entry: number, { low, high }: Key): void {
+    const at = PEERS_BASE + entry * PEER_BYTES + PEER_KEY_OFFSET;
+    const key = new BigUint64Array(this.#view.buffer, at, 1);
+    Atomics.store(key, 0, (BigInt(high) << 32n) | BigInt(low));
+  }
+
+  /** Readers pay no heed to what they see of the entry while `write` runs. */
+  #change(entry: number, write: () => void): void {
+    const at = entry * ENTRY_WORDS + VERSION_WORD;
+    const version = this.#words[at]!;
+    Atomics.store(this.#words, at, (version + 1) >>> 0);
+    write();
+    Atomics.store(this.#words, at, (version + 2) >>> 0);
+  }
+
+  /** Shows an entry to readers: there are more slots than entries. */
+  #add(key: Key, entry: number): void {
+    const tag = this.#hash(key) << PEER_TAG_SHIFT;
+    for (let bucket = this.#homeOf(key); ; bucket = after(bucket)) {
+      const line = bucket * PEER_BUCKET_WORDS;
+      for (let slot = line + 1; slot < line + PEER_BUCKET_WORDS; slot++) {
+        if (this.#index[slot] !== 0) continue;
+        Atomics.store(this.#index, slot, (tag | (entry + 1)) >>> 0);
+        return;
       }
-      Atomics.store(this.#slots, gap, 0);
-      this.#store(entry * ENTRY_WORDS + KEY_WORD, 0);
-      this.#store(entry * ENTRY_WORDS + KEY_WORD + 1, 0);
-    });
-    this.#waiting.push(entry);
-    return true;
-  }
-
-  /** Look-ups begin again that read while `write` ran. */
-  #change(write: () => void): void {
-    const odd = this.#version[0]! | 1;
-    Atomics.store(this.#version, 0, odd);
-    try {
-      write();
-    } finally {
-      Atomics.store(this.#version, 0, odd + 1);
+      Atomics.add(this.#index, line, 1);
     }
   }
 
-  /** The slot of a key, or the empty one where it would be. */
-  #slotOf(low: number, high: number): number {
-    let slot = this.#hash(low, high) >>> PEER_HASH_SHIFT;
-    for (; this.#slots[slot] !== 0; slot = after(slot)) {
-      const at = ((this.#slots[slot]! & PEER_SLOT_ENTRY_MASK) - 1) * ENTRY_WORDS + KEY_WORD;
-      if (this.#words[at] === low && this.#words[at + 1] === high) return slot;
+  #find(key: Key): { entry: number; bucket: number; slot: number } | undefined {
+    let bucket = this.#homeOf(key);
+    for (let step = 0; step < PEER_BUCKET_COUNT; step++) {
+      const line = bucket * PEER_BUCKET_WORDS;
+      for (let slot = line + 1; slot < line + PEER_BUCKET_WORDS; slot++) {
+        const entry = (this.#index[slot]! & PEER_SLOT_ENTRY_MASK) - 1;
+        if (entry < 0) continue;
+        const at = entry * ENTRY_WORDS + KEY_WORD;
+        if (this.#words[at] === key.low && this.#words[at + 1] === key.high) return { entry, bucket, slot };
+      }
+      if (this.#index[line] === 0) return undefined;
+      bucket = after(bucket);
     }
-    return slot;
+    return undefined;
   }
 
-  #homeOf(slot: number): number {
-    const at = ((this.#slots[slot]! & PEER_SLOT_ENTRY_MASK) - 1) * ENTRY_WORDS + KEY_WORD;
-    return this.#hash(this.#words[at]!, this.#words[at + 1]!) >>> PEER_HASH_SHIFT;
+  #homeOf(key: Key): number {
+    return this.#hash(key) >>> PEER_HASH_SHIFT;
   }
 
-  #hash(low: number, high: number): number {
+  #hash({ low, high }: Key): number {
     return mix(mix(this.#view.getUint32(HEADER_BASE + HEADER_HASH_SEED_OFFSET, true), low), high);
-  }
-
-  #store(word: number, value: number): void {
-    Atomics.store(this.#words, word, value);
   }
 }
 
@@ -257,13 +278,13 @@ function mix(hash: number, word: number): number {
   return mixed ^ (mixed >>> 15);
 }
 
-function after(slot: number): number {
-  return (slot + 1) & (PEER_SLOT_COUNT - 1);
+function after(bucket: number): number {
+  return (bucket + 1) % PEER_BUCKET_COUNT;
 }
 
-/** How far a look-up that begins at `from` walks to `to`. */
-function steps(from: number, to: number): number {
-  return (to - from) & (PEER_SLOT_COUNT - 1);
+/** Address of what readers copy of an entry. */
+function sourceOf(entry: number): number {
+  return PEERS_BASE + entry * PEER_BYTES + PEER_SOURCE_OFFSET;
 }
 
 function isNone({ network, mask }: Prefix): boolean {

@@ -80,15 +80,18 @@ export class Follower {
 
   async #list(signal: AbortSignal): Promise<void> {
     const { client, health, subnetsPrefix, configKey } = this.#store;
+    const before = this.#own.held;
     const { kvs, revision } = await client.list(subnetsPrefix);
     if (kvs.length === 0 && this.#members.size > 0 && (await client.get(configKey)).kv === undefined)
       throw new NotReady(
         `etcd: configuration and leases are gone, as from a store that was lost: ${this.#members.size} members are kept: put ${configKey} back`,
       );
     if (signal.aborted) return;
-    const ownKey = this.#own.held?.key;
     const keys = new Map(kvs.map((kv) => [kv.key, kv]));
-    if (ownKey !== undefined) this.#own.observe(keys.get(ownKey), revision);
+    const { held } = this.#own;
+    // What was written while this was read isn't in it.
+    const isCurrent = held?.key === before?.key && held?.modRevision === before?.modRevision;
+    if (held !== undefined && isCurrent) this.#own.observe(keys.get(held.key));
     health.keepSkipped(keys);
     const members = kvs
       .filter((kv) => kv.key !== this.#own.held?.key && !this.#own.claims(kv))
@@ -135,9 +138,8 @@ export class Follower {
   #take({ events, revision, fragment }: WatchResponse): void {
     for (const { deleted, kv } of events) {
       if (kv.key === this.#own.held?.key) {
-        const before = this.#own.held.modRevision;
         const isOurs = this.#own.observe(deleted ? undefined : kv, kv.modRevision);
-        if (isOurs || deleted || kv.modRevision < before) continue;
+        if (isOurs || deleted) continue;
       } else if (!deleted && this.#own.claims(kv)) continue;
       if (deleted) this.#store.health.unskip(kv.key);
       this.#change(kv.key, deleted ? undefined : this.#read(kv));

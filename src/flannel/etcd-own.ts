@@ -70,7 +70,8 @@ export class OwnLease {
 
   /** The key that is ours at the moment, with the revision of its last change. */
   get held(): { readonly key: string; readonly modRevision: number } | undefined {
-    return this.#held;
+    const held = this.#held;
+    return held && { key: held.key, modRevision: held.modRevision };
   }
 
   /** @throws VtepError, or the signal's reason */
@@ -104,13 +105,13 @@ export class OwnLease {
 
   /**
    * What the store has under our key: undefined when it is gone.
-   * @param revision of the store when it was so
+   * @param revision of the store at which it became so; undefined: it is so now, whatever was before
    * @returns whether it is (still) ours
    */
-  observe(kv: KeyValue | undefined, revision: number): boolean {
+  observe(kv: KeyValue | undefined, revision?: number): boolean {
     const held = this.#held;
     if (held === undefined) return false;
-    if ((kv?.modRevision ?? revision) < held.modRevision) return true;
+    if (revision !== undefined && revision < held.modRevision) return true;
     const record = kv && parseLease(kv.key, kv.value);
     if (kv === undefined || (!isSkipped(record!) && !this.#isOurs(record!))) {
       const what = kv === undefined ? 'is gone' : `belongs to another member now: ${kv.value}`;
@@ -231,8 +232,9 @@ export class OwnLease {
 
   /** Our key is not as we thought. */
   async #look(held: Held): Promise<void> {
-    const { kv, revision } = await this.#store.client.get(held.key);
-    if (this.#held === held) this.observe(kv, revision);
+    const { modRevision } = held;
+    const { kv } = await this.#store.client.get(held.key);
+    if (this.#held === held && held.modRevision === modRevision) this.observe(kv);
   }
 
   #lasts(held: Held, seconds: number): void {

@@ -50,7 +50,7 @@ export class GrpcConnection {
   private constructor(origin: string, session: ClientHttp2Session) {
     this.origin = origin;
     this.#session = session;
-    session.on('error', (error) => this.#break(error.message));
+    session.on('error', (error) => this.#break(reasonOf(error)));
     session.on('goaway', (code) => this.#break(`the server is going away (code ${code})`));
   }
 
@@ -67,9 +67,11 @@ export class GrpcConnection {
         session.destroy();
         reject(new GrpcError(UNAVAILABLE, reason));
       };
-      const onError = (error: Error) => giveUp(error.message);
+      const onError = (error: Error) => giveUp(reasonOf(error));
       const timer = setTimeout(() => giveUp(`no connection within ${timeoutMs} ms`), timeoutMs);
       session.on('error', onError);
+      // What a server says against our certificate comes after the handshake, and the session keeps it to itself.
+      session.once('connect', (_session, socket) => socket.once('error', onError));
       // A server speaks HTTP/2 when its settings have come; a port that merely accepts connections says nothing.
       session.once('remoteSettings', () => {
         clearTimeout(timer);
@@ -238,6 +240,12 @@ function splitMessages(onMessage: (message: Buffer) => void): (chunk: Buffer) =>
     chunks = [rest];
     length = rest.length;
   };
+}
+
+/** OpenSSL's errors are told by their reason: the rest is numbers that differ each time. */
+function reasonOf({ message }: Error): string {
+  const [, reason] = /:SSL routines:[^:]*:([^:]+)/.exec(message) ?? [];
+  return reason === undefined ? message : `TLS: ${reason}`;
 }
 
 /** grpc-message is percent-encoded; what is not is left as it is. */

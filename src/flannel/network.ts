@@ -8,7 +8,7 @@
  * the status shows; it is tried again. Only `close` ends it.
  */
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { Backoff, pause } from './backoff.ts';
 import type { Lease, MemberRecord, NetConfig, Stored } from './lease.ts';
 import type { NetworkOptions, NetworkParts } from './network-options.ts';
 import { NetworkPeers } from './network-peers.ts';
@@ -46,8 +46,8 @@ export class Network {
   /** What was last published, as JSON. */
   #published = '';
   #isWritten = false;
-  #settled: Promise<void> = Promise.resolve();
-  #queued: Promise<void> | undefined;
+  #settled: Promise<unknown> = Promise.resolve();
+  #queued: Promise<unknown> | undefined;
   /** Called when it is worth looking again. */
   #again: () => void = () => {};
   #ended: Promise<void> = Promise.resolve();
@@ -89,6 +89,15 @@ export class Network {
       problems: [...this.#problems.list(), ...this.#peers.problems()],
       peers: this.#peers.status(),
     };
+  }
+
+  /** Whether pods can be made, which takes subnet.env; and in a few words what it does. */
+  summary(): { serving: boolean; text: string } {
+    const { kind, connected, error } = this.#parts.source.state();
+    const subnets = [this.#lease?.subnet, this.#lease?.subnetV6].filter((one) => one !== undefined);
+    const does = this.#phase === 'running' ? subnets.join(', ') : `waits for its ${this.#phase}`;
+    const away = connected ? '' : `, ${kind} is away${error === undefined ? '' : ` (${error})`}`;
+    return { serving: this.#isWritten, text: `${this.#options.name}: ${does}${away}` };
   }
 
   /** Whether traffic may be sent here, as /readyz means it, and what is missing. */
@@ -147,15 +156,15 @@ export class Network {
         signal,
       );
     } catch (error) {
-      if (!signal.aborted) this.#problems.set('network', (error as Error).message);
+      if (!signal.aborted) this.#problems.set('leases', (error as Error).message);
     }
   }
 
   /** Everything as it has to be, as far as that is known and possible. Never rejects. */
-  settle(): Promise<void> {
+  settle(): Promise<unknown> {
     this.#queued ??= this.#settled.then(() => {
       this.#queued = undefined;
-      this.#settled = this.#settle();
+      this.#settled = this.#problems.attempt('network', () => this.#settle());
       return this.#settled;
     });
     return this.#queued;
@@ -256,15 +265,16 @@ export class Network {
   /** Until it succeeds or we are closed. */
   async #insist<T>(topic: string, work: () => Promise<T>): Promise<T> {
     const { signal } = this.#ending;
-    for (let pause = RETRY_MS_FIRST; ; pause = Math.min(pause * 2, RETRY_MS_MOST)) {
+    const backoff = new Backoff(RETRY_MS_FIRST, RETRY_MS_MOST);
+    for (;;) {
       try {
         const answer = await work();
         this.#problems.set(topic, undefined);
         return answer;
       } catch (error) {
-        if (signal.aborted) throw error;
+        signal.throwIfAborted();
         this.#problems.set(topic, (error as Error).message);
-        await sleep(pause, undefined, { signal });
+        await pause(backoff.next(), signal);
       }
     }
   }

@@ -86,6 +86,8 @@ export class Overlays {
     // Whoever gives the device another MAC wants it: the lease follows.
     this.#macs[version] = found.config.address;
     const change = difference(found, { local, dev, mtu });
+    // Ports that are bound to an address stay there until they are opened anew, which `settleAddresses` sees to.
+    if (found.config.bind && change.local !== undefined) await this.#vtep.setDevice(name, { up: false });
     if (Object.keys(change).length > 0) await this.#vtep.setDevice(name, change);
   }
 

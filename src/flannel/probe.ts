@@ -13,6 +13,7 @@ import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
 import type { EchoReply } from '../io/icmp.ts';
 import { Routes } from '../netlink/routes.ts';
 import { ProbeSockets } from './probe-sockets.ts';
+import { Queue } from './queue.ts';
 import {
   Probed,
   type ProbePeer,
@@ -27,10 +28,12 @@ const TIMEOUT_MS = 2000;
 const PER_SECOND = 1000;
 /** One round in so many has a full-size request, too. */
 const LARGE_EVERY = 6;
-/** Timers fire at least and at most so long apart while there is something to do. */
+/** So often are answers read, and requests sent, while there is nothing urgent: seldom, as each costs a wake-up. */
+const TICKS_PER_INTERVAL = 10;
+/** Somebody new is waited for: nobody wants to wait for the news of that. */
+const TICK_NEW_MS = 100;
 const TICK_MIN_MS = 20;
-const TICK_WAITING_MS = 100;
-/** What may be sent at once after a time without: a burst would fill queues. */
+/** What may be sent at once: a larger burst would fill queues. */
 const BURST = 50;
 /** Answers that come later than that say nothing of now. */
 const LATEST_MS = 60_000;
@@ -81,10 +84,8 @@ export class Prober {
   #vacant: number[] = [];
   #given: readonly ProbePeer[] = [];
   /** To be asked before all others. */
-  #urgent: { peer: Probed; large: boolean }[] = [];
-  #waiting: Waiting[] = [];
-  /** Index of the first of `#waiting` that has not been looked at. */
-  #head = 0;
+  readonly #urgent = new Queue<{ peer: Probed; large: boolean }>();
+  readonly #waiting = new Queue<Waiting>();
   /** Counts requests, from 1: the lowest bit of what is sent says "full size". */
   #number = 0;
   readonly #sockets = new ProbeSockets();
@@ -185,8 +186,8 @@ export class Prober {
     this.#routes = undefined;
     this.#peers.clear();
     this.#order = [];
-    this.#waiting = [];
-    this.#urgent = [];
+    this.#waiting.clear();
+    this.#urgent.clear();
   }
 
   #add(peer: ProbePeer): Probed {
@@ -207,11 +208,13 @@ export class Prober {
   /** Sets the timer for what has to be done next; none when there is nothing. */
   #arm(): void {
     if (this.#closed || this.#timer !== undefined) return;
-    if (this.#order.length === 0 && this.#head >= this.#waiting.length) return;
-    let delay = (1 - this.#credit) / this.#rate();
+    if (this.#order.length === 0 && this.#waiting.first === undefined) return;
+    const first = this.#waiting.first;
+    let delay = Math.min(this.#interval / TICKS_PER_INTERVAL, BURST / 2 / this.#rate());
     if (this.#urgent.length > 0) delay = TICK_MIN_MS;
-    else if (this.#head < this.#waiting.length) delay = Math.min(delay, TICK_WAITING_MS);
-    this.#timer = setTimeout(() => this.#tick(), Math.max(delay, TICK_MIN_MS));
+    else if (first === undefined) delay = Math.max(delay, (1 - this.#credit) / this.#rate());
+    else if (first.peer.found.state === 'unknown') delay = Math.min(delay, TICK_NEW_MS);
+    this.#timer = setTimeout(this.#tick, Math.max(delay, TICK_MIN_MS));
     this.#timer.unref();
   }
 
@@ -220,7 +223,7 @@ export class Prober {
     return Math.min(this.#order.length / this.#interval, this.#perSecond / 1000);
   }
 
-  #tick(): void {
+  readonly #tick = (): void => {
     this.#timer = undefined;
     const now = performance.now();
     const elapsed = now - this.#last;
@@ -231,15 +234,14 @@ export class Prober {
     this.#expire(now);
     this.#ask(now);
     this.#arm();
-  }
+  };
 
   #ask(now: number): void {
-    let taken = 0;
-    for (; taken < this.#urgent.length && this.#budget >= 1; ++taken) {
-      const { peer, large } = this.#urgent[taken]!;
-      if (peer.tag >= 0) this.#send(peer, large ? 'large' : 'small', now);
+    while (this.#budget >= 1) {
+      const next = this.#urgent.shift();
+      if (next === undefined) break;
+      if (next.peer.tag >= 0) this.#send(next.peer, next.large ? 'large' : 'small', now);
     }
-    this.#urgent.splice(0, taken);
     for (let left = this.#order.length; left > 0 && this.#credit >= 1 && this.#budget >= 1; --left) {
       const peer = this.#order[this.#next]!;
       this.#next = (this.#next + 1) % this.#order.length;
@@ -286,17 +288,14 @@ export class Prober {
 
   /** Whatever has waited long enough. */
   #expire(now: number): void {
-    while (this.#head < this.#waiting.length && this.#waiting[this.#head]!.due <= now) {
-      const { peer, kind, number } = this.#waiting[this.#head]!;
-      this.#head += 1;
+    for (;;) {
+      const first = this.#waiting.first;
+      if (first === undefined || first.due > now) return;
+      this.#waiting.shift();
+      const { peer, kind, number } = first;
       if (peer.tag < 0) continue;
       if (kind === 'path') this.#askRoute(peer, number);
       else this.#missed(peer, kind === 'large', number, now);
-    }
-    // What was looked at goes now and then, so that each goes once.
-    if (this.#head > 1024 || this.#head === this.#waiting.length) {
-      this.#waiting.splice(0, this.#head);
-      this.#head = 0;
     }
   }
 

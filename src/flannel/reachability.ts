@@ -62,8 +62,9 @@ interface Track {
 /** A peer as the prober keeps it. */
 export class Probed {
   readonly found: Reachability;
-  readonly bytes: Uint8Array;
-  readonly publicBytes: Uint8Array;
+  /** Read when it is asked first: a hundred thousand are set at once. */
+  #bytes: Uint8Array | undefined;
+  #publicBytes: Uint8Array | undefined;
   readonly small: Track = { number: 0, misses: 0 };
   readonly large: Track = { number: 0, misses: 0 };
   /** Stands in every request to it; -1: it has gone. */
@@ -73,8 +74,6 @@ export class Probed {
   rounds = 0;
 
   constructor(peer: ProbePeer, tag: number, mtu: number) {
-    this.bytes = Uint8Array.from(ipaddr.parse(peer.address).toByteArray());
-    this.publicBytes = Uint8Array.from(ipaddr.parse(peer.publicIp).toByteArray());
     this.tag = tag;
     const { key, address, family, publicIp } = peer;
     this.found = {
@@ -84,8 +83,18 @@ export class Probed {
     this.setMtu(mtu);
   }
 
+  get bytes(): Uint8Array {
+    this.#bytes ??= Uint8Array.from(ipaddr.parse(this.found.address).toByteArray());
+    return this.#bytes;
+  }
+
+  get publicBytes(): Uint8Array {
+    this.#publicBytes ??= Uint8Array.from(ipaddr.parse(this.found.publicIp).toByteArray());
+    return this.#publicBytes;
+  }
+
   get publicFamily(): Family {
-    return this.publicBytes.length === 4 ? AF_INET : AF_INET6;
+    return this.found.publicIp.includes(':') ? AF_INET6 : AF_INET;
   }
 
   /** The device's, in bytes. What was found out of the former one no longer counts. */

@@ -31,6 +31,14 @@ export interface Syscalls {
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: number): number;
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number;
   send(fd: number, data: Uint8Array, bytes: number, flags: number): number;
+  sendto(
+    fd: number,
+    data: Uint8Array,
+    bytes: number,
+    flags: number,
+    name: Uint8Array,
+    nameBytes: number,
+  ): number;
   recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number;
   sendmsg(fd: number, message: number, flags: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
@@ -98,6 +106,7 @@ function load(): Syscalls {
     setsockopt: call('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: call('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
     send: call('send', 'long', ['int', 'void *', 'size_t', 'int']),
+    sendto: call('sendto', 'long', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
     recv: call('recv', 'long', ['int', 'void *', 'size_t', 'int']),
     sendmsg: call('sendmsg', 'long', ['int', address, 'int']),
     sendmmsg: call('sendmmsg', 'int', ['int', address, 'uint', 'int']),

@@ -60,10 +60,16 @@ export async function watchNetlink(
   const worker = new Worker(entry, { workerData: start, name: 'vxlane netlink', execArgv: [] });
   let closed: Promise<void> | undefined;
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-  const close = async () => {
+  const leave = () => {
     const one = new Uint8Array(8);
     one[0] = 1;
     sys.writeBytes(wake, one, 8);
+  };
+  // A process that ends waits for its threads, and this one would never hear of it.
+  process.on('exit', leave);
+  const close = async () => {
+    leave();
+    process.off('exit', leave);
     await ended;
     sys.close(wake);
     sys.close(fd);

@@ -268,6 +268,10 @@ class BatchedVtep implements Vtep {
     });
   }
 
+  responds(milliseconds: number): Promise<boolean> {
+    return this.#core.workers.responds(milliseconds);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#inTurn(async () => {
       clearInterval(this.#clock);

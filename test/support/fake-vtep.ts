@@ -50,6 +50,8 @@ export class FakeVtep implements Vtep {
   readonly calls: string[] = [];
   readonly listeners = new Set<(event: VtepEvent) => void>();
   closed = 0;
+  /** Whether its threads are alive, for the watchdog. */
+  responding = true;
   /** Names whose creation or change fails, to see what is left behind. */
   readonly failing = new Set<string>();
   /** Added to every status, so that rates and counters have something to show. */
@@ -261,6 +263,10 @@ export class FakeVtep implements Vtep {
         (filter.dst !== undefined && !remotes.some(({ dst }) => dst === filter.dst)),
     );
     return before - device.entries.length;
+  }
+
+  async responds(): Promise<boolean> {
+    return this.responding;
   }
 
   status(): VtepStatus {
