@@ -185,7 +185,7 @@ health: { ip: 127.0.0.1, port: ${HEALTH_PORT} }
     await until('they use it', () => status().every(({ lease }) => lease?.publicIp === '192.0.2.9'));
     await until('it is listened on', () => udp().includes('192.0.2.9:8473'));
     assert.ok(!udp().includes('192.0.2.1:8473'));
-    const [{ mac }] = status()[1]!.overlays as [{ mac: string }];
+    const { mac } = status()[1]!.overlays[0]!;
     kernel.run('bridge', 'fdb', 'replace', mac, 'dev', 'flannel.2', 'dst', '192.0.2.9');
     await until('routes are back', () => ours.ipJson('route', 'show', 'dev', 'flannel.2').length === 1);
     ping(ours, '-I', '10.245.1.0', '10.245.2.0');
