@@ -143,8 +143,9 @@ const LOOKING: u32 = DEVICE_FLAG_LEARNING | DEVICE_FLAG_KNOWN_PEERS;
 /** Flags of devices that do not do so as the kernel does. */
 const CAREFUL: u32 = DEVICE_FLAG_LATE_LEARNING | DEVICE_FLAG_HONOUR_DONT_LEARN | DEVICE_FLAG_KNOWN_PEERS;
 
-/** Lays out every mmsghdr for recvmmsg, once. */
+/** Lays out every mmsghdr for recvmmsg and every write, once. */
 export function prepare(worker: usize): void {
+  writes.prepare(worker);
   for (let index = 0; index < RECEIVE_COUNT; ++index) {
     const header = worker + RECEIVES_OFFSET + index * MMSGHDR_BYTES;
     const receipt = worker + RECEIPTS_OFFSET + index * RECEIPT_BYTES;

@@ -649,7 +649,7 @@ export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 128;
+export const COUNTER_COUNT = 72;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;

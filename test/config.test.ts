@@ -36,6 +36,7 @@ test('the example', async () => {
         up: true,
         vnis: [],
         mdb: [],
+        peers: [],
         fdb: [
           { op: 'add', dev: 'flannel.1', mac: '36:3c:de:36:68:58', dst: '10.169.72.98' },
           { op: 'add', dev: 'flannel.1', mac: '8a:51:0f:5c:02:7d', dst: '10.169.72.99' },
@@ -79,6 +80,9 @@ test('the example of every key', async () => {
       vni: 43,
     },
   ]);
+  assert.deepEqual(vx0?.peers, [
+    { ...{ op: 'set', dev: 'vx0', mac: '02:00:00:00:00:07', src: '192.0.2.7' }, prefixes: ['10.244.7.0/24'] },
+  ]);
   const vnis = { op: 'add', dev: 'vx1' };
   assert.deepEqual(vx1, {
     device: {
@@ -109,6 +113,7 @@ test('the example of every key', async () => {
     ],
     fdb: [{ ...far, dev: 'vx1', src_vni: 200 }],
     mdb: [],
+    peers: [],
   });
 });
 
@@ -219,6 +224,7 @@ devices:
     vnis: [],
     fdb: [],
     mdb: [],
+    peers: [],
   });
   assert.equal(devices[1]!.device.ttl, 'inherit');
   assert.deepEqual(devices[1]!.fdb, [

@@ -219,6 +219,16 @@ describe('leases in etcd', { skip }, () => {
     assert.equal(heard.changes, 1);
   });
 
+  it('notices at the renewal that its lease is gone, also when it follows nothing', async () => {
+    await begin(etcd);
+    members = new Members(etcd);
+    const source = members.source({ times: { leaseSeconds: 2 }, renewMarginMinutes: 1.5 / 60 });
+    const lease = await source.acquire(member(1), {}, soon());
+    await etcd.ctl('lease', 'revoke', BigInt((await stored(etcd)).get(lease.key)!.lease).toString(16));
+    await until('taken again', () => source.state().counters.reacquired === 1, 4000);
+    assert.equal((await stored(etcd)).get(lease.key)!.value, flannelValue(1));
+  });
+
   it('publishes what has changed of us under the same key and lease', async () => {
     const source = await start();
     const heard = members.follow(members.source());

@@ -17,11 +17,19 @@ import {
   UNDERLAY,
 } from './support/flannel-world.ts';
 import { type NodeProcess, startKernelNode } from './support/kernel-node.ts';
-import { Bed, missingForKernelVxlan, missingForNamespaces, type Namespace } from './support/netns.ts';
+import {
+  Bed,
+  missingForKernelVxlan,
+  missingForNamespaces,
+  missingForTap,
+  type Namespace,
+} from './support/netns.ts';
 import { Agent } from './support/traffic.ts';
+import { startVxlaneNode } from './support/vxlane-node.ts';
 
 const NET_CONFIG = { Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } };
-const missing = missingForNamespaces() ?? missingForKernelVxlan() ?? missingForEtcd() ?? missingForCni();
+const missing =
+  missingForNamespaces() ?? missingForTap() ?? missingForKernelVxlan() ?? missingForEtcd() ?? missingForCni();
 if (missing && process.env.CI) throw new Error(missing);
 
 interface Pod {
@@ -67,11 +75,13 @@ describe('pods of CNI plugins', { skip: missing ?? false }, () => {
       subnetFile: place.subnetFile,
       flags: ['--ip-masq'],
     });
+    const vxlane = { stateDirectory: first.directory, socket: join(first.directory, 'vxlane.sock') };
     nodes = [
-      startKernelNode(first.namespace, options(first)),
+      startVxlaneNode(first.namespace, { ...options(first), ...vxlane }),
       startKernelNode(second.namespace, options(second)),
     ];
     await Promise.all(nodes.map((node) => node.ready()));
+    await eventually(() => world.places.map((place) => place.subnet));
     pods = await Promise.all([run(first, 'one'), run(first, 'two'), run(second, 'three')]);
   });
 

@@ -33,6 +33,7 @@ const OUTSIDE: Record<string, string[]> = {
   'node:net': ['cli', 'daemon', 'io'],
   'node:http': ['cli', 'daemon', 'flannel'],
   'node:https': ['flannel'],
+  'node:http2': ['flannel'],
   'node:dgram': ['io', 'cli'],
   'node:child_process': ['netlink', 'cli'],
   'node:worker_threads': ['vtep', 'netlink', 'cli'],

@@ -3,7 +3,7 @@
  * lease that comes, however often it is looked at.
  */
 import type { BackendData, Lease } from './lease.ts';
-import { formatIp, formatPrefix, type Prefix, parseIp, parsePrefix } from './prefix.ts';
+import { formatIp, formatPrefix, networkKey, type Prefix, parseIp, parsePrefix } from './prefix.ts';
 
 export interface Candidate {
   lease: Lease;
@@ -19,6 +19,8 @@ export interface Candidate {
   mac: string;
   macBytes: Uint8Array;
   backend: BackendData;
+  /** Its network as `networkKey` has it. */
+  network: string;
 }
 
 /** Why a lease's family can't be a peer. */
@@ -73,6 +75,7 @@ function readLease(lease: Lease, version: 4 | 6): Reading {
     gateway: formatIp(prefix.bytes),
     publicIp: formatIp(publicBytes),
     mac: backend.mac.toLowerCase(),
+    network: networkKey(prefix.bytes, prefix.length),
   };
 }
 

@@ -9,24 +9,17 @@
  */
 import type { Overlay, Peer } from './examine.ts';
 
-export interface WantedRoute {
-  peer: Peer;
-  /** Text and bytes. */
-  gateway: string;
-  gatewayBytes: Uint8Array;
-  ifindex: number;
-  onlink: boolean;
-}
-
 export interface Wanted {
-  /** Address -> MAC. */
-  neighbours: Map<string, { peer: Peer; value: string }>;
-  /** MAC -> where to (`fdbValue`). */
-  fdb: Map<string, { peer: Peer; value: string }>;
-  /** MAC -> from where and of what (`sourceValue`). */
-  sources: Map<string, { peer: Peer; value: string }>;
-  /** Subnet -> way. */
-  routes: Map<string, WantedRoute>;
+  /** By address: the MAC is `mac`. */
+  neighbours: Map<string, Peer>;
+  /** By MAC: where to is `remote`. */
+  fdb: Map<string, Peer>;
+  /** By MAC: from where, and what of, is `source`. */
+  sources: Map<string, Peer>;
+  /** By subnet. */
+  routes: Map<string, Peer>;
+  /** Those whose route leads to their public address, and the interface that it leads out of. */
+  direct: Map<Peer, number>;
 }
 
 /** One family: our device, and where it is now. */
@@ -36,24 +29,46 @@ export interface Side {
   ifindex: number;
 }
 
-/** @param direct the interface on whose link a public address is; 0 = on none */
-export function desiredOf(side: Side, peers: readonly Peer[], direct: (peer: Peer) => number): Wanted {
-  const wanted: Wanted = { neighbours: new Map(), fdb: new Map(), sources: new Map(), routes: new Map() };
+/** The way that a route leads. */
+export interface Way {
+  /** Text and bytes. */
+  gateway: string;
+  gatewayBytes: Uint8Array;
+  ifindex: number;
+  onlink: boolean;
+}
+
+/** @param link the interface on whose link a peer is; 0 = on none */
+export function desiredOf(side: Side, peers: readonly Peer[], link: (peer: Peer) => number): Wanted {
+  const wanted = nothing();
   for (const peer of peers) {
-    const { gateway, mac, publicIp, publicBytes, subnet } = peer;
-    const out = direct(peer);
-    if (out !== 0) {
-      const way = { gateway: publicIp, gatewayBytes: publicBytes, ifindex: out, onlink: false };
-      wanted.routes.set(subnet, { peer, ...way });
-    }
-    wanted.sources.set(mac, { peer, value: sourceValue(publicIp, [subnet]) });
+    const out = link(peer);
+    if (out !== 0) wanted.direct.set(peer, out);
+    if (out !== 0 || side.ifindex !== 0) wanted.routes.set(peer.subnet, peer);
+    if (side.ifindex === 0) continue;
+    wanted.sources.set(peer.mac, peer);
     if (out !== 0) continue;
-    wanted.neighbours.set(gateway, { peer, value: mac });
-    wanted.fdb.set(mac, { peer, value: fdbValue({ dst: publicIp, port: peer.port }) });
-    const way = { gateway, gatewayBytes: peer.prefix.bytes, ifindex: side.ifindex, onlink: true };
-    wanted.routes.set(subnet, { peer, ...way });
+    wanted.neighbours.set(peer.gateway, peer);
+    wanted.fdb.set(peer.mac, peer);
   }
   return wanted;
+}
+
+export function nothing(): Wanted {
+  return {
+    neighbours: new Map(),
+    fdb: new Map(),
+    sources: new Map(),
+    routes: new Map(),
+    direct: new Map(),
+  };
+}
+
+export function wayTo(peer: Peer, { direct }: Wanted, side: Side): Way {
+  const out = direct.get(peer);
+  return out === undefined
+    ? { gateway: peer.gateway, gatewayBytes: peer.prefix.bytes, ifindex: side.ifindex, onlink: true }
+    : { gateway: peer.publicIp, gatewayBytes: peer.publicBytes, ifindex: out, onlink: false };
 }
 
 /** A remote of an entry as text; what is the device's own is left out of it. */

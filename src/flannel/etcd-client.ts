@@ -43,6 +43,8 @@ export interface EtcdClientOptions {
   username?: string;
   password?: string;
   times: ClientTimes;
+  /** Most keys in one answer; PAGE_KEYS unless given. */
+  pageKeys?: number;
 }
 
 /** All in milliseconds. */
@@ -100,11 +102,12 @@ export class EtcdClient {
   /** All keys with a prefix as of one revision, in as many pages as it takes. */
   async list(prefix: string): Promise<{ kvs: KeyValue[]; revision: number }> {
     const rangeEnd = endOfPrefix(prefix);
-    const first = await this.range({ key: prefix, rangeEnd, limit: PAGE_KEYS });
+    const limit = this.#options.pageKeys ?? PAGE_KEYS;
+    const first = await this.range({ key: prefix, rangeEnd, limit });
     const { kvs, revision } = first;
     for (let { more } = first; more; ) {
       const key = `${kvs.at(-1)!.key}\0`;
-      const page = await this.range({ key, rangeEnd, limit: PAGE_KEYS, revision });
+      const page = await this.range({ key, rangeEnd, limit, revision });
       kvs.push(...page.kvs);
       more = page.more;
     }

@@ -11,8 +11,9 @@
  * Each family is looked at on its own: what is wrong with a lease's IPv6 leaves its IPv4 as it is.
  */
 import { type Candidate, candidateOf } from './candidate.ts';
+import { fdbValue, sourceValue } from './desired.ts';
 import type { Lease } from './lease.ts';
-import { contains, networkKey, overlaps, type Prefix, parseIp, parsePrefix } from './prefix.ts';
+import { contains, formatIp, networkKey, overlaps, type Prefix, parseIp, parsePrefix } from './prefix.ts';
 
 /** Our device of one family. */
 export interface Overlay {
@@ -42,6 +43,9 @@ export interface Self {
 export interface Peer extends Candidate {
   /** UDP port, where it is not the network's. */
   port?: number;
+  /** What the FDB is to hold of it, and from where it may send: as the tables are compared (desired.ts). */
+  remote: string;
+  source: string;
 }
 
 export type ProblemCode =
@@ -93,27 +97,62 @@ export function examine(leases: Iterable<Lease>, overlays: readonly Overlay[], s
     if (lease.backendType.toLowerCase() === 'vxlan') fit.push(lease);
     else problems.push(skip('backend-type', 0, lease, `BackendType "${lease.backendType}" is not vxlan`));
   }
-  fit.sort((one, other) => (one.key < other.key ? -1 : 1));
-  const peers = overlays.flatMap((overlay) => {
-    const alone = fit.flatMap((lease) => look(lease, overlay, boundsOf(self, overlay.family), problems));
-    const macs = unique(
-      alone,
-      'duplicate-mac',
-      ({ mac }) => mac,
-      (peer) => `VtepMAC ${peer.mac}`,
-      problems,
-    );
-    const where = ({ publicIp, port }: Peer) => (port === undefined ? publicIp : `${publicIp} port ${port}`);
-    const apart = unique(
-      macs,
-      'duplicate-public-ip',
-      where,
-      (peer) => `public address ${where(peer)}`,
-      problems,
-    );
-    return reachable(disjoint(apart, problems), problems);
-  });
-  return { peers, problems };
+  const peers: Peer[] = [];
+  for (const overlay of overlays) peers.push(...peersOf(fit, overlay, self, problems));
+  const byKey = (one: Problem, other: Problem) => (one.keys[0]! < other.keys[0]! ? -1 : 1);
+  return { peers, problems: problems.sort(byKey) };
+}
+
+function peersOf(leases: readonly Lease[], overlay: Overlay, self: Self, problems: Problem[]): Peer[] {
+  const alone: Peer[] = [];
+  for (const lease of leases) {
+    const { peer, problems: found } = lookOnce(lease, overlay, self);
+    if (peer !== undefined) alone.push(peer);
+    if (found.length > 0) problems.push(...found);
+  }
+  const macs = unique(
+    alone,
+    'duplicate-mac',
+    (peer) => peer.mac,
+    (peer) => `VtepMAC ${peer.mac}`,
+    problems,
+  );
+  const where = (peer: Peer) =>
+    peer.port === undefined ? peer.publicIp : `${peer.publicIp} port ${peer.port}`;
+  const apart = unique(
+    macs,
+    'duplicate-public-ip',
+    where,
+    (peer) => `public address ${where(peer)}`,
+    problems,
+  );
+  return reachable(disjoint(apart, problems), problems);
+}
+
+/** A lease on its own. */
+interface Look {
+  overlay: Overlay;
+  self: Self;
+  peer?: Peer;
+  problems: Problem[];
+}
+
+/** Leases seldom change, and neither do we. */
+const looks = new WeakMap<Lease, Partial<Record<4 | 6, Look>>>();
+
+function lookOnce(lease: Lease, overlay: Overlay, self: Self): Look {
+  let known = looks.get(lease);
+  if (known === undefined) {
+    known = {};
+    looks.set(lease, known);
+  }
+  const before = known[overlay.family];
+  if (before?.overlay === overlay && before.self === self) return before;
+  const problems: Problem[] = [];
+  const peer = look(lease, overlay, boundsOf(self, overlay.family), problems);
+  const found = { overlay, self, problems, ...(peer && { peer }) };
+  known[overlay.family] = found;
+  return found;
 }
 
 interface Bounds {
@@ -136,32 +175,33 @@ function boundsOf(self: Self, version: 4 | 6): Bounds {
     networks: prefixes(self.networks),
     subnets: prefixes(self.subnets),
     addresses,
-    publicIps: new Set(addresses.map((bytes) => bytes.join('.'))),
+    publicIps: new Set(addresses.map(formatIp)),
     macs: new Set(self.macs.map((mac) => mac.toLowerCase())),
   };
   return known[version];
 }
 
 /** What can be said of a lease without the others. */
-function look(lease: Lease, overlay: Overlay, own: Bounds, problems: Problem[]): Peer[] {
+function look(lease: Lease, overlay: Overlay, own: Bounds, problems: Problem[]): Peer | undefined {
   const { family } = overlay;
   const found = candidateOf(lease, family);
-  if (found === undefined) return [];
+  if (found === undefined) return undefined;
   const left = (code: ProblemCode, text: string) => {
     problems.push(skip(code, family, lease, text));
-    return [];
+    return undefined;
   };
   if ('code' in found) return left(found.code, found.text);
   const { subnet, prefix, publicIp, publicBytes, mac, backend } = found;
   if (own.macs.has(mac)) return left('own-mac', `VtepMAC ${mac} is our own`);
-  if (own.publicIps.has(publicBytes.join('.')) && backend.port === undefined) {
+  if (own.publicIps.has(publicIp) && (backend.port ?? overlay.port) === overlay.port) {
     return left('own-public-ip', `public address ${publicIp} is our own: is it an earlier lease of ours?`);
   }
   if (own.networks.length > 0 && !own.networks.some((network) => isInside(network, prefix))) {
     return left('outside-network', `${subnet} is not in the network`);
   }
-  const ours = own.subnets.find((one) => overlaps(one, prefix));
-  if (ours !== undefined) return left('own-subnet', `${subnet} overlaps with our own subnet`);
+  if (own.subnets.some((one) => overlaps(one, prefix))) {
+    return left('own-subnet', `${subnet} overlaps with our own subnet`);
+  }
   if (own.addresses.some((address) => contains(prefix, address))) {
     return left('own-address', `${subnet} has our own public address in it`);
   }
@@ -179,16 +219,20 @@ function look(lease: Lease, overlay: Overlay, own: Bounds, problems: Problem[]):
   if (backend.mtu !== undefined && backend.mtu !== overlay.mtu) {
     warn('mtu', `MTU ${backend.mtu} is not ours, ${overlay.mtu}: large packets of one side may be lost`);
   }
-  if (backend.port === undefined || backend.port === overlay.port) return [found];
-  warn('port', `receives on port ${backend.port}, not ${overlay.port}: we send there, flanneld does not`);
-  return [{ ...found, port: backend.port }];
+  const port = backend.port === overlay.port ? undefined : backend.port;
+  if (port !== undefined) {
+    warn('port', `receives on port ${port}, not ${overlay.port}: we send there, flanneld does not`);
+  }
+  const remote = fdbValue({ dst: publicIp, port });
+  const source = sourceValue(publicIp, [subnet]);
+  return { ...found, remote, source, ...(port !== undefined && { port }) };
 }
 
 function isInside(outer: Prefix, inner: Prefix): boolean {
   return inner.length >= outer.length && contains(outer, inner.bytes);
 }
 
-/** Of those that claim the same thing the first stays: they come by key. */
+/** Of those that claim the same thing the one with the lowest key stays. */
 function unique(
   peers: Peer[],
   code: ProblemCode,
@@ -197,22 +241,21 @@ function unique(
   problems: Problem[],
 ): Peer[] {
   const first = new Map<string, Peer>();
-  const losers = new Map<string, Peer[]>();
-  const left = peers.filter((peer) => {
+  const shared = new Map<string, Peer[]>();
+  for (const peer of peers) {
     const claimed = claim(peer);
-    if (!first.has(claimed)) {
-      first.set(claimed, peer);
-      return true;
-    }
-    losers.set(claimed, [...(losers.get(claimed) ?? []), peer]);
-    return false;
-  });
-  for (const [claimed, others] of losers) {
-    problems.push(
-      conflict(code, first.get(claimed)!, others, `${describe(first.get(claimed)!)} is claimed by`),
-    );
+    const other = first.get(claimed);
+    if (other === undefined) first.set(claimed, peer);
+    else shared.set(claimed, [...(shared.get(claimed) ?? [other]), peer]);
   }
-  return left;
+  if (shared.size === 0) return peers;
+  const lost = new Set<Peer>();
+  for (const all of shared.values()) {
+    const [winner, ...losers] = all.sort((one, other) => (one.lease.key < other.lease.key ? -1 : 1));
+    for (const peer of losers) lost.add(peer);
+    problems.push(conflict(code, winner!, losers, `${describe(winner!)} is claimed by`));
+  }
+  return peers.filter((peer) => !lost.has(peer));
 }
 
 /** By length of prefix, and there by network, who has it. */
@@ -220,8 +263,8 @@ type Owners = Map<number, Map<string, Peer>>;
 
 /** Leaves out subnets that contain others; the kernel would send to the smaller one what is the larger one's too. */
 function disjoint(peers: Peer[], problems: Problem[]): Peer[] {
-  const equal = ({ prefix }: Peer) => `${prefix.length} ${networkKey(prefix.bytes, prefix.length)}`;
-  const different = unique(peers, 'overlap', equal, (peer) => peer.subnet, problems);
+  const subnetOf = (peer: Peer) => peer.subnet;
+  const different = unique(peers, 'overlap', subnetOf, subnetOf, problems);
   const owners = ownersOf(different);
   if (owners.size < 2) return different;
   const inside = new Map<Peer, Peer[]>();
@@ -229,14 +272,18 @@ function disjoint(peers: Peer[], problems: Problem[]): Peer[] {
     for (const [length, networks] of owners) {
       if (length >= peer.prefix.length) continue;
       const outer = networks.get(networkKey(peer.prefix.bytes, length));
-      if (outer !== undefined) inside.set(outer, [...(inside.get(outer) ?? []), peer].slice(0, NAMED_MAX));
+      if (outer !== undefined) inside.set(outer, [...(inside.get(outer) ?? []), peer]);
     }
   }
   for (const [outer, inner] of inside) {
-    const names = inner.map(({ lease, subnet }) => `${subnet} of ${lease.key}`).join(', ');
+    inner.sort((one, other) => (one.lease.key < other.lease.key ? -1 : 1));
+    const names = inner
+      .slice(0, NAMED_MAX)
+      .map(({ lease, subnet }) => `${subnet} of ${lease.key}`)
+      .join(', ');
     problems.push({
       ...{ code: 'overlap', family: outer.version, skipped: [outer.lease.key] },
-      keys: [outer.lease.key, ...inner.map(({ lease }) => lease.key)],
+      keys: [outer.lease.key, ...inner.slice(0, NAMED_MAX).map(({ lease }) => lease.key)],
       text: `lease ${outer.lease.key}: ${outer.subnet} contains ${names}: left out`,
     });
   }
@@ -249,9 +296,13 @@ const NAMED_MAX = 8;
 function ownersOf(peers: readonly Peer[]): Owners {
   const owners: Owners = new Map();
   for (const peer of peers) {
-    const { bytes, length } = peer.prefix;
-    const networks = owners.get(length) ?? new Map<string, Peer>();
-    owners.set(length, networks.set(networkKey(bytes, length), peer));
+    const { length } = peer.prefix;
+    let networks = owners.get(length);
+    if (networks === undefined) {
+      networks = new Map();
+      owners.set(length, networks);
+    }
+    networks.set(peer.network, peer);
   }
   return owners;
 }

@@ -4,7 +4,7 @@ import { linkOf } from '../netlink/route-table.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 import type { Vtep } from '../types.ts';
 import { type Actual, familyOf, readActual } from './actual.ts';
-import { desiredOf, type Side, type Wanted } from './desired.ts';
+import { desiredOf, nothing, type Side, type Wanted, wayTo } from './desired.ts';
 import type { Overlay, Peer, Problem } from './examine.ts';
 import { parsePrefix } from './prefix.ts';
 import { isSameWay, type Outcome, type Programmer } from './program.ts';
@@ -81,23 +81,19 @@ export class Family {
 
   /** MAC that a neighbour is to have. */
   neighbour(address: string): string | undefined {
-    return this.#wanted.neighbours.get(address)?.value;
+    return this.#wanted.neighbours.get(address)?.mac;
   }
 
   wayOf(peer: Peer): 'tunnel' | 'direct' | undefined {
-    const route = this.#wanted.routes.get(peer.subnet);
-    if (
-      route?.peer !== peer ||
-      !this.#actual?.routes.get(peer.subnet)?.some((one) => isSameWay(one, route))
-    ) {
-      return undefined;
-    }
-    return route.onlink ? 'tunnel' : 'direct';
+    if (this.#wanted.routes.get(peer.subnet) !== peer) return undefined;
+    const way = wayTo(peer, this.#wanted, this.#side);
+    if (!this.#actual?.routes.get(peer.subnet)?.some((one) => isSameWay(one, way))) return undefined;
+    return way.onlink ? 'tunnel' : 'direct';
   }
 
   /** Why a peer is not as it should be; undefined when it is. */
   errorOf(peer: Peer): string | undefined {
-    if (this.#wanted.routes.get(peer.subnet)?.peer === peer) return this.#outcome?.errors.get(peer);
+    if (this.#wanted.routes.get(peer.subnet) === peer) return this.#outcome?.errors.get(peer);
     return noDevice(this.overlay);
   }
 
@@ -143,8 +139,4 @@ export class Family {
 
 function noDevice({ device }: Overlay): string {
   return `Cannot find device "${device}": it is programmed as soon as it is there`;
-}
-
-function nothing(): Wanted {
-  return { neighbours: new Map(), fdb: new Map(), sources: new Map(), routes: new Map() };
 }

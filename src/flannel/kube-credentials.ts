@@ -5,7 +5,6 @@
  */
 import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
-import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { VtepError } from '../errors.ts';
@@ -56,7 +55,7 @@ export async function openCredentials(options: CredentialsOptions): Promise<Cred
 function ofPod(host: string, port: string, root: string): Credentials {
   const at = (name: string) => readFile(join(root, SERVICE_ACCOUNT, name), 'utf8');
   return {
-    server: `https://${isIPv6(host) ? `[${host}]` : host}:${port}`,
+    server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
     async options() {
       const [ca, token] = await Promise.all([at('ca.crt'), at('token')]);
       return { ca, headers: { authorization: `Bearer ${token.trim()}` } };

@@ -15,7 +15,7 @@ import { findRoute, putRoute, RTN_UNICAST, removeRoute, type TableRoute } from '
 import type { NetlinkSocket, Refusal } from '../netlink/socket.ts';
 import type { Vtep } from '../types.ts';
 import { type Actual, familyOf } from './actual.ts';
-import type { Side, Wanted, WantedRoute } from './desired.ts';
+import { type Side, type Wanted, type Way, wayTo } from './desired.ts';
 import type { Peer } from './examine.ts';
 import { Metrics } from './metrics.ts';
 import { parseIp } from './prefix.ts';
@@ -55,7 +55,7 @@ export class Programmer {
    */
   async apply(side: Side, actual: Actual, wanted: Wanted): Promise<Outcome> {
     const outcome: Outcome = { errors: new Map(), foreign: new Map(), written: 0, removed: 0, failed: 0 };
-    const neighbours = different(wanted.neighbours, actual.neighbours);
+    const neighbours = different(wanted.neighbours, actual.neighbours, 'mac');
     await this.#putNeighbours(side, actual, neighbours.fresh, outcome);
     await this.#putFdb(side, actual, wanted, outcome);
     await this.#putNeighbours(side, actual, neighbours.changed, outcome);
@@ -82,12 +82,12 @@ export class Programmer {
 
   async #putFdb({ overlay }: Side, actual: Actual, wanted: Wanted, outcome: Outcome): Promise<void> {
     const dev = overlay.device;
-    const fdb = different(wanted.fdb, actual.fdb);
+    const fdb = different(wanted.fdb, actual.fdb, 'remote');
     await this.#write([...fdb.fresh, ...fdb.changed], outcome, actual.fdb, ({ key: mac, peer }) => {
       const port = peer.port === undefined ? {} : { port: peer.port };
       this.#vtep.fdb({ op: 'replace', dev, mac, dst: peer.publicIp, ...port, state: 'permanent' });
     });
-    const sources = different(wanted.sources, actual.sources);
+    const sources = different(wanted.sources, actual.sources, 'source');
     await this.#write(
       [...sources.fresh, ...sources.changed],
       outcome,
@@ -101,45 +101,50 @@ export class Programmer {
   async #putRoutes(side: Side, actual: Actual, wanted: Wanted, outcome: Outcome): Promise<void> {
     const metrics = new Metrics(actual);
     const isIpv6 = side.overlay.family === 6;
-    const items: { network: string; route: WantedRoute; before: TableRoute | undefined; priority: number }[] =
-      [];
-    for (const [network, route] of wanted.routes) {
-      const there = actual.routes.get(network) ?? [];
-      const isReady = route.onlink ? actual.neighbours.get(route.gateway) === route.peer.mac : true;
-      if (there.some((one) => isSameWay(one, route)) || !isReady || outcome.errors.has(route.peer)) continue;
-      const before = there[0];
+    const items: {
+      network: string;
+      peer: Peer;
+      way: Way;
+      before: TableRoute | undefined;
+      priority: number;
+    }[] = [];
+    for (const [network, peer] of wanted.routes) {
+      const there = actual.routes.get(network);
+      const way = wayTo(peer, wanted, side);
+      if (there?.some((one) => isSameWay(one, way)) || outcome.errors.has(peer)) continue;
+      const before = there?.[0];
       // The kernel gives IPv6 routes a metric of its own choice.
       const priority = before?.priority ?? (isIpv6 ? 0 : metrics.take());
       // With another metric than the foreign one ours would be taken, and not be used.
       const mayHide = before === undefined && (isIpv6 || priority !== 0);
-      if (mayHide && this.#isForeign(side, network, route, outcome)) continue;
-      items.push({ network, route, before, priority });
+      if (mayHide && this.#isForeign(side, network, peer, outcome)) continue;
+      items.push({ network, peer, way, before, priority });
     }
     const family = familyOf(side);
-    const made = ({ route, priority }: (typeof items)[number]) => ({
+    const made = ({ peer, way, priority }: (typeof items)[number]) => ({
       ...{ family, priority, protocol: this.#protocol, type: RTN_UNICAST },
-      destination: route.peer.prefix.bytes,
-      prefixLength: route.peer.prefix.length,
-      ...{ gateway: route.gateway, ifindex: route.ifindex, onlink: route.onlink },
+      destination: peer.prefix.bytes,
+      prefixLength: peer.prefix.length,
+      ...{ gateway: way.gateway, ifindex: way.ifindex, onlink: way.onlink },
     });
     await this.#send(
       items,
-      (item) => putRoute({ ...made(item), gateway: item.route.gatewayBytes }, item.before !== undefined),
+      (item) => putRoute({ ...made(item), gateway: item.way.gatewayBytes }, item.before !== undefined),
       (item, refusal) => {
-        const { network, route, before } = item;
+        const { network, peer, way, before } = item;
         if (refusal === undefined) {
           const others = (actual.routes.get(network) ?? []).filter((one) => one !== before);
           actual.routes.set(network, [made(item), ...others]);
           ++outcome.written;
-        } else if (refusal.errno !== EEXIST || !this.#isForeign(side, network, route, outcome)) {
-          fail(outcome, route.peer, `route ${network} via ${route.gateway}`, refusal);
+        } else if (refusal.errno !== EEXIST || !this.#isForeign(side, network, peer, outcome)) {
+          fail(outcome, peer, `route ${network} via ${way.gateway}`, refusal);
         }
       },
     );
   }
 
   /** Tells of somebody else's route to that network, which the kernel would use, or which keeps ours out. */
-  #isForeign(side: Side, network: string, { peer }: WantedRoute, outcome: Outcome): boolean {
+  #isForeign(side: Side, network: string, peer: Peer, outcome: Outcome): boolean {
     const found = findRoute(this.#socket, familyOf(side), peer.prefix.bytes, peer.prefix.length);
     if (found === undefined || found.protocol === this.#protocol) return false;
     const via = found.gateway === undefined ? '' : ` via ${found.gateway}`;
@@ -153,9 +158,8 @@ export class Programmer {
   /** Our routes that somebody else's has come before since. */
   findHidden(side: Side, networks: Iterable<string>, wanted: Wanted, outcome: Outcome): void {
     for (const network of networks) {
-      const route = wanted.routes.get(network);
-      if (route !== undefined && !outcome.errors.has(route.peer))
-        this.#isForeign(side, network, route, outcome);
+      const peer = wanted.routes.get(network);
+      if (peer !== undefined && !outcome.errors.has(peer)) this.#isForeign(side, network, peer, outcome);
     }
   }
 
@@ -178,7 +182,7 @@ export class Programmer {
       this.#vtep.peer({ op: 'del', dev, mac });
     });
     await this.#send(
-      staleRoutes(actual, wanted),
+      staleRoutes(side, actual, wanted),
       ({ route }) => removeRoute(route, route.gateway === undefined ? undefined : parseIp(route.gateway)),
       ({ network, route }, refusal) => {
         if (!isRemoved(refusal, outcome)) return;
@@ -257,13 +261,15 @@ interface Item {
 }
 
 function different(
-  wanted: ReadonlyMap<string, { peer: Peer; value: string }>,
+  wanted: ReadonlyMap<string, Peer>,
   actual: ReadonlyMap<string, string>,
+  what: 'mac' | 'remote' | 'source',
 ): { fresh: Item[]; changed: Item[] } {
   const fresh: Item[] = [];
   const changed: Item[] = [];
-  for (const [key, { peer, value }] of wanted) {
+  for (const [key, peer] of wanted) {
     const there = actual.get(key);
+    const value = peer[what];
     if (there !== value) (there === undefined ? fresh : changed).push({ key, value, peer });
   }
   return { fresh, changed };
@@ -273,7 +279,7 @@ function gone(actual: ReadonlyMap<string, unknown>, wanted: ReadonlyMap<string, 
   return [...actual.keys()].filter((key) => !wanted.has(key));
 }
 
-export function isSameWay(there: TableRoute, { gateway, ifindex, onlink }: WantedRoute): boolean {
+export function isSameWay(there: TableRoute, { gateway, ifindex, onlink }: Way): boolean {
   return (
     there.type === RTN_UNICAST &&
     there.gateway === gateway &&
@@ -283,10 +289,11 @@ export function isSameWay(there: TableRoute, { gateway, ifindex, onlink }: Wante
 }
 
 /** Of several to one network the wanted one stays. A way that is not wanted goes also when the new one was refused. */
-function staleRoutes(actual: Actual, wanted: Wanted): { network: string; route: TableRoute }[] {
+function staleRoutes(side: Side, actual: Actual, wanted: Wanted): { network: string; route: TableRoute }[] {
   const stale: { network: string; route: TableRoute }[] = [];
   for (const [network, routes] of actual.routes) {
-    const way = wanted.routes.get(network);
+    const peer = wanted.routes.get(network);
+    const way = peer && wayTo(peer, wanted, side);
     const kept = way && routes.find((one) => isSameWay(one, way));
     for (const route of routes) if (route !== kept) stale.push({ network, route });
   }

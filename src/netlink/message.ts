@@ -99,6 +99,8 @@ export function macOf(value: Uint8Array | undefined): string | undefined {
 /** Text of an IP address; undefined unless it has its family's length. */
 export function addressOf(family: Family, value: Uint8Array | undefined): string | undefined {
   if (value?.length !== addressBytes(family)) return undefined;
+  // Dumps have thousands of these.
+  if (value.length === 4) return `${value[0]}.${value[1]}.${value[2]}.${value[3]}`;
   return ipaddr.fromByteArray([...value]).toString();
 }
 

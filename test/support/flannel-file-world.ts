@@ -23,6 +23,8 @@ export class World {
   readonly directory: string;
   readonly #socket: string;
   #node: ChildProcess | undefined;
+  /** Flags of where the leases come from. */
+  source: readonly string[];
   /** What the node has said, since it was started. */
   said = '';
 
@@ -32,6 +34,7 @@ export class World {
     this.pods = { ours: bed.namespace('pod-o'), kernel: bed.namespace('pod-k') };
     this.directory = bed.directory();
     this.#socket = join(this.directory, 'vxlane.sock');
+    this.source = ['--lease-file', this.leaseFile];
     this.addUnderlay();
     for (const side of ['ours', 'kernel'] as const) {
       const { pod, network } = side === 'ours' ? OURS : KERNEL;
@@ -89,7 +92,7 @@ export class World {
   async start(...flags: string[]): Promise<number> {
     this.said = '';
     const args = [
-      ...['flannel', '--lease-file', this.leaseFile, '-iface', 'eth0', '--reconcile-interval=1'],
+      ...['flannel', ...this.source, '-iface', 'eth0', '--reconcile-interval=1'],
       ...['--subnet-file', this.subnetFile, '--state-dir', join(this.directory, 'state')],
       ...['--socket', this.#socket, ...flags],
     ];

@@ -4,10 +4,11 @@
  *
  *   node --import tsx test/support/kube-many.ts COUNT
  *
- * Says `{url, kubeconfig}` over IPC when it stands; "change" makes one node's address another one and answers with its
+ * Says how it is reached over IPC when it stands; "change" makes one node's address another one and answers with its
  * name and the time; "beat" lets COUNT/10 nodes report their state.
  */
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { KubeApiServer } from './kube-api-server.ts';
 import type { NodeSeed } from './kube-store.ts';
@@ -23,8 +24,9 @@ export interface Changed {
 }
 
 export interface ManyNodes {
-  url: string;
   kubeconfig: string;
+  /** As a pod's service account. */
+  pod: { podRoot: string; environment: Record<string, string> };
   /** Bytes of one node as JSON. */
   nodeBytes: number;
   change(): Promise<Changed>;
@@ -76,17 +78,13 @@ export function manyNode(index: number): NodeSeed {
 /** Starts it in a process of its own. */
 export async function startManyNodes(count: number): Promise<ManyNodes> {
   const child = fork(fileURLToPath(import.meta.url), [`${count}`], { execArgv: ['--import', 'tsx'] });
-  const answer = <T>() =>
-    new Promise<T>((resolve, reject) => {
-      child.once('message', (message) => resolve(message as T));
-      child.once('exit', (code) => reject(new Error(`the API server ended with ${code}`)));
-    });
+  const answer = async <T>() => ((await once(child, 'message')) as [T])[0];
   const ask = <T>(word: string): Promise<T> => {
     const said = answer<T>();
     child.send(word);
     return said;
   };
-  const stands = await answer<{ url: string; kubeconfig: string; nodeBytes: number }>();
+  const stands = await answer<Pick<ManyNodes, 'kubeconfig' | 'pod' | 'nodeBytes'>>();
   return {
     ...stands,
     change: () => ask<Changed>('change'),
@@ -115,7 +113,7 @@ async function serve(count: number): Promise<void> {
   });
   process.on('disconnect', () => void api.close());
   const nodeBytes = JSON.stringify(api.store.nodes.get('node-0')).length;
-  process.send!({ url: api.url, kubeconfig: api.kubeconfig(), nodeBytes });
+  process.send!({ kubeconfig: api.kubeconfig(), pod: api.pod('first-token'), nodeBytes });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await serve(Number(process.argv[2]));
