@@ -13,12 +13,13 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { missingForEtcd } from '../test/support/flannel-etcd-server.ts';
-import { UNDERLAY } from '../test/support/flannel-world.ts';
+import { UNDERLAY } from '../test/support/flannel-network.ts';
 import { Bed, missingForNamespaces, missingForTap } from '../test/support/netns.ts';
 import { enter } from '../test/support/own-namespace.ts';
 import { type EtcdScale, measureEtcd } from './flannel/etcd-scale.ts';
 import { ADDRESS } from './flannel/members.ts';
 import { measureNetlink, type NetlinkScale } from './flannel/netlink-scale.ts';
+import { type Simulation, simulate } from './flannel/simulation.ts';
 
 const PARTS = ['etcd', 'netlink', 'simulation'];
 /** What a node of 5,000 members is held against. */
@@ -83,6 +84,15 @@ function showNetlink({ entries, neighbours, routes }: NetlinkScale): void {
   ]);
 }
 
+function showSimulation(simulation: Simulation): void {
+  const { peers, snapshotMs, changeMs, residentBefore, resident } = simulation;
+  table(`${peers} peers from memory`, [
+    ['snapshot to all programmed, ms', snapshotMs.toFixed(0)],
+    ['a changed MAC to the neighbour, ms', spread(changeMs)],
+    ['resident before and after, MB', `${megabytes(residentBefore)}, ${megabytes(resident)}`],
+  ]);
+}
+
 const bed = new Bed();
 const namespace = bed.namespace('scale');
 namespace.ip(
@@ -108,6 +118,14 @@ try {
     });
     results.etcd = scale;
     showEtcd(scale);
+  }
+  if (wanted.includes('simulation')) {
+    const simulation = await simulate(bed, namespace, {
+      peers: Number(values.peers),
+      changes: Number(values.changes),
+    });
+    results.simulation = simulation;
+    showSimulation(simulation);
   }
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 1)}\n`);
 } finally {

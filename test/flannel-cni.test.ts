@@ -15,7 +15,7 @@ import {
   readSubnetEnv,
   talk,
   UNDERLAY,
-} from './support/flannel-world.ts';
+} from './support/flannel-network.ts';
 import { type NodeProcess, startKernelNode } from './support/kernel-node.ts';
 import {
   Bed,

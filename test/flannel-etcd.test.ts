@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { missingForEtcd } from './support/flannel-etcd-server.ts';
-import { eventually, FlannelWorld, type Place, SUBNETS, talk, UNDERLAY } from './support/flannel-world.ts';
+import { eventually, FlannelWorld, type Place, SUBNETS, talk, UNDERLAY } from './support/flannel-network.ts';
 import { type NodeProcess, startKernelNode } from './support/kernel-node.ts';
 import { Bed, missingForKernelVxlan, missingForNamespaces, missingForTap } from './support/netns.ts';
 import { assertProgrammed, desired, startVxlaneNode } from './support/vxlane-node.ts';

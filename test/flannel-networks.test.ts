@@ -166,6 +166,14 @@ health: { ip: 127.0.0.1, port: ${HEALTH_PORT} }
     assert.ok(one!.peers[0]!.stats!.rx.packets > 0);
   });
 
+  it('take nothing from a peer that is not from its subnet, and count that', () => {
+    kernel.ip('addr add 10.244.9.9/32 dev flannel.1');
+    assert.throws(() => kernel.run('ping', '-c', '1', '-W', '1', '-I', '10.244.9.9', '10.244.1.0'));
+    kernel.ip('addr del 10.244.9.9/32 dev flannel.1');
+    const { rx } = status()[0]!.peers[0]!.stats!;
+    assert.deepEqual([rx.subnet_drops, rx.address_drops], [1, 0]);
+  });
+
   it('answer for their health', async () => {
     const ask = (path: string) =>
       ours.run(

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EtcdServer } from '../../test/support/flannel-etcd-server.ts';
-import { PREFIX, SUBNETS, UNDERLAY } from '../../test/support/flannel-world.ts';
+import { PREFIX, SUBNETS, UNDERLAY } from '../../test/support/flannel-network.ts';
 import type { NodeProcess } from '../../test/support/kernel-node.ts';
 import { Gateway } from '../../test/support/kernel-node-etcd.ts';
 import type { Bed, Namespace } from '../../test/support/netns.ts';

@@ -85,7 +85,8 @@ function unusable(bytes: Uint8Array, version: 4 | 6): string {
   if (bytes.every((byte) => byte === 0)) return 'is unspecified';
   if (version === 4) {
     if (bytes[0] === 127) return 'is a loopback address';
-    return bytes[0]! >= 224 ? 'is no address of a host' : '';
+    const isGroup = bytes[0]! >>> 4 === 14;
+    return isGroup || bytes.every((byte) => byte === 255) ? 'is no address of a host' : '';
   }
   if (bytes[0] === 0xff) return 'is no address of a host';
   return bytes[15] === 1 && bytes.subarray(0, 15).every((byte) => byte === 0) ? 'is a loopback address' : '';

@@ -8,6 +8,8 @@ import { setImmediate } from 'node:timers/promises';
 /** After an announcement: the rest of what it belongs to comes meanwhile. */
 const SOON_MS = 50;
 const SOON_MAX_MS = 5000;
+/** As many repairs in a row are no quarrel: a device that went down takes several. */
+const REPAIRS_FREE = 10;
 /** After a failure. */
 const RETRY_MS = 1000;
 /** As long as this without announcements that concern us, and it is peace. */
@@ -37,7 +39,7 @@ export class Pace {
   #soon: NodeJS.Timeout | undefined;
   #retries = 0;
   /** Announcements in a row after which something had to be repaired. */
-  #quarrels = 0;
+  #repairs = 0;
   #announced = 0;
   #answering = false;
 
@@ -67,9 +69,9 @@ export class Pace {
   announce(): void {
     if (this.#closed || this.#soon !== undefined) return;
     const now = performance.now();
-    if (now - this.#announced > PEACE_MS) this.#quarrels = 0;
+    if (now - this.#announced > PEACE_MS) this.#repairs = 0;
     this.#announced = now;
-    const delay = Math.min(SOON_MS * 2 ** this.#quarrels, SOON_MAX_MS);
+    const delay = Math.min(SOON_MS * 2 ** Math.max(0, this.#repairs - REPAIRS_FREE), SOON_MAX_MS);
     this.#soon = setTimeout(() => {
       this.#soon = undefined;
       this.#answering = true;
@@ -94,7 +96,7 @@ export class Pace {
       const answering = this.#answering && turn.full;
       if (turn.full) this.#answering = false;
       const result = await this.#pass(turn.full);
-      if (answering) this.#quarrels = result.repaired ? this.#quarrels + 1 : 0;
+      if (answering) this.#repairs = result.repaired ? this.#repairs + 1 : 0;
       this.#schedule(turn.full, result.failed);
       turn.end();
     }

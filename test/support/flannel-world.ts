@@ -1,194 +1,155 @@
 /**
- * A flannel network on one machine: nodes on an underlay bridge, a real etcd on it too, and a pod on each node behind
- * its own gateway address, routed as a CNI bridge would.
- *
- *   pod .2 - pod0 (.1) - node0 - eth0 \
- *   pod .2 - pod0 (.1) - node1 - eth0 - br0 - etcd 10.169.72.1
- *   pod .2 - pod0 (.1) - node2 - eth0 /
+ * A node of a flannel network in a namespace of its own: an underlay, the device `flannel.1` (and `flannel-v6.1`) of a
+ * real VTEP, and what `ip` and the FDB say of it, in a form that can be compared with what leases ask for.
  */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { EtcdServer } from './flannel-etcd-server.ts';
-import type { Bed, Namespace } from './netns.ts';
-import { Agent } from './traffic.ts';
+import type { Overlay, Self } from '../../src/flannel/examine.ts';
+import type { Lease } from '../../src/flannel/lease.ts';
+import { ROUTE_PROTOCOL } from '../../src/flannel/reconcile.ts';
+import type { DeviceConfig, Vtep } from '../../src/types.ts';
+import { deviceConfig } from './device-config.ts';
+import type { Namespace } from './netns.ts';
 
-export const PREFIX = '/coreos.com/network';
-export const SUBNETS = `${PREFIX}/subnets`;
-export const UNDERLAY = 'eth0';
-const UNDERLAY_NETWORK = '10.169.72';
+export const VNI = 1;
+export const PORT = 8472;
+export const OWN_MAC = '02:aa:00:00:00:01';
+export const OWN_MAC_V6 = '02:aa:00:00:00:06';
 
-/** Calls until the work doesn't throw any more; then its last error, with the time that was given. */
-export async function eventually<T>(work: () => T | Promise<T>, withinMs = 5000): Promise<T> {
-  const until = Date.now() + withinMs;
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (Date.now() > until) {
-        (error as Error).message += ` (after ${withinMs} ms)`;
-        throw error;
-      }
-      await sleep(50);
-    }
-  }
+export const SELF: Self = {
+  subnets: ['10.0.0.0/24', 'fd00:244::/64'],
+  publicIps: ['172.31.255.1', 'fd00:1::1'],
+  macs: [OWN_MAC, OWN_MAC_V6],
+  networks: ['10.0.0.0/8', 'fd00:244::/32'],
+};
+
+export const OVERLAYS: readonly Overlay[] = [
+  { family: 4, device: 'flannel.1', vni: VNI, port: PORT, mtu: 1430 },
+  { family: 6, device: 'flannel-v6.1', vni: VNI, port: PORT, mtu: 1430 },
+];
+
+/** An underlay that all public addresses are on the link of. */
+export function makeUnderlay(here: Namespace): void {
+  here.ip(
+    'link add u0 mtu 1500 type veth peer name u1',
+    'addr add 172.31.255.1/12 dev u0',
+    'addr add fd00:1::1/64 dev u0 nodad',
+    'link set u1 up',
+    'link set u0 up',
+  );
 }
 
-export interface SubnetEnv {
-  network: string;
-  /** Of the gateway: "10.244.1.1/24". */
-  gateway: string;
-  mtu: number;
-  text: string;
-}
-
-/** subnet.env, read as flannel's consumers read it. @throws when it isn't there or not whole */
-export function readSubnetEnv(path: string): SubnetEnv {
-  const text = readFileSync(path, 'utf8');
-  const value = (key: string) => {
-    const found = new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1];
-    if (found === undefined) throw new Error(`${path}: ${key} is missing: ${text}`);
-    return found;
+/** As NODE makes it: up, with the network address of our subnet. */
+export async function makeDevice(here: Namespace, vtep: Vtep, family: 4 | 6): Promise<void> {
+  const { device } = OVERLAYS.find((one) => one.family === family)!;
+  const differences: Partial<DeviceConfig> = {
+    ...{ name: device, id: VNI, dstport: PORT, dev: 'u0', learning: false, mtu: 1430 },
+    local: family === 4 ? '172.31.255.1' : 'fd00:1::1',
+    address: family === 4 ? OWN_MAC : OWN_MAC_V6,
   };
+  await vtep.addDevice(deviceConfig(differences));
+  const address = family === 4 ? '10.0.0.0/32' : 'fd00:244::/128 nodad';
+  here.ip(`addr add ${address} dev ${device}`, `link set ${device} up`);
+}
+
+const hex = (number: number) => number.toString(16).padStart(2, '0');
+
+/** Member `n`, 1 to 65,000: 10.x.y.0/24 behind 172.16.x.y. */
+export function leaseOf(n: number, differences: Partial<Lease> = {}): Lease {
+  const high = n >> 8;
+  const low = n & 255;
   return {
-    network: value('FLANNEL_NETWORK'),
-    gateway: value('FLANNEL_SUBNET'),
-    mtu: Number(value('FLANNEL_MTU')),
-    text,
+    key: `member ${n}`,
+    subnet: `10.${high}.${low}.0/24`,
+    publicIp: `172.16.${high}.${low}`,
+    backendType: 'vxlan',
+    backend: { vni: VNI, mac: `02:04:00:${hex(n >> 16)}:${hex(high & 255)}:${hex(low)}` },
+    ...differences,
   };
 }
 
-/** A pod's side of a conversation. */
-export interface PodEnd {
-  address: string;
-  agent: Agent;
+/** The same with IPv6 beside it. */
+export function dualLeaseOf(n: number, differences: Partial<Lease> = {}): Lease {
+  const { backend, ...lease } = leaseOf(n);
+  return {
+    ...lease,
+    backend: backend!,
+    subnetV6: `fd00:244:${n.toString(16)}:1::/64`,
+    publicIpV6: `fd00:1::${(n + 1).toString(16)}`,
+    backendV6: { vni: VNI, mac: backend!.mac.replace('02:04', '02:06') },
+    ...differences,
+  };
 }
 
-/** One TCP connection and a sweep of datagrams from one pod to another and back. @throws when anything is lost */
-export async function talk(from: PodEnd, to: PodEnd): Promise<void> {
-  const tcp = await to.agent.call('tcpEchoServer', to.address);
-  const wrong = await from.agent.call('tcpEchoClient', to.address, tcp, [1, 1000, 1400, 3000, 65_536]);
-  if (wrong.length > 0)
-    throw new Error(`TCP ${from.address} to ${to.address}: wrong sizes ${wrong.join(' ')}`);
-  const udp = await to.agent.call('udpEchoServer', to.address);
-  const sweep = await from.agent.call('udpSweep', to.address, udp, { first: 4, last: 1422, step: 29 });
-  const bad = [...sweep.lost, ...sweep.corrupt, ...sweep.duplicate];
-  if (bad.length > 0) throw new Error(`UDP ${from.address} to ${to.address}: wrong sizes ${bad.join(' ')}`);
+/** One line for each entry, sorted. */
+export interface Tables {
+  routes: string[];
+  neighbours: string[];
+  fdb: string[];
+  sources: string[];
 }
 
-export class Place {
-  readonly namespace: Namespace;
-  readonly subnetFile: string;
-  /** Directory for the node's other files. */
-  readonly directory: string;
-  readonly #bed: Bed;
-  readonly #number: number;
-  #agent: Agent | undefined;
-  #pod: Namespace | undefined;
-  #address = '';
-  #underlay: string;
-
-  constructor(bed: Bed, hub: Namespace, number: number) {
-    this.#bed = bed;
-    this.#number = number;
-    this.namespace = bed.namespace(`node${number}`);
-    this.directory = bed.directory();
-    this.subnetFile = join(this.directory, 'subnet.env');
-    this.#underlay = `${UNDERLAY_NETWORK}.${11 + number}`;
-    this.namespace.ip(
-      `link add ${UNDERLAY} type veth peer name port${number} netns ${hub.name}`,
-      `addr add ${this.#underlay}/24 dev ${UNDERLAY}`,
-      `link set ${UNDERLAY} up`,
-      `route add default via ${UNDERLAY_NETWORK}.1`,
-    );
-    hub.ip(`link set port${number} master br0 up`);
-    this.namespace.sysctl({ 'net.ipv4.ip_forward': 1 });
-  }
-
-  /** Public address of the node. */
-  get underlay(): string {
-    return this.#underlay;
-  }
-
-  /** Gives the node another address in place of its own. */
-  moveTo(address: string): void {
-    this.namespace.ip(
-      `addr del ${this.#underlay}/24 dev ${UNDERLAY}`,
-      `addr add ${address}/24 dev ${UNDERLAY}`,
-      `route replace default via ${UNDERLAY_NETWORK}.1`,
-    );
-    this.#underlay = address;
-  }
-
-  /** "10.244.1.0/24": the node's subnet by subnet.env. */
-  get subnet(): string {
-    return readSubnetEnv(this.subnetFile).gateway.replace(/\.1\//, '.0/');
-  }
-
-  get pod(): PodEnd {
-    if (this.#agent === undefined) throw new Error(`node ${this.#number} has no pod`);
-    return { address: this.#address, agent: this.#agent };
-  }
-
-  /** Puts a pod behind the gateway that subnet.env names. Called again after the subnet has changed. */
-  async attachPod(): Promise<void> {
-    const { gateway, mtu } = readSubnetEnv(this.subnetFile);
-    const first = gateway.split('/')[0]!;
-    const address = first.replace(/\.1$/, '.2');
-    if (this.#pod === undefined) {
-      this.#pod = this.#bed.namespace(`pod${this.#number}`);
-      this.namespace.ip(
-        `link add pod0 mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${this.#pod.name}`,
-      );
-      this.#agent = await Agent.start(this.#pod);
-    }
-    this.namespace.ip('addr flush dev pod0', `addr add ${gateway} dev pod0`, 'link set pod0 up');
-    this.#pod.ip(
-      'addr flush dev eth0',
-      `addr add ${address}/24 dev eth0`,
-      'link set eth0 up',
-      `route replace default via ${first}`,
-    );
-    this.#address = address;
-  }
+interface RouteJson {
+  dst: string;
+  gateway?: string;
+  dev?: string;
+  flags?: string[];
+  type?: string;
+  metric?: number;
 }
 
-export class FlannelWorld {
-  readonly etcd: EtcdServer;
-  readonly places: readonly Place[];
-  readonly #hub: Namespace;
+interface NeighbourJson {
+  dst: string;
+  lladdr?: string;
+  state: string[];
+}
 
-  private constructor(hub: Namespace, etcd: EtcdServer, places: readonly Place[]) {
-    this.#hub = hub;
-    this.etcd = etcd;
-    this.places = places;
-  }
-
-  static async make(bed: Bed, nodes: number, netConfig: object): Promise<FlannelWorld> {
-    const hub = bed.namespace('hub');
-    hub.ip('link add br0 type bridge', `addr add ${UNDERLAY_NETWORK}.1/24 dev br0`, 'link set br0 up');
-    // Firewalls of bridges would look into what passes.
-    hub.run(
-      'sh',
-      '-c',
-      'for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ -e $f ] && echo 0 > $f; done; :',
-    );
-    const places = Array.from({ length: nodes }, (_, number) => new Place(bed, hub, number));
-    const etcd = new EtcdServer(bed, hub, `${UNDERLAY_NETWORK}.1`);
-    await etcd.start();
-    etcd.ctl('put', `${PREFIX}/config`, JSON.stringify(netConfig));
-    return new FlannelWorld(hub, etcd, places);
-  }
-
-  /** Takes a node off the underlay, or puts it back. */
-  plug(number: number, plugged: boolean): void {
-    this.#hub.ip(`link set port${number} ${plugged ? 'up' : 'down'}`);
-  }
-
-  /** Every pair of pods, both ways. */
-  async talkAll(places: readonly Place[] = this.places): Promise<void> {
-    for (const from of places) {
-      for (const to of places) if (from !== to) await talk(from.pod, to.pod);
+/** What there is: the kernel's tables as `ip -j` has them, the VTEP's as it shows them. */
+export function tablesOf(here: Namespace, vtep: Vtep, protocol = ROUTE_PROTOCOL): Tables {
+  const found: Tables = { routes: [], neighbours: [], fdb: [], sources: [] };
+  for (const family of ['-4', '-6']) {
+    const routes = here.ipJson(family, 'route', 'show', 'table', 'main', 'proto', `${protocol}`);
+    for (const { dst, gateway, dev, flags, type } of routes as RouteJson[]) {
+      const onlink = flags?.includes('onlink') ? ' onlink' : '';
+      found.routes.push(`${type ?? 'unicast'} ${dst} via ${gateway} dev ${dev}${onlink}`);
     }
   }
+  for (const { device } of OVERLAYS) {
+    if (!vtep.devices().some(({ config }) => config.name === device)) continue;
+    const neighbours = here.ipJson('neigh', 'show', 'dev', device, 'nud', 'permanent') as NeighbourJson[];
+    for (const { dst, lladdr } of neighbours) found.neighbours.push(`${dst} ${lladdr} dev ${device}`);
+    for (const { mac, dst, port } of vtep.fdbShow(device)) {
+      found.fdb.push(`${mac} ${dst}${port === undefined ? '' : ` port ${port}`} dev ${device}`);
+    }
+    for (const { mac, src, prefixes } of vtep.peerShow(device)) {
+      found.sources.push(`${mac} ${src} ${prefixes.join(' ')} dev ${device}`);
+    }
+  }
+  for (const lines of Object.values(found)) lines.sort();
+  return found;
+}
+
+/** What leases ask for, each of which can be a peer and none of which is in another's way. @param direct on our link */
+export function tablesFor(leases: Iterable<Lease>, families: readonly (4 | 6)[], direct = false): Tables {
+  const wanted: Tables = { routes: [], neighbours: [], fdb: [], sources: [] };
+  for (const lease of leases) {
+    for (const family of families) {
+      const { device } = OVERLAYS.find((one) => one.family === family)!;
+      const [subnet, ip, backend] =
+        family === 4
+          ? [lease.subnet, lease.publicIp, lease.backend]
+          : [lease.subnetV6, lease.publicIpV6, lease.backendV6];
+      if (subnet === undefined) continue;
+      const gateway = subnet.split('/')[0];
+      wanted.sources.push(`${backend!.mac} ${ip} ${subnet} dev ${device}`);
+      if (direct) {
+        wanted.routes.push(`unicast ${subnet} via ${ip} dev u0`);
+        continue;
+      }
+      wanted.neighbours.push(`${gateway} ${backend!.mac} dev ${device}`);
+      const port = backend!.port === undefined ? '' : ` port ${backend!.port}`;
+      wanted.fdb.push(`${backend!.mac} ${ip}${port} dev ${device}`);
+      wanted.routes.push(`unicast ${subnet} via ${gateway} dev ${device} onlink`);
+    }
+  }
+  for (const lines of Object.values(wanted)) lines.sort();
+  return wanted;
 }

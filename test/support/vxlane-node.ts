@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { SUBNETS } from './flannel-world.ts';
+import { SUBNETS } from './flannel-network.ts';
 import { type NodeOptions, NodeProcess } from './kernel-node.ts';
 import { type Namespace, REPOSITORY } from './netns.ts';
 
