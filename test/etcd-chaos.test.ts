@@ -57,7 +57,13 @@ describe('whatever happens to etcd', { skip }, () => {
         [2, () => set(anyKey(), ['{', '[]', '{"BackendType":"vxlan"}'][roll(3)]!)],
         [1, () => remove(ownKey())],
         [1, async () => etcd.ctl('compact', String((await client.get('x')).revision))],
-        [2, async () => (isJoined ? cable.cut() : cable.join()).then(() => void (isJoined = !isJoined))],
+        [
+          2,
+          async () => {
+            await (isJoined ? cable.cut() : cable.join());
+            isJoined = !isJoined;
+          },
+        ],
         [1, () => etcd.stop().then(() => etcd.start())],
         [3, () => new Promise((resolve) => setTimeout(resolve, roll(60)))],
         [

@@ -196,6 +196,12 @@ export class EtcdClient {
     }
   }
 
+  /** Leaves a connection that may have died without a word; the next call opens another. */
+  reconnect(reason: string): void {
+    this.#current?.close(reason);
+    this.#current = undefined;
+  }
+
   close(): void {
     this.#closed = true;
     this.#current?.close();

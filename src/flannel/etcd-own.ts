@@ -99,7 +99,11 @@ export class OwnLease {
   }
 
   publish(self: MemberRecord): void {
+    const before = this.#self;
     this.#self = self;
+    // Nothing comes back to an address that is gone, and no error either.
+    if (before?.publicIp !== self.publicIp || before?.publicIpV6 !== self.publicIpV6)
+      this.#store.client.reconnect('our address has changed: connecting anew');
     this.#plan();
   }
 
