@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { createFileSource } from '../src/flannel/file.ts';
 import { parseLeaseFile } from '../src/flannel/file-schema.ts';
 import type { Lease, LeaseSource } from '../src/flannel/lease.ts';
@@ -167,6 +168,18 @@ describe('leases from a file', () => {
     publicIp: '203.0.113.1',
     backend: { vni: 7, mac: '02:00:00:00:00:99' },
   };
+
+  it('the example is one, and says how it is used', async () => {
+    const path = fileURLToPath(new URL('../examples/flannel/leases.yaml', import.meta.url));
+    assert.match(
+      readFileSync(path, 'utf8'),
+      /^# {3}vxlane flannel --lease-file examples\/flannel\/leases\.yaml$/m,
+    );
+    const source = open(path);
+    assert.deepEqual((await source.config(signal)).network, '10.244.0.0/16');
+    const ours = { ...self, publicIp: '192.0.2.1' };
+    assert.equal((await source.acquire(ours, {}, signal)).subnet, '10.244.1.0/24');
+  });
 
   it('are waited for, read again when the file changes, and kept while it is broken', async () => {
     const folder = join(directory, 'later');

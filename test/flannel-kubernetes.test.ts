@@ -60,6 +60,7 @@ describe('a flannel node of a Kubernetes cluster', missing === null ? {} : { ski
       world.ping();
       return true;
     });
+    await until('the condition', () => ours().status.conditions !== undefined, WAIT_MS);
     const conditions = ours().status.conditions!.map(({ type, status, reason }) => ({
       type,
       status,

@@ -116,7 +116,7 @@ describe('leases of a Kubernetes cluster', () => {
 
   function create(options: KubernetesOptions = {}): LeaseSource {
     const source = createKubernetesSource({
-      ...(options.podRoot === undefined && { kubeconfig: api.kubeconfig() }),
+      ...(options.podRoot === undefined && { kubeconfig: options.kubeconfig ?? api.kubeconfig() }),
       nodeName: 'n1',
       netConfPath: join(api.directory, 'net-conf.json'),
       environment: {},
@@ -696,6 +696,23 @@ describe('leases of a Kubernetes cluster', () => {
       await until('a change', () => told.table.has('n2'), WAIT_MS);
       source.publish({ ...SELF, publicIp: '192.0.2.99' });
       await until('our address', () => annotations()[`${F}public-ip`] === '192.0.2.99', WAIT_MS);
+    });
+
+    it('shows the token that a kubeconfig’s program gives', async () => {
+      const credential = {
+        apiVersion: 'client.authentication.k8s.io/v1',
+        kind: 'ExecCredential',
+        status: { token: 'third-token' },
+      };
+      const args = ['-e', `console.log(${JSON.stringify(JSON.stringify(credential))})`];
+      const kubeconfig = api.kubeconfig({
+        exec: { apiVersion: credential.apiVersion, command: process.execPath, args },
+      });
+      api.store.put(peer(1));
+      const acquired = create({ kubeconfig }).acquire(SELF, {}, never);
+      await until('a refusal', () => logged.some((line) => line.includes('401 Unauthorized')), WAIT_MS);
+      api.tokens.add('third-token');
+      assert.equal((await acquired).subnet, '10.244.1.0/24');
     });
 
     it('is not made to a server of another certificate', async () => {

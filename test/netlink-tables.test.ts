@@ -202,7 +202,7 @@ describe('batches of routes and neighbours', missing === null ? {} : { skip: mis
   it('announcements that are cut short are nothing', () => {
     const whole = putRoute(route('10.8.0.0/24', '10.8.0.0'), false).subarray(16);
     for (let length = 0; length < whole.length; ++length) {
-      const message = { type: 24, flags: 0, sequence: 0, port: 0, body: whole.slice(0, length) };
+      const message = { type: 24, flags: 0, sequence: 0, body: whole.slice(0, length) };
       const event = readTableRoute(message);
       assert.ok(event === undefined || event.route.destination.length === 4, `${length} bytes`);
     }

@@ -45,7 +45,7 @@ describe('messages', () => {
     const two = writeMessage(17, 2, 8, new Uint8Array(0));
     const [first, second, ...rest] = readMessages(Uint8Array.of(...one, ...two));
     assert.equal(rest.length, 0);
-    assert.deepEqual({ ...first, body: null }, { type: 16, flags: 0x301, sequence: 7, port: 0, body: null });
+    assert.deepEqual({ ...first, body: null }, { type: 16, flags: 0x301, sequence: 7, body: null });
     const attributes = readAttributes(first!.body, 4);
     assert.equal(textOf(attributes.get(3)), 'eth0');
     assert.deepEqual([...attributes.get(4)!], [1]);
@@ -463,7 +463,7 @@ describe('rtnetlink', missing === null ? {} : { skip: missing }, () => {
     });
 
     it('a loss is owned up to', async () => {
-      const small = await watchNetlink([GROUP_NEIGHBOUR], listener, 1);
+      const small = await watchNetlink([GROUP_NEIGHBOUR], listener, { bufferBytes: 1 });
       const lines = Array.from(
         { length: 250 },
         (_, i) => `neigh add 192.0.2.${i + 3} lladdr 02:00:00:00:01:00 dev p0 nud permanent`,

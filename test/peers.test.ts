@@ -407,7 +407,7 @@ for (const build of BUILDS) {
       assert.throws(() => peers.show('dev0'), refusal('NOT_FOUND', /Cannot find device/));
       assert.deepEqual(peers.show(dev), before);
       set(device, B, '192.0.2.2', 'fd00::/64', '10.1.0.0/16');
-      assert.deepEqual(peers.show(dev)[1]!.prefixes, ['10.1.0.0/16', 'fd00::/64']);
+      assert.deepEqual(peers.show(dev).find(({ mac }) => mac === B)!.prefixes, ['10.1.0.0/16', 'fd00::/64']);
       peers.remove(device);
       assert.deepEqual(peers.show(dev), []);
     });

@@ -14,7 +14,6 @@ import {
   HEADER_BASE,
   HEADER_HASH_SEED_OFFSET,
   PEER_ADDRESS_DROPS_OFFSET,
-  PEER_ADDRESS_OFFSET,
   PEER_BUCKET_COUNT,
   PEER_BUCKET_WORDS,
   PEER_BUCKETS_BASE,
@@ -22,15 +21,12 @@ import {
   PEER_COUNT,
   PEER_HASH_MULTIPLIER,
   PEER_HASH_SHIFT,
-  PEER_IPV4_MASK_OFFSET,
-  PEER_IPV4_OFFSET,
-  PEER_IPV6_MASK_OFFSET,
-  PEER_IPV6_OFFSET,
   PEER_KEY_OFFSET,
   PEER_LAST_OFFSET,
   PEER_RX_BYTES_OFFSET,
   PEER_RX_PACKETS_OFFSET,
   PEER_SLOT_ENTRY_MASK,
+  PEER_SOURCE_BYTES,
   PEER_SOURCE_OFFSET,
   PEER_SUBNET_DROPS_OFFSET,
   PEER_TAG_SHIFT,
@@ -42,27 +38,27 @@ import {
 import type { Mac } from './fdb-text.ts';
 
 const WORD_BYTES = 4;
+const LONG_BYTES = 8;
 const ENTRY_WORDS = PEER_BYTES / WORD_BYTES;
+const ENTRY_LONGS = PEER_BYTES / LONG_BYTES;
 const KEY_WORD = PEER_KEY_OFFSET / WORD_BYTES;
 const VERSION_WORD = PEER_VERSION_OFFSET / WORD_BYTES;
 const SOURCE_WORD = PEER_SOURCE_OFFSET / WORD_BYTES;
+const SOURCE_WORDS = PEER_SOURCE_BYTES / WORD_BYTES;
 /** How far the device stands in the high word of a key, behind two bytes of the MAC. */
 const DEVICE_SHIFT = 16;
 /** Entries that wait at least before one of them is used again, while there are fresh ones. */
 const WAITING_LEAST = 64;
 
-/** A network and its mask, in network order: four bytes, or sixteen. */
-export interface Prefix {
-  readonly network: Uint8Array;
-  readonly mask: Uint8Array;
-}
-
-export interface Peer {
-  /** 16 bytes: an IPv4 address in the first four, the rest zero. */
-  readonly address: Uint8Array;
-  readonly ipv4: Prefix | undefined;
-  readonly ipv6: Prefix | undefined;
-}
+/** u64s. */
+const COUNTERS = [
+  PEER_RX_PACKETS_OFFSET,
+  PEER_RX_BYTES_OFFSET,
+  PEER_ADDRESS_DROPS_OFFSET,
+  PEER_SUBNET_DROPS_OFFSET,
+  PEER_TX_PACKETS_OFFSET,
+  PEER_TX_BYTES_OFFSET,
+];
 
 interface Key {
   low: number;
@@ -80,25 +76,12 @@ export interface PeerCounters {
   last: number;
 }
 
-/** u64s. */
-const COUNTERS = [
-  PEER_RX_PACKETS_OFFSET,
-  PEER_RX_BYTES_OFFSET,
-  PEER_ADDRESS_DROPS_OFFSET,
-  PEER_SUBNET_DROPS_OFFSET,
-  PEER_TX_PACKETS_OFFSET,
-  PEER_TX_BYTES_OFFSET,
-];
-
-/** No source is in it: nothing under an empty mask is all ones. */
-const NO_IPV4: Prefix = { network: new Uint8Array(4).fill(0xff), mask: new Uint8Array(4) };
-const NO_IPV6: Prefix = { network: new Uint8Array(16).fill(0xff), mask: new Uint8Array(16) };
-
 export class PeerTable {
   readonly #view: DataView;
   /** Buckets: what was passed, then slots. */
   readonly #index: Uint32Array;
   readonly #words: Uint32Array;
+  readonly #longs: BigUint64Array;
   /** Entries handed out so far; those below it that are free wait in a row. */
   #fresh = 0;
   #waiting: number[] = [];
@@ -108,21 +91,26 @@ export class PeerTable {
     this.#view = view;
     this.#index = new Uint32Array(buffer, PEER_BUCKETS_BASE, PEER_BUCKET_COUNT * PEER_BUCKET_WORDS);
     this.#words = new Uint32Array(buffer, PEERS_BASE, PEER_COUNT * ENTRY_WORDS);
+    this.#longs = new BigUint64Array(buffer, PEERS_BASE, PEER_COUNT * ENTRY_LONGS);
   }
 
-  /** Makes or changes an entry; counters of one that is there go on. @returns whether there was room */
-  set(device: number, mac: Mac, peer: Peer): boolean {
+  /**
+   * Makes or changes an entry; counters of one that is there go on.
+   * @param source PEER_SOURCE_BYTES as readers want them, at the front of a buffer
+   * @returns whether there was room
+   */
+  set(device: number, mac: Mac, source: Uint8Array): boolean {
     const key = { low: mac.low, high: highOf(device, mac) };
     const known = this.#find(key);
     if (known !== undefined) {
-      this.#change(known.entry, () => this.#write(known.entry, peer));
+      this.#change(known.entry, () => this.#write(known.entry, source));
       return true;
     }
     const entry = this.#take();
     if (entry < 0) return false;
     this.#change(entry, () => {
       this.#clear(entry);
-      this.#write(entry, peer);
+      this.#write(entry, source);
       this.#storeKey(entry, key);
     });
     this.#add(key, entry);
@@ -166,21 +154,14 @@ export class PeerTable {
     return { low: this.#words[at]!, high: this.#words[at + 1]! & 0xffff };
   }
 
-  read(entry: number): Peer {
-    const bytes = (offset: number, length: number) =>
-      new Uint8Array(this.#view.buffer, sourceOf(entry) + offset, length).slice();
-    const ipv4 = { network: bytes(PEER_IPV4_OFFSET, 4), mask: bytes(PEER_IPV4_MASK_OFFSET, 4) };
-    const ipv6 = { network: bytes(PEER_IPV6_OFFSET, 16), mask: bytes(PEER_IPV6_MASK_OFFSET, 16) };
-    return {
-      address: bytes(PEER_ADDRESS_OFFSET, 16),
-      ipv4: isNone(ipv4) ? undefined : ipv4,
-      ipv6: isNone(ipv6) ? undefined : ipv6,
-    };
+  /** A copy of PEER_SOURCE_BYTES. */
+  read(entry: number): Uint8Array {
+    const at = PEERS_BASE + entry * PEER_BYTES + PEER_SOURCE_OFFSET;
+    return new Uint8Array(this.#view.buffer, at, PEER_SOURCE_BYTES).slice();
   }
 
   counters(entry: number): PeerCounters {
-    const at = PEERS_BASE + entry * PEER_BYTES;
-    const count = (offset: number) => Number(this.#view.getBigUint64(at + offset, true));
+    const count = (offset: number) => Number(this.#longs[entry * ENTRY_LONGS + offset / LONG_BYTES]!);
     return {
       rxPackets: count(PEER_RX_PACKETS_OFFSET),
       rxBytes: count(PEER_RX_BYTES_OFFSET),
@@ -188,7 +169,7 @@ export class PeerTable {
       subnetDrops: count(PEER_SUBNET_DROPS_OFFSET),
       txPackets: count(PEER_TX_PACKETS_OFFSET),
       txBytes: count(PEER_TX_BYTES_OFFSET),
-      last: this.#view.getUint32(at + PEER_LAST_OFFSET, true),
+      last: this.#words[entry * ENTRY_WORDS + PEER_LAST_OFFSET / WORD_BYTES]!,
     };
   }
 
@@ -198,26 +179,21 @@ export class PeerTable {
     return this.#fresh < PEER_COUNT ? this.#fresh++ : -1;
   }
 
-  #write(entry: number, { address, ipv4 = NO_IPV4, ipv6 = NO_IPV6 }: Peer): void {
-    let word = entry * ENTRY_WORDS + SOURCE_WORD;
-    for (const bytes of [address, ipv4.network, ipv4.mask, ipv6.network, ipv6.mask]) {
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-      for (let at = 0; at < bytes.length; at += WORD_BYTES)
-        Atomics.store(this.#words, word++, view.getUint32(at, true));
-    }
+  #write(entry: number, source: Uint8Array): void {
+    const words = new Uint32Array(source.buffer, 0, SOURCE_WORDS);
+    const at = entry * ENTRY_WORDS + SOURCE_WORD;
+    for (let word = 0; word < SOURCE_WORDS; word++) Atomics.store(this.#words, at + word, words[word]!);
   }
 
-  /** The counters. */
   #clear(entry: number): void {
-    const at = PEERS_BASE + entry * PEER_BYTES;
-    for (const offset of COUNTERS) this.#view.setBigUint64(at + offset, 0n, true);
-    this.#view.setUint32(at + PEER_LAST_OFFSET, 0, true);
+    const at = entry * ENTRY_LONGS;
+    for (const offset of COUNTERS) this.#longs[at + offset / LONG_BYTES] = 0n;
+    this.#words[entry * ENTRY_WORDS + PEER_LAST_OFFSET / WORD_BYTES] = 0;
   }
 
   #storeKey(entry: number, { low, high }: Key): void {
-    const at = PEERS_BASE + entry * PEER_BYTES + PEER_KEY_OFFSET;
-    const key = new BigUint64Array(this.#view.buffer, at, 1);
-    Atomics.store(key, 0, (BigInt(high) << 32n) | BigInt(low));
+    const at = entry * ENTRY_LONGS + PEER_KEY_OFFSET / LONG_BYTES;
+    Atomics.store(this.#longs, at, (BigInt(high) << 32n) | BigInt(low));
   }
 
   /** Readers pay no heed to what they see of the entry while `write` runs. */
@@ -280,13 +256,4 @@ function mix(hash: number, word: number): number {
 
 function after(bucket: number): number {
   return (bucket + 1) % PEER_BUCKET_COUNT;
-}
-
-/** Address of what readers copy of an entry. */
-function sourceOf(entry: number): number {
-  return PEERS_BASE + entry * PEER_BYTES + PEER_SOURCE_OFFSET;
-}
-
-function isNone({ network, mask }: Prefix): boolean {
-  return mask.every((byte) => byte === 0) && network.every((byte) => byte === 0xff);
 }

@@ -8,14 +8,37 @@ import {
   DEVICE_FAMILY_OFFSET,
   DEVICE_FLAG_GPE,
   DEVICE_FLAGS_OFFSET,
+  PEER_ADDRESS_OFFSET,
   PEER_COUNT,
+  PEER_IPV4_MASK_OFFSET,
+  PEER_IPV4_OFFSET,
+  PEER_IPV6_MASK_OFFSET,
+  PEER_IPV6_OFFSET,
+  PEER_SOURCE_BYTES,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { PeerInfo, PeerRequest } from '../types.ts';
 import { deviceRecord } from './fdb-record.ts';
 import { readAddress, readMac } from './fdb-request.ts';
 import { formatAddress, formatMac, isAny, isGroup } from './fdb-text.ts';
-import { type Peer, PeerTable, type Prefix } from './peer-table.ts';
+import { PeerTable } from './peer-table.ts';
+
+/** Where a network and its mask lie in what readers copy of a peer. */
+interface PrefixPlace {
+  readonly family: number;
+  readonly bytes: number;
+  readonly network: number;
+  readonly mask: number;
+}
+
+const IPV4: PrefixPlace = {
+  ...{ family: AF_INET, bytes: 4 },
+  ...{ network: PEER_IPV4_OFFSET, mask: PEER_IPV4_MASK_OFFSET },
+};
+const IPV6: PrefixPlace = {
+  ...{ family: AF_INET6, bytes: 16 },
+  ...{ network: PEER_IPV6_OFFSET, mask: PEER_IPV6_MASK_OFFSET },
+};
 
 export interface PeersHost {
   /** All of the dataplane's memory. */
@@ -54,8 +77,8 @@ export class Peers {
         `${what}: Provided Ethernet address is not unicast: give the MAC that its frames come from`,
       );
     }
-    const peer = this.#read(what, request, device);
-    if (this.#table.set(device, mac, peer)) return;
+    const source = this.#read(what, request, device);
+    if (this.#table.set(device, mac, source)) return;
     throw new VtepError(
       'NO_SPACE',
       `${what}: No space left on device: there are ${PEER_COUNT} peers, the most there may be: delete some first`,
@@ -82,14 +105,17 @@ export class Peers {
   }
 
   #describe(entry: number, device: number, now: number): PeerInfo {
-    const { address, ipv4, ipv6 } = this.#table.read(entry);
+    const source = this.#table.read(entry);
+    const address = source.subarray(PEER_ADDRESS_OFFSET, PEER_ADDRESS_OFFSET + 16);
     const { rxPackets, rxBytes, addressDrops, subnetDrops, txPackets, txBytes, last } =
       this.#table.counters(entry);
     return {
       ifname: this.#host.deviceName(device),
       mac: formatMac(this.#table.macOf(entry)),
       src: formatAddress({ family: this.#familyOf(device), bytes: address }),
-      prefixes: [ipv4, ipv6].filter((prefix) => prefix !== undefined).map(formatPrefix),
+      prefixes: [IPV4, IPV6]
+        .filter((place) => hasPrefix(source, place))
+        .map((place) => formatPrefix(source, place)),
       ...(last === 0 ? {} : { last: Math.max(0, now - last) }),
       stats: {
         rx: { packets: rxPackets, bytes: rxBytes, address_drops: addressDrops, subnet_drops: subnetDrops },
@@ -98,7 +124,11 @@ export class Peers {
     };
   }
 
-  #read(what: string, { src, prefixes = [] }: Extract<PeerRequest, { op: 'set' }>, device: number): Peer {
+  #read(
+    what: string,
+    { src, prefixes = [] }: Extract<PeerRequest, { op: 'set' }>,
+    device: number,
+  ): Uint8Array {
     const flags = this.#host.view.getUint32(deviceRecord(device) + DEVICE_FLAGS_OFFSET, true);
     if ((flags & DEVICE_FLAG_GPE) !== 0) {
       throw new VtepError(
@@ -118,21 +148,12 @@ export class Peers {
     if (isAny(address)) {
       throw new VtepError('USAGE', `${what}: src ${src}: Invalid argument: give the address it sends from`);
     }
-    let ipv4: Prefix | undefined;
-    let ipv6: Prefix | undefined;
-    for (const text of prefixes) {
-      const prefix = readPrefix(what, text);
-      const isIpv4 = prefix.network.length === 4;
-      if ((isIpv4 ? ipv4 : ipv6) !== undefined) {
-        throw new VtepError(
-          'USAGE',
-          `${what}: prefix ${text}: Invalid argument: a peer has one IPv4 and one IPv6 prefix at most`,
-        );
-      }
-      if (isIpv4) ipv4 = prefix;
-      else ipv6 = prefix;
-    }
-    return { address: address.bytes, ipv4, ipv6 };
+    const source = new Uint8Array(PEER_SOURCE_BYTES);
+    source.set(address.bytes, PEER_ADDRESS_OFFSET);
+    // No source is in it: nothing under an empty mask is all ones.
+    for (const { network, bytes } of [IPV4, IPV6]) source.fill(0xff, network, network + bytes);
+    for (const text of prefixes) readPrefix(what, text, source);
+    return source;
   }
 
   #familyOf(device: number): number {
@@ -150,33 +171,42 @@ export class Peers {
 }
 
 /** `10.244.2.0/24`, `fd00:1::/64`; an address alone is all of itself. */
-function readPrefix(what: string, text: string): Prefix {
-  const [, address = '', bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
-  const { family, bytes } = readAddress(what, address === '' ? text : address);
-  const length = family === AF_INET6 ? 16 : 4;
-  const ones = bits === undefined ? length * 8 : Number(bits);
-  const network = bytes.slice(0, length);
-  const mask = maskOf(length, Math.min(ones, length * 8));
-  if (ones > length * 8 || network.some((byte, at) => (byte & ~mask[at]!) !== 0)) {
+function readPrefix(what: string, text: string, source: Uint8Array): void {
+  const slash = text.indexOf('/');
+  const { family, bytes } = readAddress(what, slash < 0 ? text : text.slice(0, slash));
+  const place = family === AF_INET6 ? IPV6 : IPV4;
+  if (hasPrefix(source, place)) {
     throw new VtepError(
       'USAGE',
-      `${what}: prefix ${text}: Invalid prefix for given prefix length: give a network as in 10.244.2.0/24`,
+      `${what}: prefix ${text}: Invalid argument: a peer has one IPv4 and one IPv6 prefix at most`,
     );
   }
-  return { network, mask };
+  const bits = slash < 0 ? String(place.bytes * 8) : text.slice(slash + 1);
+  const ones = /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN;
+  let isNetwork = ones <= place.bytes * 8;
+  for (let at = 0; at < place.bytes; at++) {
+    const mask = (0xff << (8 - Math.min(8, Math.max(0, ones - at * 8)))) & 0xff;
+    if ((bytes[at]! & ~mask) !== 0) isNetwork = false;
+    source[place.network + at] = bytes[at]!;
+    source[place.mask + at] = mask;
+  }
+  if (isNetwork) return;
+  throw new VtepError(
+    'USAGE',
+    `${what}: prefix ${text}: Invalid prefix for given prefix length: give a network as in 10.244.2.0/24`,
+  );
 }
 
-function maskOf(bytes: number, ones: number): Uint8Array {
-  return Uint8Array.from({ length: bytes }, (_, at) => {
-    const left = Math.min(8, Math.max(0, ones - at * 8));
-    return (0xff << (8 - left)) & 0xff;
-  });
+/** Under an empty mask nothing but zeros is a network. */
+function hasPrefix(source: Uint8Array, { network, mask }: PrefixPlace): boolean {
+  return source[mask] !== 0 || source[network] !== 0xff;
 }
 
-function formatPrefix({ network, mask }: Prefix): string {
+function formatPrefix(source: Uint8Array, { family, bytes, network, mask }: PrefixPlace): string {
+  let ones = 0;
   // A byte of a mask has its ones first.
-  const ones = mask.reduce((sum, byte) => sum + Math.clz32(~(byte << 24)), 0);
-  const bytes = new Uint8Array(16);
-  bytes.set(network);
-  return `${formatAddress({ family: network.length === 4 ? AF_INET : AF_INET6, bytes })}/${ones}`;
+  for (let at = 0; at < bytes; at++) ones += Math.clz32(~(source[mask + at]! << 24));
+  const address = new Uint8Array(16);
+  address.set(source.subarray(network, network + bytes));
+  return `${formatAddress({ family, bytes: address })}/${ones}`;
 }

@@ -15,6 +15,8 @@ export interface Wanted {
   value: string;
   /** The subnets to have again if possible. */
   previous: Subnets;
+  /** One of these stands in every record that could be ours: most need not be read. */
+  marks: readonly string[];
   isOurs: (record: Lease) => boolean;
 }
 
@@ -47,14 +49,15 @@ export class EtcdClaim {
    * @throws VtepError NO_SPACE, GrpcError
    */
   async attempt(config: NetConfig, wanted: Wanted): Promise<Claimed | undefined> {
-    const { kvs } = await this.#store.client.list(this.#store.subnetsPrefix);
+    const { kvs, revision } = await this.#store.client.list(this.#store.subnetsPrefix);
     const known = await this.#reuse(config, kvs, wanted);
-    return known === 'none' ? this.#create(config, kvs, wanted) : known;
+    return known === 'none' ? this.#create(config, kvs, revision, wanted) : known;
   }
 
   /** The key that has our public IP, with its lease; what no longer fits the configuration is deleted. */
-  async #reuse(config: NetConfig, kvs: KeyValue[], { value, previous, isOurs }: Wanted) {
+  async #reuse(config: NetConfig, kvs: KeyValue[], { value, previous, marks, isOurs }: Wanted) {
     const ours = kvs.filter((kv) => {
+      if (!marks.some((mark) => kv.value.includes(mark))) return false;
       const record = parseLease(kv.key, kv.value);
       return !isSkipped(record) && isOurs(record);
     });
@@ -90,7 +93,7 @@ export class EtcdClaim {
     return revision === undefined ? undefined : { ...claimed, modRevision: revision };
   }
 
-  async #create(config: NetConfig, kvs: readonly KeyValue[], { value, previous }: Wanted) {
+  async #create(config: NetConfig, kvs: readonly KeyValue[], listed: number, { value, previous }: Wanted) {
     const { client } = this.#store;
     const taken = kvs.map((kv) => parseSubnetKey(kv.key)).filter((one) => one !== undefined);
     const subnets = chooseSubnets(config, taken, previous, this.#random);
@@ -104,7 +107,7 @@ export class EtcdClaim {
     this.candidate = key;
     try {
       const modRevision = await client.put(key, value, id, { absent: true });
-      if (modRevision !== undefined && (await this.#isFirst(subnets, modRevision))) {
+      if (modRevision !== undefined && (await this.#isFirst(subnets, listed, modRevision))) {
         return { key, subnets, lease: id, modRevision, value, seconds };
       }
     } finally {
@@ -116,13 +119,13 @@ export class EtcdClaim {
 
   /**
    * A key is exclusive, but the subnets in it aren't: another key may have the same IPv6 subnet beside another IPv4
-   * one. Of two that overlap, the older has it.
+   * one. Of two that overlap, the older has it. Keys from before the listing were heeded in the choice.
    */
-  async #isFirst(subnets: Subnets, createRevision: number): Promise<boolean> {
-    const { kvs } = await this.#store.client.list(this.#store.subnetsPrefix);
+  async #isFirst(subnets: Subnets, listed: number, created: number): Promise<boolean> {
+    const kvs = await this.#store.client.createdSince(this.#store.subnetsPrefix, listed + 1);
     const ours = networksOf(subnets);
     return kvs.every((kv) => {
-      if (kv.createRevision >= createRevision) return true;
+      if (kv.createRevision >= created) return true;
       const others = networksOf(parseSubnetKey(kv.key) ?? {});
       return !others.some((other) => ours.some((one) => overlaps(one, other)));
     });

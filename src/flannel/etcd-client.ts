@@ -114,6 +114,12 @@ export class EtcdClient {
     return { kvs, revision };
   }
 
+  /** Those keys with a prefix that were made at a revision or later. */
+  async createdSince(prefix: string, revision: number): Promise<KeyValue[]> {
+    const request = { key: prefix, rangeEnd: endOfPrefix(prefix), createdSince: revision };
+    return (await this.range(request)).kvs;
+  }
+
   /** @returns the revision of the write, undefined when the condition did not hold */
   async put(
     key: string,
@@ -188,6 +194,12 @@ export class EtcdClient {
       const late = new GrpcError(DEADLINE_EXCEEDED, `no answer within ${callMs} ms`);
       throw this.#failed(connection, late);
     }
+  }
+
+  /** Leaves a connection that may have died without a word; the next call opens another. */
+  reconnect(reason: string): void {
+    this.#current?.close(reason);
+    this.#current = undefined;
   }
 
   close(): void {

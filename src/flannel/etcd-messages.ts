@@ -38,11 +38,20 @@ export interface RangeRequest {
   key: string;
   rangeEnd?: string;
   limit?: number;
+  /** Of the store, to read what was then. */
   revision?: number;
+  /** Only keys that were made at this revision or later. */
+  createdSince?: number;
 }
 
-export const rangeRequest = ({ key, rangeEnd, limit, revision }: RangeRequest) =>
-  new Writer().bytes(1, key).bytes(2, rangeEnd).number(3, limit).number(4, revision).done();
+export const rangeRequest = ({ key, rangeEnd, limit, revision, createdSince }: RangeRequest) =>
+  new Writer()
+    .bytes(1, key)
+    .bytes(2, rangeEnd)
+    .number(3, limit)
+    .number(4, revision)
+    .number(12, createdSince)
+    .done();
 
 /** A put when the condition holds. `lease` undefined: the key's lease stays as it is. */
 export function putRequest(

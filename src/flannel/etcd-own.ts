@@ -99,7 +99,11 @@ export class OwnLease {
   }
 
   publish(self: MemberRecord): void {
+    const before = this.#self;
     this.#self = self;
+    // Nothing comes back to an address that is gone, and no error either.
+    if (before?.publicIp !== self.publicIp || before?.publicIpV6 !== self.publicIpV6)
+      this.#store.client.reconnect('our address has changed: connecting anew');
     this.#plan();
   }
 
@@ -248,7 +252,9 @@ export class OwnLease {
     const config = await this.#store.config();
     while (this.#held === undefined) {
       this.#closed.signal.throwIfAborted();
-      const wanted = { value: this.#wanted, previous: this.#previous, isOurs: this.#isOurs };
+      const self = this.#self!;
+      const marks = [self.publicIp ?? self.publicIpV6, macOf(self)].filter((mark) => mark !== undefined);
+      const wanted = { value: this.#wanted, previous: this.#previous, marks, isOurs: this.#isOurs };
       const claimed = await this.#claim.attempt(config, wanted);
       if (claimed === undefined) {
         this.#store.health.count('races');
@@ -269,8 +275,10 @@ export class OwnLease {
     const self = this.#self!;
     const sameIp = self.publicIp === undefined ? undefined : self.publicIp === record.publicIp;
     if (sameIp ?? (self.publicIpV6 !== undefined && self.publicIpV6 === record.publicIpV6)) return true;
-    const mac = self.backend?.mac ?? self.backendV6?.mac;
+    const mac = macOf(self);
     const wasOurs = record.subnet !== undefined && record.subnet === this.#previous.subnet;
-    return wasOurs && mac !== undefined && mac === (record.backend ?? record.backendV6)?.mac;
+    return wasOurs && mac !== undefined && mac === macOf(record);
   };
 }
+
+const macOf = (record: MemberRecord) => (record.backend ?? record.backendV6)?.mac;

@@ -56,14 +56,13 @@ export class EtcdStore {
 
   fails(activity: Activity, error: unknown): void {
     const { message } = error as Error;
-    const lost =
-      error instanceof GrpcError &&
-      (activity !== 'own lease' || error.code === UNAVAILABLE || error.code === DEADLINE_EXCEEDED);
-    this.health.fails(
-      activity,
-      error instanceof GrpcError ? `${message}${this.#remedy(message)}` : message,
-      lost,
-    );
+    if (error instanceof GrpcError) {
+      const unreachable = error.code === UNAVAILABLE || error.code === DEADLINE_EXCEEDED;
+      // Who may read and not write is connected.
+      this.health.fails(activity, message + this.#remedy(message), unreachable || activity !== 'own lease');
+    } else if (error instanceof RangeError) {
+      this.health.fails(activity, `etcd: an answer that can't be read: ${message}: is it etcd?`, true);
+    } else this.health.fails(activity, message, false);
   }
 
   #remedy(message: string): string {

@@ -88,8 +88,9 @@ export class GrpcConnection {
     return this.#broken === undefined && !this.#session.closed && !this.#session.destroyed;
   }
 
-  close(): void {
-    this.#break('closed');
+  /** @param reason what calls under way are told */
+  close(reason = 'closed'): void {
+    this.#break(reason);
   }
 
   /** One request, one answer. @throws GrpcError */

@@ -1,6 +1,6 @@
 /**
- * What the kernel announces and what of it concerns a reconciler. What it has done itself is told apart by the number
- * of the socket that asked for it, so that its own writing never wakes it.
+ * What the kernel announces and what of it concerns a reconciler. What it has done itself is not among it: the thread
+ * that listens leaves it out by the port of the socket, so that a reconciler's own writing never wakes it.
  */
 import { AF_INET } from '../io/family.ts';
 import { readLink } from '../netlink/links.ts';
@@ -32,8 +32,6 @@ const IFADDRMSG_BYTES = 8;
 
 /** What a reconciler holds, as far as announcements are compared with it. */
 export interface Concerns {
-  /** Of the socket that writes. */
-  port: number;
   protocol: number;
   /** Where peers are on our links, everything about the underlay matters. */
   directRouting: boolean;
@@ -55,7 +53,6 @@ export interface Verdict {
 export function judge(messages: readonly Message[], own: Concerns): Verdict {
   const verdict: Verdict = { concerns: false, contested: [] };
   for (const message of messages) {
-    if (message.port === own.port) continue;
     if (
       concernsLink(message, own) ||
       concernsNeighbour(message, own) ||

@@ -36,10 +36,11 @@ export function parseSubnetKey(key: string): Subnets | undefined {
   const [, base, length, base6, length6] = KEY.exec(key) ?? [];
   const subnet = parseNetwork(`${base}/${length}`, 4);
   if (subnet === undefined || subnet.length === 0) return undefined;
-  if (base6 === undefined) return { subnet: formatNetwork(subnet) };
+  const v4 = { subnet: `${base}/${length}` };
+  if (base6 === undefined) return v4;
   const subnetV6 = parseNetwork(`${base6}/${length6}`, 6);
   if (subnetV6 === undefined || subnetV6.length === 0) return undefined;
-  return { subnet: formatNetwork(subnet), subnetV6: formatNetwork(subnetV6) };
+  return { ...v4, subnetV6: formatNetwork(subnetV6) };
 }
 
 /** What `parseSubnetKey` reads. IPv6 alone has no such form. */

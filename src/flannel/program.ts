@@ -23,7 +23,7 @@ import { parseIp } from './prefix.ts';
 const ESRCH = 3;
 const EEXIST = 17;
 /** Messages after which others get their turn on this thread. */
-const STEP_MESSAGES = 2048;
+const STEP_MESSAGES = 512;
 
 export interface Outcome {
   /** Why a peer is not as it should be; the first of the reasons. */

@@ -252,7 +252,10 @@ export class Reconciler {
       failed,
     };
     try {
-      const watch = await watchNetlink(WATCHED_GROUPS, listener, WATCH_BYTES);
+      const watch = await watchNetlink(WATCHED_GROUPS, listener, {
+        bufferBytes: WATCH_BYTES,
+        ignoredPort: this.#host.socket.port,
+      });
       this.#pace.announce();
       return watch;
     } catch (error) {
@@ -262,9 +265,9 @@ export class Reconciler {
   }
 
   #judge(messages: readonly Message[]): void {
-    const { socket, protocol, directRouting } = this.#host;
+    const { protocol, directRouting } = this.#host;
     const verdict = judge(messages, {
-      ...{ port: socket.port, protocol, directRouting },
+      ...{ protocol, directRouting },
       deviceAt: (ifindex, name) =>
         this.#overlays.some(({ device }) => device === name) ||
         [...this.#families.values()].some((family) => family.ifindex === ifindex),

@@ -19,16 +19,18 @@ export const bitsOf = (family: Family) => (family === 4 ? 32 : 128);
 /** Addresses of one family only where `family` is given; a zone ("%eth0") is no part of an address. */
 export function parseAddress(text: string, family?: Family): Address | undefined {
   if (family !== 6 && ipaddr.IPv4.isValidFourPartDecimal(text))
-    return { family: 4, value: toNumber(ipaddr.IPv4.parse(text).toByteArray()) };
+    return { family: 4, value: BigInt(text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)) };
   if (family !== 4 && text.includes(':') && !text.includes('%') && ipaddr.IPv6.isValid(text))
     return { family: 6, value: toNumber(ipaddr.IPv6.parse(text).toByteArray()) };
   return undefined;
 }
 
 export function formatAddress({ family, value }: Address): string {
-  const bytes = Array.from({ length: bitsOf(family) / 8 }, (_, index) =>
-    Number((value >> BigInt(bitsOf(family) - 8 * (index + 1))) & 0xffn),
-  );
+  if (family === 4) {
+    const bits = Number(value);
+    return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`;
+  }
+  const bytes = Array.from({ length: 16 }, (_, index) => Number((value >> BigInt(120 - 8 * index)) & 0xffn));
   return ipaddr.fromByteArray(bytes).toString();
 }
 

@@ -29,8 +29,6 @@ export interface Message {
   type: number;
   flags: number;
   sequence: number;
-  /** The netlink port of whose request it answers or tells of; 0 = the kernel's own doing. */
-  port: number;
   /** What follows the header. */
   body: Uint8Array;
 }
@@ -51,7 +49,6 @@ export function readMessages(datagram: Uint8Array): Message[] {
       type: view.getUint16(at + 4, true),
       flags: view.getUint16(at + 6, true),
       sequence: view.getUint32(at + 8, true),
-      port: view.getUint32(at + 12, true),
       body: datagram.subarray(at + MESSAGE_HEADER_BYTES, at + length),
     });
     at += aligned(length);

@@ -96,7 +96,7 @@ export interface Refusal {
 
 /** A socket that asks. It listens to no group, so that nothing but answers comes. */
 export class NetlinkSocket {
-  /** Announcements of what this socket has changed have this number (`Message.port`). */
+  /** Announcements of what this socket has changed have this number: a watch can leave them out. */
   readonly port: number;
   readonly #fd: number;
   readonly #sys = syscalls();

@@ -33,19 +33,22 @@ export interface ThreadStart {
   fd: number;
   /** An eventfd: whatever stands in it ends the thread. */
   wake: number;
+  /** Announcements of what the socket with this port has done are left out; 0 = none is. */
+  ignoredPort: number;
 }
 
 /** Handed over by the thread. */
-export type Heard = { kind: 'ready' } | { kind: 'datagrams'; datagrams: Uint8Array[] } | { kind: 'resync' };
+export type Heard = { kind: 'ready' } | { kind: 'messages'; bytes: Uint8Array } | { kind: 'resync' };
 
 /**
  * Listens to groups (GROUP_*) of the network namespace of this process.
+ * @param options.ignoredPort `port` of a socket whose own changes are not told of
  * @throws VtepError SYSTEM or PERMISSION
  */
 export async function watchNetlink(
   groups: readonly number[],
   listener: Listener,
-  bufferBytes = BUFFER_BYTES,
+  { bufferBytes = BUFFER_BYTES, ignoredPort = 0 } = {},
 ): Promise<Watch> {
   const sys = syscalls();
   const fd = openNetlink(groups, bufferBytes);
@@ -55,9 +58,13 @@ export async function watchNetlink(
     sys.close(fd);
     throw error;
   }
-  const start: ThreadStart = { fd, wake };
+  const start: ThreadStart = { fd, wake, ignoredPort };
   const entry = fileURLToPath(import.meta.resolve('#netlink-thread'));
-  const worker = new Worker(entry, { workerData: start, name: 'vxlane netlink', execArgv: [] });
+  const worker = new Worker(entry, {
+    ...{ workerData: start, name: 'vxlane netlink', execArgv: [] },
+    // It keeps nothing: what Node reserves for young objects by default would be most of its memory.
+    resourceLimits: { maxYoungGenerationSizeMb: 2 },
+  });
   let closed: Promise<void> | undefined;
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   const leave = () => {
@@ -85,7 +92,7 @@ export async function watchNetlink(
       if (heard.kind === 'ready') resolve();
       else if (closed !== undefined) return;
       else if (heard.kind === 'resync') listener.resync();
-      else listener.messages(heard.datagrams.flatMap(readMessages));
+      else listener.messages(readMessages(heard.bytes));
     });
     worker.once('error', (error) => reject(new VtepError('SYSTEM', `netlink thread: ${error.message}`)));
   });

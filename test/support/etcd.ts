@@ -46,6 +46,7 @@ export class TestEtcd {
     this.endpoint = `${options.scheme ?? 'http'}://127.0.0.1:${port}`;
     this.#peer = `http://127.0.0.1:${peerPort}`;
     this.#options = options;
+    process.once('exit', () => this.#child?.kill('SIGKILL'));
   }
 
   static async start(options: EtcdOptions = {}): Promise<TestEtcd> {
@@ -69,9 +70,11 @@ export class TestEtcd {
       ...(this.#options.flags ?? []),
     ];
     const child = spawn('etcd', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    child.stdout.on('data', (chunk) => (this.#said += chunk));
-    child.stderr.on('data', (chunk) => (this.#said += chunk));
-    process.once('exit', () => child.kill('SIGKILL'));
+    const hear = (chunk: Buffer) => {
+      this.#said = (this.#said + chunk.toString()).slice(-4096);
+    };
+    child.stdout.on('data', hear);
+    child.stderr.on('data', hear);
     this.#child = child;
     const deadline = Date.now() + START_MS;
     while (!(await answers(this.port))) {

@@ -144,8 +144,8 @@ export class KubeApiServer {
   }
 
   /** A kubeconfig that leads here. */
-  kubeconfig(token = 'first-token'): string {
-    const path = join(this.directory, `kubeconfig-${token}`);
+  kubeconfig(user: object = { token: 'first-token' }): string {
+    const path = join(this.directory, 'kubeconfig');
     const ca = Buffer.from(this.#certificate.cert).toString('base64');
     writeFileSync(
       path,
@@ -153,7 +153,7 @@ export class KubeApiServer {
         apiVersion: 'v1',
         kind: 'Config',
         clusters: [{ name: 'c', cluster: { server: this.url, 'certificate-authority-data': ca } }],
-        users: [{ name: 'u', user: { token } }],
+        users: [{ name: 'u', user }],
         contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
         'current-context': 'x',
       }),
