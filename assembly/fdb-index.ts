@@ -50,9 +50,9 @@ export function lookUp(key: u64): i32 {
   for (let step: u32 = 1; step <= (FDB_PROBE_BUCKETS as u32); step++) {
     const line = lineOf(bucket);
     for (let found = slotsWith(line, tag); found !== 0; found &= found - 1) {
-      // The slot may be another's by now. The key's atomic load makes what stood before its publication visible.
+      // The slot may be another's by now, and so may the entry: who reads on in it looks at its version and key.
       const entry = ((load<u32>(line + ctz<u32>(found) * SLOT_BYTES) & FDB_SLOT_ENTRY_MASK) - 1) as i32;
-      if (entry >= 0 && atomic.load<u64>(recordOf(entry), FDB_KEY_OFFSET) === key) return entry;
+      if (entry >= 0 && load<u64>(recordOf(entry), FDB_KEY_OFFSET) === key) return entry;
     }
     if (load<u32>(line) === 0) return -1;
     bucket = stepFrom(bucket, step);
@@ -137,8 +137,8 @@ function pass(bucket: u32, change: i32): void {
 function slotsWith(line: usize, tag: u32): u32 {
   if (ASC_FEATURE_SIMD) {
     const tags = i32x4.splat((tag >>> TAG_SHIFT) as i32);
-    const first = i16x8.narrow_i32x4_s(tagged(line, tags), tagged(line + 16, tags));
-    const second = i16x8.narrow_i32x4_s(tagged(line + 32, tags), tagged(line + 48, tags));
+    const first = i16x8.narrow_i32x4_s(tagged(v128.load(line), tags), tagged(v128.load(line, 16), tags));
+    const second = i16x8.narrow_i32x4_s(tagged(v128.load(line, 32), tags), tagged(v128.load(line, 48), tags));
     return i8x16.bitmask(i8x16.narrow_i16x8_s(first, second)) & ~1;
   }
   for (let slot: u32 = 1; slot < (FDB_BUCKET_WORDS as u32); slot++) {
@@ -148,8 +148,8 @@ function slotsWith(line: usize, tag: u32): u32 {
 }
 
 /** Four slots against their tag: all ones where it is the same. */
-function tagged(slots: usize, tags: v128): v128 {
-  return i32x4.eq(i32x4.shr_u(v128.load(slots), TAG_SHIFT), tags);
+function tagged(slots: v128, tags: v128): v128 {
+  return i32x4.eq(i32x4.shr_u(slots, TAG_SHIFT), tags);
 }
 
 /** Where a slot lies in a bucket, 0 = elsewhere. */
