@@ -24,6 +24,8 @@ import {
   FDB_PROBE_BUCKETS,
   FDB_SLOT_ENTRY_MASK,
   HEADER_BASE,
+  HEADER_FDB_SLOT_OFFSET,
+  HEADER_FDB_TAG_OFFSET,
   HEADER_HASH_SEED_OFFSET,
 } from './layout';
 
@@ -60,18 +62,30 @@ export function lookUp(key: u64): i32 {
   return -1;
 }
 
-/** Is there a slot for a key? */
+/** Is there a slot for a key? Notes it for `add` where it is in the home bucket, as nearly always. */
 export function hasRoom(key: u64): bool {
-  let bucket = homeOf(hashOf(key));
-  for (let step: u32 = 1; step <= (FDB_PROBE_BUCKETS as u32); step++) {
-    if (slotsWith(lineOf(bucket), 0) !== 0) return true;
+  const hash = hashOf(key);
+  let bucket = homeOf(hash);
+  const free = slotsWith(lineOf(bucket), 0);
+  let slot: usize = 0;
+  if (free !== 0) slot = lineOf(bucket) + ctz<u32>(free) * SLOT_BYTES;
+  store<u32>(HEADER_BASE, <u32>slot, HEADER_FDB_SLOT_OFFSET);
+  store<u32>(HEADER_BASE, tagOf(hash), HEADER_FDB_TAG_OFFSET);
+  if (slot !== 0) return true;
+  for (let step: u32 = 1; step < (FDB_PROBE_BUCKETS as u32); step++) {
     bucket = stepFrom(bucket, step);
+    if (slotsWith(lineOf(bucket), 0) !== 0) return true;
   }
   return false;
 }
 
-/** Shows an entry to readers. There must be room. */
+/** Shows an entry to readers: that of the key which `hasRoom` was last asked about. */
 export function add(key: u64, entry: i32): void {
+  const slot = <usize>load<u32>(HEADER_BASE, HEADER_FDB_SLOT_OFFSET);
+  if (slot !== 0) {
+    atomic.store<u32>(slot, load<u32>(HEADER_BASE, HEADER_FDB_TAG_OFFSET) | (entry + 1));
+    return;
+  }
   const hash = hashOf(key);
   let bucket = homeOf(hash);
   let free = slotsWith(lineOf(bucket), 0);
