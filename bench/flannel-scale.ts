@@ -73,14 +73,16 @@ function showEtcd(scale: EtcdScale): void {
   ]);
 }
 
-function showNetlink({ entries, neighbours, routes }: NetlinkScale): void {
+function showNetlink({ entries, neighbours, routes, oneMetric }: NetlinkScale): void {
   const ms = (number: number) => number.toFixed(1);
+  const onlyAdd = ms(oneMetric.add);
   table(`${entries} neighbours and ${entries} routes in batches, ms`, [
     [
       'neighbours: add, dump, remove',
       `${ms(neighbours.add)}, ${ms(neighbours.dump)}, ${ms(neighbours.remove)}`,
     ],
     ['routes: add, dump, remove', `${ms(routes.add)}, ${ms(routes.dump)}, ${ms(routes.remove)}`],
+    ['routes, all of one metric: add', onlyAdd],
   ]);
 }
 

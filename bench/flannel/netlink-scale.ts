@@ -13,12 +13,19 @@ import { macOf, smallSubnetOf } from './members.ts';
 
 /** No protocol that anybody else has. */
 const PROTOCOL = 199;
+/** As the reconciler spreads them (src/flannel/metrics.ts). */
+const ROUTES_PER_METRIC = 1024;
 
 export interface NetlinkScale {
   entries: number;
   /** Milliseconds, of each kind all entries. */
   neighbours: { add: number; dump: number; remove: number };
   routes: { add: number; dump: number; remove: number };
+  /**
+   * The same routes all with one metric: the kernel looks for an equal next hop in one list of all of an interface's,
+   * and the list of those with another metric is another one.
+   */
+  oneMetric: { add: number };
 }
 
 const bytesOf = (address: string) => Uint8Array.from(address.split('.'), Number);
@@ -42,15 +49,17 @@ export function measureNetlink(namespace: Namespace, entries: number): NetlinkSc
     const address = bytesOf(smallSubnetOf(index).split('/')[0]!);
     return { address, mac: Uint8Array.from(macOf(index).split(':'), (octet) => Number.parseInt(octet, 16)) };
   });
-  const routeOf = (address: Uint8Array): NewRoute => ({
+  const routeOf = (address: Uint8Array, priority: number): NewRoute => ({
     ...{ family: AF_INET, destination: address, prefixLength: 25, gateway: address },
-    ...{ ifindex, protocol: PROTOCOL, onlink: true, priority: 0 },
+    ...{ ifindex, protocol: PROTOCOL, onlink: true, priority },
   });
   try {
     const addNeighbours = written(() =>
       all.map(({ address, mac }) => putNeighbour(AF_INET, ifindex, address, mac)),
     );
-    const addRoutes = written(() => all.map(({ address }) => putRoute(routeOf(address), false)));
+    const addRoutes = written(() =>
+      all.map(({ address }, n) => putRoute(routeOf(address, Math.floor(n / ROUTES_PER_METRIC)), false)),
+    );
     const [dumpN, found] = timed(() => dumpNeighbours(socket, ifindex));
     // The interface has groups of its own.
     const neighbours = found.filter(({ state }) => state === NUD_PERMANENT);
@@ -59,6 +68,7 @@ export function measureNetlink(namespace: Namespace, entries: number): NetlinkSc
       throw new Error(`${neighbours.length} neighbours and ${routes.length} routes of ${entries}`);
     }
     const removeRoutes = written(() => routes.map((route) => removeRoute(route, bytesOf(route.gateway!))));
+    const addSame = written(() => all.map(({ address }) => putRoute(routeOf(address, 0), false)));
     const removeNeighbours = written(() =>
       all.map(({ address }) => removeNeighbour(AF_INET, ifindex, address)),
     );
@@ -66,6 +76,7 @@ export function measureNetlink(namespace: Namespace, entries: number): NetlinkSc
       entries,
       neighbours: { add: addNeighbours, dump: dumpN, remove: removeNeighbours },
       routes: { add: addRoutes, dump: dumpR, remove: removeRoutes },
+      oneMetric: { add: addSame },
     };
   } finally {
     socket.close();
