@@ -181,6 +181,9 @@ export const HEADER_FDB_LOCK_OFFSET = 64;
 export const HEADER_FDB_MAC_OFFSET = 72;
 /** u64 beside the lock: key of the entry that is reserved. */
 export const HEADER_FDB_KEY_OFFSET = 80;
+/** u32s beside the lock: where the index has room for that key in its home bucket, 0 = farther on; its tag. */
+export const HEADER_FDB_SLOT_OFFSET = 88;
+export const HEADER_FDB_TAG_OFFSET = 92;
 /** u32: raised when routes or addresses of the underlay change: what workers know of paths is old then. */
 export const HEADER_PATHS_GENERATION_OFFSET = 128;
 /** u32: counts changes of the MDB; its lowest bit says which of the two tables is in use. */

@@ -22,6 +22,7 @@ export interface Syscalls {
   /** For requests that take a number instead of an address. */
   ioctlValue(fd: number, request: number, value: number): number;
   read(fd: number, address: number, bytes: number): number;
+  readBytes(fd: number, into: Uint8Array, bytes: number): number;
   writeBytes(fd: number, data: Uint8Array, bytes: number): number;
   writev(fd: number, iovecs: number, count: number): number;
   socket(family: number, type: number, protocol: number): number;
@@ -97,6 +98,7 @@ function load(): Syscalls {
     ioctl: call('ioctl', 'int', ['int', 'ulong', 'void *']),
     ioctlValue: call('ioctl', 'int', ['int', 'ulong', address]),
     read: call('read', 'long', ['int', address, 'size_t']),
+    readBytes: call('read', 'long', ['int', 'void *', 'size_t']),
     writeBytes: call('write', 'long', ['int', 'void *', 'size_t']),
     writev: call('writev', 'long', ['int', address, 'int']),
     socket: call('socket', 'int', ['int', 'int', 'int']),
