@@ -3,9 +3,12 @@ import { setFlagsFromString } from 'node:v8';
 import type { Vtep } from '../types.ts';
 import { goPattern } from './go-pattern.ts';
 import { type Health, startHealth } from './health.ts';
+import type { LeaseSource } from './lease.ts';
 import { Network } from './network.ts';
 import type { Logger, NetworkOptions } from './network-options.ts';
 import type { FlannelStatus } from './network-status.ts';
+import { membersPath } from './node-state.ts';
+import { RememberingSource } from './remembering.ts';
 import { openSource, type SourceSetup } from './sources.ts';
 
 /** A source may take as long as it likes; who waits is not to be slower for it. */
@@ -50,7 +53,7 @@ export async function startFlannel(
     for (const { source, ...options } of setups) {
       // A pattern that is none never will be one: said now, and not when it is first tried.
       for (const pattern of options.ifaceRegex) goPattern(`--iface-regex ${pattern}`, pattern);
-      networks.push(new Network(options, { vtep, log, source: await openSource(source, log) }));
+      networks.push(new Network(options, { vtep, log, source: await sourceOf(source, options, log) }));
     }
     const ready = () => {
       const reasons = networks.flatMap((network) => network.ready());
@@ -75,6 +78,17 @@ export async function startFlannel(
       return closing;
     },
   };
+}
+
+/** A file is there when this machine is; any other source may be away when the node is started. */
+async function sourceOf(
+  setup: SourceSetup,
+  { name, stateDirectory }: NetworkOptions,
+  logger: Logger,
+): Promise<LeaseSource> {
+  const source = await openSource(setup, logger);
+  if (setup.kind === 'file') return source;
+  return new RememberingSource(source, { path: membersPath(stateDirectory, name), logger });
 }
 
 /**
