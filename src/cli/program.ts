@@ -202,6 +202,16 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     });
 
   program
+    .command('sink')
+    .description('inner packets of mirrored traffic, any VNI, to pcapng or a TAP, without root')
+    .option('--port <ports>', 'UDP ports, separated by commas')
+    .option('--write <file>', 'pcapng')
+    .action(async (flags: { port?: string; write?: string }) => {
+      const { sink } = await import('./sink.ts');
+      exitWith(await sink(flags, outside));
+    });
+
+  program
     .command('demo')
     .description('two hosts, a tunnel and real traffic on this machine')
     .option('--once', 'ten seconds, then exit 0 only if traffic crossed')
