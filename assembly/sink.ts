@@ -125,29 +125,30 @@ export function walk(count: u32): void {
     let at: u32 = 0;
     do {
       const rest = bytes - at;
-      datagram(buffer + at, rest < segment ? rest : segment, receipt, time);
+      const size = rest < segment ? rest : segment;
+      bump(SINK_DATAGRAMS, 1);
+      bump(SINK_DATAGRAM_OCTETS, size);
+      bump(datagram(buffer + at, size, receipt, time), 1);
       at += segment;
     } while (at < bytes);
   }
 }
 
-function datagram(at: u32, bytes: u32, name: u32, time: u64): void {
-  bump(SINK_DATAGRAMS, 1);
-  bump(SINK_DATAGRAM_OCTETS, bytes);
-  if (bytes < <u32>VXLAN_HEADER_BYTES) return bump(SINK_DROP_SHORT_DATAGRAM, 1);
+/** Returns the counter of what became of it. */
+function datagram(at: u32, bytes: u32, name: u32, time: u64): u32 {
+  if (bytes < <u32>VXLAN_HEADER_BYTES) return SINK_DROP_SHORT_DATAGRAM;
   const flags = bswap<u32>(load<u32>(at));
   const last = bswap<u32>(load<u32>(at, 4));
-  if (isGeneve(flags, last, bytes)) return bump(SINK_DROP_GENEVE, 1);
-  if (flags & VXLAN_GPE_PROTOCOL && !(flags & VXLAN_FLAG_GBP)) return bump(SINK_DROP_GPE, 1);
-  if (!(flags & VXLAN_FLAG_VNI)) return bump(SINK_DROP_NO_VNI_FLAG, 1);
+  if (isGeneve(flags, last, bytes)) return SINK_DROP_GENEVE;
+  if (flags & VXLAN_GPE_PROTOCOL && !(flags & VXLAN_FLAG_GBP)) return SINK_DROP_GPE;
+  if (!(flags & VXLAN_FLAG_VNI)) return SINK_DROP_NO_VNI_FLAG;
   const packet = at + VXLAN_HEADER_BYTES;
   const length = bytes - VXLAN_HEADER_BYTES;
-  if (length < <u32>ETHERNET_HEADER_BYTES) return bump(SINK_DROP_SHORT_INNER_FRAME, 1);
+  if (length < <u32>ETHERNET_HEADER_BYTES) return SINK_DROP_SHORT_INNER_FRAME;
   const vni = last >>> 8;
   if (load<u32>(SINK_STATE_BASE, SINK_STATE_ASK_OFFSET)) {
     const verdict = accept(packet, length, vni);
-    if (verdict !== SINK_KEEP)
-      return bump(verdict === SINK_REFUSE_VNI ? SINK_DROP_VNI : SINK_DROP_FILTER, 1);
+    if (verdict !== SINK_KEEP) return verdict === SINK_REFUSE_VNI ? SINK_DROP_VNI : SINK_DROP_FILTER;
   }
   const snaplen = load<u32>(SINK_STATE_BASE, SINK_STATE_SNAPLEN_OFFSET);
   const kept = length < snaplen ? length : snaplen;
@@ -155,18 +156,18 @@ function datagram(at: u32, bytes: u32, name: u32, time: u64): void {
   const next = load<u32>(SINK_STATE_BASE, SINK_STATE_NEXT_OFFSET);
   if (next + kept + SINK_BLOCK_EXTRA_BYTES > load<u32>(SINK_STATE_BASE, SINK_STATE_END_OFFSET)) flush();
   const slot = slotOf(name, vni);
-  if (slot === 0) return bump(SINK_DROP_INTERFACES, 1);
+  if (slot === 0) return SINK_DROP_INTERFACES;
 
   const original = originalLength(packet, length);
   if (original > length) bump(SINK_TRUNCATED, 1);
   if (kept < length) bump(SINK_SNAPPED, 1);
-  bump(SINK_PACKETS, 1);
   bump(SINK_PACKET_OCTETS, original);
   store<u64>(slot, load<u64>(slot, SINK_INTERFACE_PACKETS_OFFSET) + 1, SINK_INTERFACE_PACKETS_OFFSET);
   store<u64>(slot, load<u64>(slot, SINK_INTERFACE_OCTETS_OFFSET) + original, SINK_INTERFACE_OCTETS_OFFSET);
   const unusual = flags !== VXLAN_FLAG_VNI || (last & 0xff) !== 0;
   if (unusual) bump(SINK_RESERVED_BITS, 1);
   block(load<u32>(slot, SINK_INTERFACE_ID_OFFSET), time, packet, kept, original, unusual);
+  return SINK_PACKETS;
 }
 
 /** Version 0, a known protocol where VXLAN has reserved bits, and options that fit. */

@@ -16,7 +16,7 @@ const NONE = -1;
 
 /** One object for all frames: nothing is allocated for each. */
 export class FrameFields {
-  bytes = new Uint8Array();
+  bytes: Uint8Array = new Uint8Array();
   vni = 0;
   /** Behind VLAN tags; -1 = cut before it. */
   ethertype = NONE;

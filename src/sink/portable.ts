@@ -90,7 +90,8 @@ export async function openPortable(settings: Settings): Promise<Engine> {
       failure ??= another;
     }
     const last = stats();
-    const settled = () => (failure === undefined || failure instanceof SinkEnded ? resolve(last) : reject(failure));
+    const settled = () =>
+      failure === undefined || failure instanceof SinkEnded ? resolve(last) : reject(failure);
     closeAll().then(settled, settled);
   }
   received = (datagram, sender) => {
@@ -105,7 +106,10 @@ export async function openPortable(settings: Settings): Promise<Engine> {
 
 type Received = (datagram: Uint8Array, sender: string) => void;
 
-async function openPorts({ address, bufferBytes, ports }: Settings, received: Received): Promise<PortablePort[]> {
+async function openPorts(
+  { address, bufferBytes, ports }: Settings,
+  received: Received,
+): Promise<PortablePort[]> {
   const open: PortablePort[] = [];
   try {
     for (const port of ports) open.push(await openPort(address, port, bufferBytes, received));
@@ -116,7 +120,12 @@ async function openPorts({ address, bufferBytes, ports }: Settings, received: Re
   }
 }
 
-async function openPort(address: string, port: number, bytes: number, received: Received): Promise<PortablePort> {
+async function openPort(
+  address: string,
+  port: number,
+  bytes: number,
+  received: Received,
+): Promise<PortablePort> {
   try {
     // "::" hears both families, where the system has IPv6.
     return await openPortablePort(address === '' ? '::' : address, port, received, bytes);

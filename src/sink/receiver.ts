@@ -58,4 +58,3 @@ export function openReceiver(recorder: Recorder, sockets: readonly number[], pol
     },
   };
 }
-

@@ -200,7 +200,8 @@ export class Recorder {
     const at = this.walk.view.getUint32(SINK_STATE_BASE + SINK_STATE_NEXT_OFFSET, true);
     if (at + block.length > SINK_OUTPUT_BASE + SINK_OUTPUT_BYTES) {
       this.#drain();
-      return this.#put(block);
+      this.#put(block);
+      return;
     }
     this.walk.bytes.set(block, at);
     this.#state(SINK_STATE_NEXT_OFFSET, at + block.length);

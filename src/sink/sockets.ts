@@ -3,7 +3,15 @@ import ipaddr from 'ipaddr.js';
 import { VtepError } from '../errors.ts';
 import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { ADDRESS_MISSING, hasFamily, openListener, PORT_TAKEN, portOf, setGro, tellTimes } from '../io/udp.ts';
+import {
+  ADDRESS_MISSING,
+  hasFamily,
+  openListener,
+  PORT_TAKEN,
+  portOf,
+  setGro,
+  tellTimes,
+} from '../io/udp.ts';
 
 /** @throws VtepError IN_USE, PERMISSION or SYSTEM; nothing stays open */
 export function openSockets(ports: readonly number[], address: string, bufferBytes: number): number[] {

@@ -60,7 +60,8 @@ function record(): void {
     tell({ kind: 'ready' });
     let answered = 0;
     while (!stopped()) {
-      receiver.receive(Math.max(0, ...[Math.min(...outputs.map((output) => output.dueIn(Date.now())))]));
+      const due = Math.min(...outputs.map((output) => output.dueIn(Date.now())));
+      receiver.receive(Math.max(0, due));
       recorder.flush();
       const asked = Atomics.load(control, CONTROL_ASKED);
       if (asked !== answered) tell({ kind: 'stats', stats: stats() });

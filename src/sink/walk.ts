@@ -50,7 +50,10 @@ export class Walk {
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     const { accept, admit, flush } = host;
-    const { exports } = new WebAssembly.Instance(compile(), { env: { memory }, sink: { accept, admit, flush } });
+    const { exports } = new WebAssembly.Instance(compile(), {
+      env: { memory },
+      sink: { accept, admit, flush },
+    });
     this.#walk = exports.walk as (count: number) => void;
   }
 
