@@ -49,6 +49,8 @@ export const SINK_STATE_SNAPLEN_OFFSET = 8;
 export const SINK_STATE_ASK_OFFSET = 12;
 /** Slot of the last packet's interface, 0 = none. */
 export const SINK_STATE_LAST_OFFSET = 16;
+/** Of the table's hash, so that nobody can aim at one slot. */
+export const SINK_STATE_SEED_OFFSET = 20;
 export const SINK_STATE_BYTES = 256;
 
 /** Slots of the table, a power of two; at most SINK_INTERFACE_MAX are used, so that searching ends. */

@@ -77,6 +77,7 @@ import {
   SINK_STATE_END_OFFSET,
   SINK_STATE_LAST_OFFSET,
   SINK_STATE_NEXT_OFFSET,
+  SINK_STATE_SEED_OFFSET,
   SINK_STATE_SNAPLEN_OFFSET,
   SINK_TRUNCATED,
 } from './sink-layout';
@@ -125,7 +126,7 @@ export function walk(count: u32): void {
     let at: u32 = 0;
     do {
       const rest = bytes - at;
-      const size = rest < segment ? rest : segment;
+      const size = min<u32>(rest, segment);
       bump(SINK_DATAGRAMS, 1);
       bump(SINK_DATAGRAM_OCTETS, size);
       bump(datagram(buffer + at, size, receipt, time), 1);
@@ -151,7 +152,7 @@ function datagram(at: u32, bytes: u32, name: u32, time: u64): u32 {
     if (verdict !== SINK_KEEP) return verdict === SINK_REFUSE_VNI ? SINK_DROP_VNI : SINK_DROP_FILTER;
   }
   const snaplen = load<u32>(SINK_STATE_BASE, SINK_STATE_SNAPLEN_OFFSET);
-  const kept = length < snaplen ? length : snaplen;
+  const kept = min<u32>(length, snaplen);
   // First, for the host may begin a new file, whose interfaces are numbered anew.
   const next = load<u32>(SINK_STATE_BASE, SINK_STATE_NEXT_OFFSET);
   if (next + kept + SINK_BLOCK_EXTRA_BYTES > load<u32>(SINK_STATE_BASE, SINK_STATE_END_OFFSET)) flush();
@@ -211,8 +212,10 @@ function slotOf(name: u32, vni: u32): u32 {
   }
   const before = load<u32>(SINK_STATE_BASE, SINK_STATE_LAST_OFFSET);
   if (before !== 0 && isSlotOf(before, low, high, vni)) return before;
-  const hash = ((low ^ rotl<u64>(high, 29)) + vni) * 0x9e3779b97f4a7c15;
-  for (let index = <u32>(hash >>> 40); ; ++index) {
+  let hash = load<u32>(SINK_STATE_BASE, SINK_STATE_SEED_OFFSET) ^ vni;
+  hash = mix(mix(hash, <u32>low), <u32>(low >>> 32));
+  hash = mix(mix(hash, <u32>high), <u32>(high >>> 32));
+  for (let index = hash >>> 8; ; ++index) {
     const slot = SINK_INTERFACES_BASE + (index & (SINK_INTERFACE_SLOTS - 1)) * SINK_INTERFACE_BYTES;
     if (isSlotOf(slot, low, high, vni)) {
       store<u32>(SINK_STATE_BASE, slot, SINK_STATE_LAST_OFFSET);
@@ -230,6 +233,10 @@ function slotOf(name: u32, vni: u32): u32 {
     store<u32>(SINK_STATE_BASE, slot, SINK_STATE_LAST_OFFSET);
     return slot;
   }
+}
+
+function mix(hash: u32, word: u32): u32 {
+  return rotl<u32>((hash ^ word) * 0x9e3779b1, 15) * 0x85ebca77;
 }
 
 function isSlotOf(slot: u32, low: u64, high: u64, vni: u32): bool {
@@ -264,9 +271,11 @@ function block(id: u32, time: u64, packet: u32, kept: u32, original: u32, unusua
 function comment(at: u32, header: u32): void {
   store<u16>(at, PCAPNG_OPTION_COMMENT);
   store<u16>(at, COMMENT_TEXT_BYTES, 2);
-  // "VXLAN he" "ader 0x"
-  store<u64>(at, 0x6568204e414c5856, 4);
-  store<u64>(at, 0x0078302072656461, 12);
+  // "VXLA" "N he" "ader" " 0x"
+  store<u32>(at, 0x414c5856, 4);
+  store<u32>(at, 0x6568204e, 8);
+  store<u32>(at, 0x72656461, 12);
+  store<u32>(at, 0x00783020, 16);
   for (let digit: u32 = 0; digit < 16; ++digit) {
     const byte = load<u8>(header + (digit >>> 1));
     const nibble = digit & 1 ? byte & 15 : byte >>> 4;

@@ -20,6 +20,7 @@ import {
   SINK_STATE_END_OFFSET,
   SINK_STATE_LAST_OFFSET,
   SINK_STATE_NEXT_OFFSET,
+  SINK_STATE_SEED_OFFSET,
   SINK_STATE_SNAPLEN_OFFSET,
 } from '../../assembly/sink-layout.ts';
 import { version } from '../version.ts';
@@ -87,6 +88,7 @@ export class Recorder {
       admit: (source, vni) => this.#admit(source, vni),
       flush: () => this.flush(),
     });
+    this.#state(SINK_STATE_SEED_OFFSET, Math.floor(Math.random() * 2 ** 32));
     this.#state(SINK_STATE_SNAPLEN_OFFSET, snaplen === 0 ? WHOLE : snaplen);
     this.#state(SINK_STATE_ASK_OFFSET, Number(vnis !== undefined || matches !== undefined));
     this.#before = { counters: this.counters(), kernelDrops: 0 };
