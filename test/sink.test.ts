@@ -19,6 +19,7 @@ import { icmp, tcp, udp } from './support/messages.ts';
 import { naiveSink } from './support/naive-sink.ts';
 import { readCapture } from './support/pcapng.ts';
 import { type Fed, recorderOf, walkAll } from './support/sink-feed.ts';
+import { readModule, SECTION } from './support/wasm-sections.ts';
 
 const T = 1_790_000_000_123_456_789n;
 const MSG_TRUNC = 0x20;
@@ -93,6 +94,20 @@ describe('blocks', () => {
 });
 
 describe('walk', () => {
+  it('is a module without data, start function or globals, and imports its memory and three questions', () => {
+    const bytes = readFileSync(new URL('../build/sink.wasm', import.meta.url));
+    const { globals, sections } = readModule(bytes);
+    assert.equal(globals, 0);
+    for (const section of Object.values(SECTION)) assert.ok(!sections.includes(section));
+    const module = new WebAssembly.Module(new Uint8Array(bytes));
+    assert.deepEqual(
+      WebAssembly.Module.imports(module)
+        .map(({ module: from, name }) => `${from}.${name}`)
+        .sort(),
+      ['env.memory', 'sink.accept', 'sink.admit', 'sink.flush'],
+    );
+  });
+
   it('counts under the names of the memory map', () => {
     assert.equal(SINK_COUNTER_NAMES.length, SINK_COUNTER_COUNT);
     assert.deepEqual(
