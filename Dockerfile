@@ -13,7 +13,7 @@ RUN npm pkg set "dependencies.@kubernetes/client-node=$(npm pkg get 'devDependen
  && npm prune --no-audit --no-fund
 RUN mkdir -p /opt/vxlane/build \
  && cp -r dist node_modules package.json LICENSE /opt/vxlane/ \
- && cp build/release.wasm build/scalar.wasm /opt/vxlane/build/ \
+ && cp build/release.wasm build/scalar.wasm build/sink.wasm /opt/vxlane/build/ \
  && cp deploy/flannel-traffic-rules.sh /opt/vxlane/ \
  && chmod 755 /opt/vxlane/dist/src/cli/main.js
 
