@@ -23,6 +23,12 @@ import * as ecn from './ecn';
 import * as fdb from './fdb';
 import {
   AF_INET,
+  ARRIVAL_BUFFER_OFFSET,
+  ARRIVAL_BYTES,
+  ARRIVAL_LENGTH_OFFSET,
+  ARRIVAL_LISTENER_OFFSET,
+  ARRIVAL_TOS_OFFSET,
+  ARRIVALS_OFFSET,
   CMSGHDR_BYTES,
   DECAP_MESSAGE_OFFSET,
   DECAP_PACKETS,
@@ -173,6 +179,42 @@ export function decap(worker: usize, listener: u32, received: i32): i32 {
   store<i32>(state, message, DECAP_MESSAGE_OFFSET);
   peers.settle(worker);
   return coalesce.finish(worker);
+}
+
+/**
+ * Walks `count` datagrams that a program hands over itself, at most RECEIVE_COUNT, so that there is room for them all.
+ * Returns the number of writes.
+ */
+export function decapArrivals(worker: usize, count: i32): i32 {
+  writes.begin(worker);
+  if (fdb.isLarge()) warmArrivals(worker, count);
+  for (let index = 0; index < min(count, RECEIVE_COUNT); ++index) {
+    const arrival = worker + ARRIVALS_OFFSET + index * ARRIVAL_BYTES;
+    const buffer = <i32>load<u8>(arrival, ARRIVAL_BUFFER_OFFSET) & (RECEIVE_COUNT - 1);
+    datagram(
+      worker,
+      load<u8>(arrival, ARRIVAL_LISTENER_OFFSET),
+      worker + RECEIPTS_OFFSET + buffer * RECEIPT_BYTES,
+      load<u8>(arrival, ARRIVAL_TOS_OFFSET),
+      bufferOf(worker, buffer),
+      min(load<i32>(arrival, ARRIVAL_LENGTH_OFFSET), RECEIVE_BUFFER_BYTES),
+      0,
+    );
+  }
+  return coalesce.finish(worker);
+}
+
+/** As `warm`. */
+function warmArrivals(worker: usize, count: i32): void {
+  let sum = 0;
+  for (let index = 0; index < min(count, RECEIVE_COUNT); ++index) {
+    const arrival = worker + ARRIVALS_OFFSET + index * ARRIVAL_BYTES;
+    if (load<i32>(arrival, ARRIVAL_LENGTH_OFFSET) < VXLAN_HEADER_BYTES + ETHERNET_HEADER_BYTES) continue;
+    const at = bufferOf(worker, <i32>load<u8>(arrival, ARRIVAL_BUFFER_OFFSET) & (RECEIVE_COUNT - 1));
+    const domain = vni.lookup(load<u8>(arrival, ARRIVAL_LISTENER_OFFSET), vxlan.vni(at));
+    sum += fdb.find(domain, at + VXLAN_HEADER_BYTES + MAC_BYTES);
+  }
+  store<i32>(worker + DECAP_STATE_OFFSET, sum, DECAP_WARM_OFFSET);
 }
 
 /**

@@ -48,6 +48,7 @@ import {
 import * as local from './local';
 import * as message from './message';
 import * as outer from './outer';
+import * as parcel from './parcel';
 import * as peers from './peer';
 import * as segment from './segment';
 import * as tunnelGso from './tunnel-gso';
@@ -115,6 +116,13 @@ export function transmit(
   const counted = length - l3;
   const word = load<u32>(state, ENCAP_WORD_OFFSET);
   const tail = <u32>load<u8>(state, ENCAP_TAIL_OFFSET);
+  if (parcel.areWanted()) {
+    if (!parcel.hasRoom(worker)) return false;
+    parcel.add(worker, device, domain, source, remote, port, marks, word, vni, tail, inner, bytes, alone);
+    counter.sent(worker, device, domain, 1, counted);
+    if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, counted);
+    return true;
+  }
   if (!message.hasRoom(worker, flags, source, 1, bytes)) return false;
   // The header of a frame that goes to one place only is written over its virtio header, which such a frame has
   // no more use for; else it stands by itself.

@@ -73,7 +73,7 @@ const MIDDLE = [
     'policy',
     'peer',
   ],
-  ...['message', 'dispatch', 'envelope', 'ring', 'uring', 'count'],
+  ...['message', 'dispatch', 'envelope', 'parcel', 'ring', 'uring', 'count'],
   ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];

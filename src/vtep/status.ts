@@ -2,7 +2,7 @@
 import { AF_INET, FDB_CAPACITY } from '../../assembly/layout.ts';
 import { type CounterName, readCounter, readCounters } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { preferredBuild } from '../dataplane/engine.ts';
+import { preferredBuild } from '../dataplane/engine-file.ts';
 import type { Views } from '../dataplane/memory.ts';
 import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
 import { version } from '../version.ts';

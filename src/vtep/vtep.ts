@@ -13,6 +13,7 @@ import {
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
+import { compileEngine } from '../dataplane/engine-file.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
 import { makeResident, preferHugePages } from '../io/residence.ts';
@@ -108,7 +109,7 @@ class BatchedVtep implements Vtep {
     let bits = 0;
     if (offloads.udpSegment === 'on') bits |= OFFLOAD_UDP_SEGMENT;
     if (offloads.coalesce === 'on') bits |= OFFLOAD_COALESCE;
-    const plane = new Dataplane(Workers.blocks(queues), bits, {
+    const plane = new Dataplane(compileEngine(), Workers.blocks(queues), bits, {
       ifindex: indexOf,
       ifname: (index) => nameOf(index) ?? '',
       readNexthops: () => this.#core.tables.readNexthops(this.#home!.socket),
