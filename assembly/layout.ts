@@ -1046,16 +1046,18 @@ export const TRAIN_LONGEST = 64;
 export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
 export const TRAINS_BYTES = TRAIN_COUNT * 4;
 /**
- * Arrivals: datagrams that a program hands over itself, in any of the receive buffers. u32: bytes; u8s: the buffer,
- * the listener, the outer TOS. The sender stands in the buffer's receipt.
+ * Arrivals: datagrams that a program hands over itself, wherever they lie in the receive buffers: struct sockaddr of the
+ * sender; u32s: address and bytes; u8s: listener, outer TOS.
  */
-export const ARRIVAL_BYTES = 8;
+export const ARRIVAL_COUNT = WRITE_COUNT;
+export const ARRIVAL_BYTES = 64;
 export const ARRIVALS_OFFSET = TRAINS_OFFSET + TRAINS_BYTES;
-export const ARRIVALS_BYTES = RECEIVE_COUNT * ARRIVAL_BYTES;
-export const ARRIVAL_LENGTH_OFFSET = 0;
-export const ARRIVAL_BUFFER_OFFSET = 4;
-export const ARRIVAL_LISTENER_OFFSET = 5;
-export const ARRIVAL_TOS_OFFSET = 6;
+export const ARRIVALS_BYTES = ARRIVAL_COUNT * ARRIVAL_BYTES;
+export const ARRIVAL_NAME_OFFSET = 0;
+export const ARRIVAL_ADDRESS_OFFSET = 32;
+export const ARRIVAL_LENGTH_OFFSET = 36;
+export const ARRIVAL_LISTENER_OFFSET = 40;
+export const ARRIVAL_TOS_OFFSET = 41;
 export const DECAP_BYTES = ARRIVALS_OFFSET + ARRIVALS_BYTES;
 
 /** Room for either kind, in whole pages. */

@@ -56,7 +56,7 @@ function planeOf(queues = 1) {
 }
 
 function encapBurst(queue: DataplaneQueue, device: number, bytes: number, fills: boolean): Burst {
-  const batch = queue.frames(BATCH);
+  const batch = queue.frames(BATCH, bytes);
   const frames = batch.slots.map((slot, number) => {
     slot.write(frameOf(bytes, number));
     return frameOf(bytes, number);
@@ -81,7 +81,7 @@ function encapBurst(queue: DataplaneQueue, device: number, bytes: number, fills:
 }
 
 function decapBurst(queue: DataplaneQueue, bytes: number, fills: boolean): Burst {
-  const batch = queue.datagrams(BATCH);
+  const batch = queue.datagrams(BATCH, bytes + 8);
   const datagrams = batch.slots.map((slot, number) => {
     slot.write(datagramOf(bytes, number), SENDER);
     return datagramOf(bytes, number);

@@ -5,9 +5,6 @@ import {
   DOMAINS_BASE,
   IOVEC_BYTES,
   IOVEC_LENGTH_OFFSET,
-  RECEIVE_BUFFERS_OFFSET,
-  RECEIVE_COUNT,
-  RECEIVE_STRIDE_BYTES,
   VIRTIO_CHECKSUM_FIELD_OFFSET,
   VIRTIO_CHECKSUM_START_OFFSET,
   VIRTIO_NEEDS_CHECKSUM,
@@ -22,58 +19,68 @@ import {
 import { VtepError } from '../errors.ts';
 import type { ArrivedFrames } from './batch.ts';
 import type { QueueState } from './queue-state.ts';
-import { SlotViews } from './slot-views.ts';
+import type { SlotViews } from './slot-views.ts';
 
 const WRITE_IOVECS_BYTES = WRITE_IOVEC_MAX * IOVEC_BYTES;
 
 export class Arrived implements ArrivedFrames {
   readonly #state: QueueState;
+  readonly #u16: Uint16Array;
   readonly #u32: Uint32Array;
   readonly #views: SlotViews;
-  /** Place in the batch, by slot of the queue. */
-  readonly #places: Uint8Array;
   readonly #writes: number;
   /** Word of the first write's frame: the first iovec is the virtio header. */
   readonly #iovecs: number;
+  /** The write at hand, -1 = none, and the one before the next. */
   #at = -1;
+  #last = -1;
   #count = 0;
 
-  constructor(state: QueueState, slots: readonly number[]) {
+  constructor(state: QueueState, views: SlotViews) {
     this.#state = state;
+    this.#u16 = state.u16;
     this.#u32 = state.views.u32;
-    const base = state.decapBase + RECEIVE_BUFFERS_OFFSET;
-    this.#views = new SlotViews(state.views.memory, base, RECEIVE_STRIDE_BYTES, RECEIVE_COUNT);
-    this.#places = new Uint8Array(RECEIVE_COUNT);
-    for (const [place, slot] of slots.entries()) this.#places[slot] = place;
+    this.#views = views;
     this.#writes = state.decapBase + WRITES_OFFSET;
     this.#iovecs = (state.decapBase + WRITE_IOVECS_BASE_OFFSET + IOVEC_BYTES) >>> 2;
   }
 
-  begin(datagrams: number): void {
+  begin(first: number, count: number): void {
     const state = this.#state;
+    state.arrived?.overtake();
     state.arrived = this;
     this.#at = -1;
+    this.#last = -1;
     state.enter();
-    this.#count = state.exports.decapArrivals(state.decapBase, datagrams);
+    this.#count = state.exports.decapArrivals(state.decapBase, first, count);
     state.leave();
   }
 
+  /** Another batch has the engine's records now. */
+  overtake(): void {
+    this.#at = -1;
+    // So that `next` looks whose turn it is.
+    this.#count = 0;
+    this.#state.arrived = undefined;
+  }
+
   end(): void {
-    if (this.#state.arrived === this) this.#state.arrived = undefined;
+    if (this.#state.arrived === this) this.overtake();
   }
 
   next(): boolean {
-    if (this.#state.arrived !== this) throw over();
-    if (this.#at + 1 >= this.#count) {
-      this.#at = this.#count;
+    if (this.#last + 1 >= this.#count) {
+      if (this.#state.arrived !== this) throw over();
+      this.#at = -1;
       return false;
     }
-    ++this.#at;
+    this.#at = ++this.#last;
     return true;
   }
 
   get bytes(): Uint8Array {
-    return this.#views.of(this.offset, this.length);
+    const iovec = this.#iovec();
+    return this.#views.of(this.#u32[iovec]!, this.#u32[iovec + (IOVEC_LENGTH_OFFSET >> 2)]!);
   }
 
   get offset(): number {
@@ -85,16 +92,16 @@ export class Arrived implements ArrivedFrames {
   }
 
   get device(): number {
-    return this.#state.u16[(this.#write() + WRITE_DEVICE_OFFSET) >>> 1]!;
+    return this.#u16[(this.#write() + WRITE_DEVICE_OFFSET) >>> 1]!;
   }
 
   get vni(): number {
-    const domain = this.#state.u16[(this.#write() + WRITE_PLACE_OFFSET) >>> 1]!;
+    const domain = this.#u16[(this.#write() + WRITE_PLACE_OFFSET) >>> 1]!;
     return this.#u32[(DOMAINS_BASE + domain * DOMAIN_BYTES + DOMAIN_VNI_OFFSET) >>> 2]!;
   }
 
   get slot(): number {
-    return this.#places[this.#views.slotOf(this.offset)]!;
+    return this.#views.slotOf(this.offset);
   }
 
   get isPartial(): boolean {
@@ -122,9 +129,8 @@ export class Arrived implements ArrivedFrames {
   }
 
   #here(): number {
-    const at = this.#at;
-    if (this.#state.arrived !== this || at < 0 || at >= this.#count) throw over();
-    return at;
+    if (this.#at < 0) throw over();
+    return this.#at;
   }
 }
 

@@ -22,9 +22,9 @@
 
 /** Room for one frame. */
 export interface FrameSlot {
-  /** From the Ethernet header on; 65,590 bytes. @throws VtepError USAGE when the batch has been released */
+  /** From the Ethernet header on; as long as the slot. @throws VtepError USAGE when the batch has been released */
   readonly bytes: Uint8Array;
-  /** Bytes of the frame; 0 to 65590 */
+  /** Bytes of the frame. */
   length: number;
   /** Number of the device that is to send it, as `addDevice` gave it. */
   device: number;
@@ -71,7 +71,7 @@ export interface SentDatagrams {
 
 /** Room for one datagram. */
 export interface DatagramSlot {
-  /** The UDP payload; 65,536 bytes. @throws VtepError USAGE when the batch has been released */
+  /** The UDP payload; as long as the slot. @throws VtepError USAGE when the batch has been released */
   readonly bytes: Uint8Array;
   /** Bytes of the datagram. */
   length: number;
@@ -119,14 +119,17 @@ export interface DataplaneQueue {
   readonly number: number;
   /** All of the dataplane's memory. Anything may be broken by writing to it outside of slots. */
   readonly memory: Uint8Array;
-  /** Slots that are free: of 64 of each kind. */
-  readonly freeFrames: number;
-  readonly freeDatagrams: number;
   /** Hears of replies during encap; the frame is a view that ends with the call. Devices with `proxy` or `rsc` have them. */
   replied: Replied | undefined;
-  /** Claims slots: once, not for each batch. @throws VtepError USAGE, NO_SPACE */
-  frames(count: number): FrameBatch;
-  datagrams(count: number): DatagramBatch;
+  /**
+   * Claims slots: once, not for each batch. All batches of frames together have 4 MiB, and so have those of datagrams.
+   * @param count 1 to 256; of datagrams all batches together
+   * @param bytes room of each slot, up to 65,590 for a frame, 65,536 for a datagram; 2048. Small slots lie close
+   *   together, which is faster
+   * @throws VtepError USAGE, NO_SPACE
+   */
+  frames(count: number, bytes?: number): FrameBatch;
+  datagrams(count: number, bytes?: number): DatagramBatch;
   /**
    * Sends the first `count` frames of a batch; absent: all. What must be dropped is counted, and no datagram.
    * @throws VtepError USAGE (length, batch, or the last one's datagrams have not all been taken), NOT_FOUND (device);

@@ -2,27 +2,26 @@
 import {
   AF_INET,
   AF_INET6,
-  ARRIVAL_BUFFER_OFFSET,
+  ARRIVAL_ADDRESS_OFFSET,
   ARRIVAL_BYTES,
+  ARRIVAL_COUNT,
   ARRIVAL_LENGTH_OFFSET,
+  ARRIVAL_LISTENER_OFFSET,
+  ARRIVAL_NAME_OFFSET,
   ARRIVALS_OFFSET,
-  RECEIPT_BYTES,
-  RECEIPT_NAME_OFFSET,
-  RECEIPTS_OFFSET,
   RECEIVE_BUFFER_BYTES,
   RECEIVE_BUFFERS_OFFSET,
-  RECEIVE_STRIDE_BYTES,
   SOCKADDR_IN6_BYTES,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { Arrived } from './arrived.ts';
 import type { DatagramBatch, DatagramSlot } from './batch.ts';
+import { Claim, checkSlots, strideOf } from './claim.ts';
 import { type Address, parseAddress } from './fdb-text.ts';
-import { Claim } from './frames.ts';
 import type { Views } from './memory.ts';
 import type { QueueState } from './queue-state.ts';
+import { SlotViews } from './slot-views.ts';
 
-const ARRIVAL_WORDS = ARRIVAL_BYTES >> 2;
 const MAPPED_PREFIX = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
 
 class Slot implements DatagramSlot {
@@ -37,11 +36,13 @@ class Slot implements DatagramSlot {
   length = 0;
   tos = 0;
 
-  constructor(claim: Claim, views: Views, buffer: number, name: number) {
+  /** @param arrival address of the record that the engine reads; its sender's struct sockaddr comes first */
+  constructor(claim: Claim, views: Views, bytes: Uint8Array, arrival: number) {
     this.#claim = claim;
-    this.#bytes = new Uint8Array(views.memory.buffer, buffer, RECEIVE_BUFFER_BYTES);
+    this.#bytes = bytes;
     this.#views = views;
-    this.#name = name;
+    this.#name = arrival + ARRIVAL_NAME_OFFSET;
+    views.view.setUint32(arrival + ARRIVAL_ADDRESS_OFFSET, bytes.byteOffset, true);
   }
 
   get bytes(): Uint8Array {
@@ -69,7 +70,7 @@ class Slot implements DatagramSlot {
   }
 
   write(datagram: Uint8Array, sender: string): void {
-    if (datagram.length > RECEIVE_BUFFER_BYTES) throw tooLong(datagram.length);
+    if (datagram.length > this.#bytes.length) throw wrongLength(datagram.length, this.#bytes.length);
     this.bytes.set(datagram);
     this.length = datagram.length;
     this.sender = sender;
@@ -80,26 +81,37 @@ export class Datagrams implements DatagramBatch {
   readonly slots: readonly Slot[];
   readonly #state: QueueState;
   readonly #claim = new Claim('datagrams');
-  readonly #numbers: readonly number[];
+  /** Of the slots, in the queue's memory for them; and the number of the first one's arrival. */
+  readonly #start: number;
+  readonly #size: number;
+  readonly #first: number;
+  /** Most bytes of a datagram. */
+  readonly #room: number;
   readonly #arrived: Arrived;
-  readonly #arrivals: number;
 
-  constructor(state: QueueState, count: number) {
+  /** @throws VtepError USAGE, NO_SPACE */
+  constructor(state: QueueState, count: number, bytes: number) {
+    checkSlots('datagrams', count, ARRIVAL_COUNT, bytes, RECEIVE_BUFFER_BYTES);
+    const { decapBase, views, datagramBytes, arrivals } = state;
+    const stride = strideOf(bytes);
     this.#state = state;
-    this.#numbers = state.datagrams.claim(count);
-    const { decapBase, views } = state;
-    this.slots = this.#numbers.map(
-      (number) =>
-        new Slot(
-          this.#claim,
-          views,
-          decapBase + RECEIVE_BUFFERS_OFFSET + number * RECEIVE_STRIDE_BYTES,
-          decapBase + RECEIPTS_OFFSET + number * RECEIPT_BYTES + RECEIPT_NAME_OFFSET,
-        ),
-    );
-    this.#arrived = new Arrived(state, this.#numbers);
+    this.#room = bytes;
+    this.#size = count * stride;
+    this.#start = datagramBytes.claim(this.#size);
+    try {
+      this.#first = arrivals.claim(count);
+    } catch (error) {
+      datagramBytes.release(this.#start, this.#size);
+      throw error;
+    }
+    const base = decapBase + RECEIVE_BUFFERS_OFFSET + this.#start;
+    const records = decapBase + ARRIVALS_OFFSET + this.#first * ARRIVAL_BYTES;
+    this.slots = Array.from({ length: count }, (_, slot) => {
+      const view = new Uint8Array(views.memory.buffer, base + slot * stride, bytes);
+      return new Slot(this.#claim, views, view, records + slot * ARRIVAL_BYTES);
+    });
+    this.#arrived = new Arrived(state, new SlotViews(views.memory, base, stride, count));
     state.batches.add(this);
-    this.#arrivals = (decapBase + ARRIVALS_OFFSET) >>> 2;
   }
 
   isOf(state: QueueState): boolean {
@@ -110,14 +122,15 @@ export class Datagrams implements DatagramBatch {
   receive(count: number, listener4: number, listener6: number): Arrived {
     this.#claim.check();
     this.#fill(count, listener4, listener6);
-    this.#arrived.begin(count);
+    this.#arrived.begin(this.#first, count);
     return this.#arrived;
   }
 
   release(): void {
     this.#claim.check();
     this.end();
-    this.#state.datagrams.release(this.#numbers);
+    this.#state.datagramBytes.release(this.#start, this.#size);
+    this.#state.arrivals.release(this.#first, this.slots.length);
   }
 
   end(): void {
@@ -131,16 +144,17 @@ export class Datagrams implements DatagramBatch {
     const { slots } = this;
     if (!(count >= 0 && count <= slots.length && Number.isInteger(count)))
       throw new VtepError('USAGE', `decap: ${count} datagrams of a batch of ${slots.length}`);
-    const numbers = this.#numbers;
+    const room = this.#room;
+    let arrival = (this.#state.decapBase + ARRIVALS_OFFSET + this.#first * ARRIVAL_BYTES) >>> 2;
     for (let index = 0; index < count; ++index) {
       const { length, family, tos } = slots[index]!;
-      if (!(length >= 0 && length <= RECEIVE_BUFFER_BYTES && Number.isInteger(length))) throw tooLong(length);
+      if (length >>> 0 !== length || length > room) throw wrongLength(length, room);
       if (family === 0) throw new VtepError('USAGE', `decap: slot ${index} has no sender: set it`);
-      const arrival = this.#arrivals + index * ARRIVAL_WORDS;
       const listener = family === AF_INET ? listener4 : listener6;
       u32[arrival + (ARRIVAL_LENGTH_OFFSET >> 2)] = length;
-      // Buffer, listener and TOS side by side.
-      u32[arrival + (ARRIVAL_BUFFER_OFFSET >> 2)] = numbers[index]! | (listener << 8) | ((tos & 0xff) << 16);
+      // The two side by side.
+      u32[arrival + (ARRIVAL_LISTENER_OFFSET >> 2)] = listener | ((tos & 0xff) << 8);
+      arrival += ARRIVAL_BYTES >> 2;
     }
   }
 }
@@ -162,6 +176,6 @@ function readSender(text: string): Address {
   return address;
 }
 
-function tooLong(length: number): VtepError {
-  return new VtepError('USAGE', `decap: a datagram of ${length} bytes: give 0 to ${RECEIVE_BUFFER_BYTES}`);
+function wrongLength(length: number, room: number): VtepError {
+  return new VtepError('USAGE', `decap: a datagram of ${length} bytes: these slots take 0 to ${room}`);
 }

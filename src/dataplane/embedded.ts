@@ -9,6 +9,7 @@ import {
   AF_INET6,
   HEADER_BASE,
   HEADER_PARCELS_OFFSET,
+  RECEIVE_BUFFER_BYTES,
   SOURCE_GROUP_BYTES,
   SOURCE_PORT_COUNT,
   SOURCE_PORTS_OFFSET,
@@ -28,6 +29,7 @@ import type {
 } from './embedded-types.ts';
 import type { Fdb } from './fdb.ts';
 import { parseAddress, parseMac } from './fdb-text.ts';
+import { FRAME_BYTES } from './frames.ts';
 import { Listening } from './listening.ts';
 import type { Mdb } from './mdb.ts';
 import { Queue, VXLAN_PORT } from './queue.ts';
@@ -153,7 +155,7 @@ export class Embedded implements EmbeddedDataplane {
 
   encap(device: string, frame: Uint8Array): Datagram[] {
     const number = this.numberOf(device);
-    this.#frames ??= this.#queue.frames(1);
+    this.#frames ??= this.#queue.frames(1, FRAME_BYTES);
     const slot = this.#frames.slots[0]!;
     slot.write(bytesOf('encap', frame));
     slot.device = number;
@@ -168,7 +170,7 @@ export class Embedded implements EmbeddedDataplane {
 
   decap(datagram: Uint8Array, sender: string, port: number = VXLAN_PORT): Frame[] {
     const { devices } = this.#open;
-    this.#datagrams ??= this.#queue.datagrams(1);
+    this.#datagrams ??= this.#queue.datagrams(1, RECEIVE_BUFFER_BYTES);
     this.#datagrams.slots[0]!.write(bytesOf('decap', datagram), sender);
     const arrived = this.#queue.decap(this.#datagrams, port);
     const frames: Frame[] = [];

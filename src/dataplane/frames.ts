@@ -14,7 +14,6 @@ import {
   ENCAP_RING_OFFSET,
   FRAME_HEADROOM_BYTES,
   FRAME_MAX_BYTES,
-  FRAME_SLOT_BYTES,
   RING_DESCRIPTORS_OFFSET,
   RING_FILLED_OFFSET,
   RING_FREED_OFFSET,
@@ -23,30 +22,15 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FrameBatch, FrameSlot } from './batch.ts';
+import { Claim, checkSlots, strideOf } from './claim.ts';
 import type { QueueState } from './queue-state.ts';
 import { Sent } from './sent.ts';
+import { SlotViews } from './slot-views.ts';
 
 /** Bytes of the longest frame. */
 export const FRAME_BYTES = FRAME_MAX_BYTES - VIRTIO_HEADER_BYTES;
 
-const DESCRIPTOR_WORDS = DESCRIPTOR_BYTES >> 2;
 const STATE_WORD = (DEVICES_BASE + DEVICE_STATE_OFFSET) >>> 2;
-
-/** A claim on slots; ends once. */
-export class Claim {
-  readonly #what: string;
-  isOver = false;
-
-  constructor(what: string) {
-    this.#what = what;
-  }
-
-  /** @throws VtepError USAGE */
-  check(): void {
-    if (this.isOver)
-      throw new VtepError('USAGE', `${this.#what}: the batch has been released: claim another one`);
-  }
-}
 
 class Slot implements FrameSlot {
   readonly #claim: Claim;
@@ -65,7 +49,7 @@ class Slot implements FrameSlot {
   }
 
   write(frame: Uint8Array): void {
-    if (frame.length > FRAME_BYTES) throw tooLong(frame.length);
+    if (frame.length > this.#bytes.length) throw wrongLength(frame.length, this.#bytes.length);
     this.bytes.set(frame);
     this.length = frame.length;
   }
@@ -75,32 +59,37 @@ export class Frames implements FrameBatch {
   readonly slots: readonly Slot[];
   readonly #state: QueueState;
   readonly #claim = new Claim('frames');
-  readonly #numbers: readonly number[];
+  /** Of the slots, in the queue's memory for them. */
+  readonly #start: number;
+  readonly #size: number;
+  /** Most bytes of a frame. */
+  readonly #room: number;
   /** Addresses of the virtio headers, by slot. */
   readonly #headers: Uint32Array;
   readonly #sent: Sent;
   readonly #ring: number;
 
-  constructor(state: QueueState, count: number, walk: () => number) {
+  /** @throws VtepError USAGE, NO_SPACE */
+  constructor(state: QueueState, count: number, bytes: number, walk: () => number) {
+    checkSlots('frames', count, ENCAP_RING_COUNT, bytes, FRAME_BYTES);
+    const stride = strideOf(FRAME_HEADROOM_BYTES + bytes);
     this.#state = state;
-    this.#numbers = state.frames.claim(count);
+    this.#room = bytes;
+    this.#size = count * stride;
+    this.#start = state.frameBytes.claim(this.#size);
+    const base = state.encapBase + ENCAP_ARENA_OFFSET + this.#start;
     this.#headers = Uint32Array.from(
-      this.#numbers,
-      (number) =>
-        state.encapBase +
-        ENCAP_ARENA_OFFSET +
-        number * FRAME_SLOT_BYTES +
-        FRAME_HEADROOM_BYTES -
-        VIRTIO_HEADER_BYTES,
+      { length: count },
+      (_, slot) => base + slot * stride + FRAME_HEADROOM_BYTES - VIRTIO_HEADER_BYTES,
     );
     const { buffer } = state.views.memory;
     this.slots = Array.from(
       this.#headers,
-      (header) => new Slot(this.#claim, new Uint8Array(buffer, header + VIRTIO_HEADER_BYTES, FRAME_BYTES)),
+      (header) => new Slot(this.#claim, new Uint8Array(buffer, header + VIRTIO_HEADER_BYTES, bytes)),
     );
-    this.#sent = new Sent(state, walk);
-    state.batches.add(this);
+    this.#sent = new Sent(state, new SlotViews(state.views.memory, base, stride, count), walk);
     this.#ring = (state.encapBase + ENCAP_RING_OFFSET) >>> 2;
+    state.batches.add(this);
   }
 
   isOf(state: QueueState): boolean {
@@ -118,7 +107,7 @@ export class Frames implements FrameBatch {
   release(): void {
     this.#claim.check();
     this.end();
-    this.#state.frames.release(this.#numbers);
+    this.#state.frameBytes.release(this.#start, this.#size);
   }
 
   /** The batch is over, whoever ended it. */
@@ -132,8 +121,7 @@ export class Frames implements FrameBatch {
     const { u16, views } = this.#state;
     const { u32 } = views;
     const ring = this.#ring;
-    const cursor = u32[ring + (RING_FILLED_OFFSET >> 2)]!;
-    if (u32[ring + (RING_TAKEN_OFFSET >> 2)] !== cursor)
+    if (u32[ring + (RING_TAKEN_OFFSET >> 2)] !== u32[ring + (RING_FILLED_OFFSET >> 2)])
       throw new VtepError(
         'USAGE',
         'encap: datagrams of the last batch are left: take them all, or release it',
@@ -142,28 +130,29 @@ export class Frames implements FrameBatch {
     if (!(count >= 0 && count <= slots.length && Number.isInteger(count)))
       throw new VtepError('USAGE', `encap: ${count} frames of a batch of ${slots.length}`);
     const headers = this.#headers;
+    const room = this.#room;
     let known = -1;
+    let descriptor = ring + (RING_DESCRIPTORS_OFFSET >> 2);
     for (let index = 0; index < count; ++index) {
       const { length, device } = slots[index]!;
-      if (!(length >= 0 && length <= FRAME_BYTES && Number.isInteger(length))) throw tooLong(length);
+      if (length >>> 0 !== length || length > room) throw wrongLength(length, room);
       if (device !== known) {
         if (!isUp(u32, device)) throw noDevice(device);
         known = device;
       }
       const header = headers[index]!;
-      const descriptor =
-        ring +
-        (RING_DESCRIPTORS_OFFSET >> 2) +
-        ((cursor + index) & (ENCAP_RING_COUNT - 1)) * DESCRIPTOR_WORDS;
       u32[descriptor + (DESCRIPTOR_ADDRESS_OFFSET >> 2)] = header;
       u32[descriptor + (DESCRIPTOR_LENGTH_OFFSET >> 2)] = length;
       // The domain behind it is not known yet.
       u32[descriptor + (DESCRIPTOR_DEVICE_OFFSET >> 2)] = device;
       // Flags and GSO type; nothing reads the rest, which the VXLAN header is written over.
       u16[header >>> 1] = 0;
+      descriptor += DESCRIPTOR_BYTES >> 2;
     }
-    u32[ring + (RING_FREED_OFFSET >> 2)] = cursor;
-    Atomics.store(u32, ring + (RING_FILLED_OFFSET >> 2), (cursor + count) >>> 0);
+    // The ring is empty, and its three cursors are this thread's: it begins anew.
+    u32[ring + (RING_TAKEN_OFFSET >> 2)] = 0;
+    u32[ring + (RING_FREED_OFFSET >> 2)] = 0;
+    Atomics.store(u32, ring + (RING_FILLED_OFFSET >> 2), count);
   }
 }
 
@@ -176,8 +165,8 @@ function isUp(u32: Uint32Array, device: number): boolean {
   );
 }
 
-function tooLong(length: number): VtepError {
-  return new VtepError('USAGE', `encap: a frame of ${length} bytes: give 0 to ${FRAME_BYTES}`);
+function wrongLength(length: number, room: number): VtepError {
+  return new VtepError('USAGE', `encap: a frame of ${length} bytes: these slots take 0 to ${room}`);
 }
 
 function noDevice(device: number): VtepError {

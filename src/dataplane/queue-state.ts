@@ -1,14 +1,15 @@
 /** What the parts of a queue have in common, and how a thread comes by its blocks of memory. */
 import {
+  ARRIVAL_COUNT,
   DECAP_STATE_BYTES,
   DECAP_STATE_OFFSET,
+  ENCAP_ARENA_BYTES,
   ENCAP_RING_OFFSET,
   ENCAP_STATE_BYTES,
   ENCAP_STATE_OFFSET,
-  FRAME_SLOT_COUNT,
   HEADER_BASE,
   HEADER_QUEUES_OFFSET,
-  RECEIVE_COUNT,
+  RECEIVE_BUFFERS_BYTES,
   RING_FILLED_OFFSET,
   RING_FREED_OFFSET,
   RING_TAKEN_OFFSET,
@@ -19,42 +20,11 @@ import {
 import { VtepError } from '../errors.ts';
 import type { EngineExports } from './exports.ts';
 import { type Views, workerBase } from './memory.ts';
+import { Space } from './space.ts';
 
 /** One for each direction. */
 export const QUEUE_BLOCKS = 2;
 const QUEUES_WORD = (HEADER_BASE + HEADER_QUEUES_OFFSET) >>> 2;
-
-/** Slots of one kind that nobody has. */
-export class Pool {
-  readonly #kind: string;
-  readonly #free: number[];
-
-  constructor(kind: string, count: number) {
-    this.#kind = kind;
-    this.#free = Array.from({ length: count }, (_, index) => count - 1 - index);
-  }
-
-  get size(): number {
-    return this.#free.length;
-  }
-
-  /** @throws VtepError USAGE, NO_SPACE */
-  claim(count: number): number[] {
-    if (!Number.isInteger(count) || count < 1)
-      throw new VtepError('USAGE', `${this.#kind}: ${count} slots: give a whole number from 1`);
-    if (count > this.#free.length) {
-      throw new VtepError(
-        'NO_SPACE',
-        `${this.#kind}: ${count} slots are wanted, ${this.#free.length} are free: release a batch first`,
-      );
-    }
-    return this.#free.splice(-count).reverse();
-  }
-
-  release(slots: readonly number[]): void {
-    this.#free.push(...[...slots].reverse());
-  }
-}
 
 export class QueueState {
   readonly views: Views;
@@ -64,14 +34,16 @@ export class QueueState {
   /** Addresses of its blocks. */
   readonly encapBase: number;
   readonly decapBase: number;
-  readonly frames = new Pool('frames', FRAME_SLOT_COUNT);
-  readonly datagrams = new Pool('datagrams', RECEIVE_COUNT);
+  /** What batches are made of: memory of slots, and records that lie side by side. */
+  readonly frameBytes = new Space('frames: bytes', ENCAP_ARENA_BYTES);
+  readonly datagramBytes = new Space('datagrams: bytes', RECEIVE_BUFFERS_BYTES);
+  readonly arrivals = new Space('datagrams: slots', ARRIVAL_COUNT);
   closed = false;
   /** Those that have not been released. */
   readonly batches = new Set<{ end(): void }>();
   /** Whose datagrams, whose frames the engine's records are. */
-  sent: object | undefined;
-  arrived: object | undefined;
+  sent: { overtake(): void } | undefined;
+  arrived: { overtake(): void } | undefined;
   /** Counts encaps. */
   walks = 0;
   readonly #roundsWord: number;

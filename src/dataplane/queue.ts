@@ -30,6 +30,8 @@ import type { Views } from './memory.ts';
 import { claimQueue, QueueState, releaseQueue } from './queue-state.ts';
 
 export const VXLAN_PORT = 8472;
+/** Room for what an Ethernet of 1500 bytes carries. */
+const SLOT_BYTES = 2048;
 
 export class Queue implements DataplaneQueue {
   readonly #state: QueueState;
@@ -50,22 +52,14 @@ export class Queue implements DataplaneQueue {
     return this.#state.views.bytes;
   }
 
-  get freeFrames(): number {
-    return this.#state.frames.size;
-  }
-
-  get freeDatagrams(): number {
-    return this.#state.datagrams.size;
-  }
-
-  frames(count: number): FrameBatch {
+  frames(count: number, bytes: number = SLOT_BYTES): FrameBatch {
     this.#state.assertOpen();
-    return new Frames(this.#state, count, () => this.#walk());
+    return new Frames(this.#state, count, bytes, () => this.#walk());
   }
 
-  datagrams(count: number): DatagramBatch {
+  datagrams(count: number, bytes: number = SLOT_BYTES): DatagramBatch {
     this.#state.assertOpen();
-    return new Datagrams(this.#state, count);
+    return new Datagrams(this.#state, count, bytes);
   }
 
   encap(frames: FrameBatch, count: number = frames?.slots?.length): SentDatagrams {
