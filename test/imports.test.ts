@@ -23,7 +23,8 @@ const SRC_FLOORS: Record<string, string[]> = {
   netlink: ['io'],
   dataplane: [],
   io: [],
-  index: ['vtep', 'dataplane', 'io', 'daemon'],
+  'create-vtep': ['vtep', 'daemon'],
+  index: ['create-vtep', 'vtep', 'dataplane', 'io', 'daemon'],
 };
 
 /** Floors that may use a module that reaches out of the process. */

@@ -4,17 +4,7 @@
  * `queue` (batch.ts), which does not.
  */
 import ipaddr from 'ipaddr.js';
-import {
-  AF_INET,
-  AF_INET6,
-  HEADER_BASE,
-  HEADER_PARCELS_OFFSET,
-  RECEIVE_BUFFER_BYTES,
-  SOURCE_GROUP_BYTES,
-  SOURCE_PORT_COUNT,
-  SOURCE_PORTS_OFFSET,
-  SOURCES_BASE,
-} from '../../assembly/layout.ts';
+import { AF_INET, AF_INET6, RECEIVE_BUFFER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { VtepEvent } from '../types.ts';
 import type { DatagramBatch, FrameBatch } from './batch.ts';
@@ -32,6 +22,7 @@ import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
 import { Listening } from './listening.ts';
 import type { Mdb } from './mdb.ts';
+import { SOURCE, SOURCE_DF, wantParcels } from './parcels.ts';
 import { Queue, VXLAN_PORT } from './queue.ts';
 import { QUEUE_BLOCKS, releaseQueue } from './queue-state.ts';
 import { Retirement } from './retirement.ts';
@@ -39,9 +30,6 @@ import type { Vnis } from './vnis.ts';
 
 const AGEING_DEFAULT = 300;
 const MTU_DEFAULT = 1500;
-/** Source groups, which sockets would stand for: the flow's number and DF are all that an embedder is told. */
-const SOURCE = 0;
-const SOURCE_DF = 1;
 
 /** Where the datagrams of a device are expected. */
 interface Place {
@@ -70,11 +58,7 @@ export class Embedded implements EmbeddedDataplane {
     this.#plane = new Dataplane(module, queues * QUEUE_BLOCKS, 0, undefined, shared);
     this.#isShared = shared;
     const { views, exports } = this.#plane;
-    views.view.setUint32(HEADER_BASE + HEADER_PARCELS_OFFSET, 1, true);
-    for (const group of [SOURCE, SOURCE_DF]) {
-      const at = SOURCES_BASE + group * SOURCE_GROUP_BYTES + SOURCE_PORTS_OFFSET;
-      views.view.setUint32(at, SOURCE_PORT_COUNT, true);
-    }
+    wantParcels(views);
     this.#queue = new Queue(views, exports);
     this.#listening = new Listening(views);
     this.#retirement = new Retirement(this.#plane);

@@ -50,7 +50,7 @@ interface Source {
 
 class DgramUnderlay implements Underlay {
   readonly kind = 'dgram';
-  readonly can = { tos: false, ttl: true, df: false, groups: true };
+  readonly can = { tos: false, ttl: true, df: false };
   readonly #addresses: Record<UnderlayFamily, string>;
   readonly #sourceCount: number;
   readonly #limit: number;
@@ -71,6 +71,10 @@ class DgramUnderlay implements Underlay {
     this.#sink = sink;
   }
 
+  owns(address: string): boolean {
+    return Object.values(this.#addresses).includes(address);
+  }
+
   async open(family: UnderlayFamily, port: number): Promise<void> {
     const sink = this.#sink!;
     const socket = await this.#bind(family, port);
@@ -84,8 +88,7 @@ class DgramUnderlay implements Underlay {
     this.#listeners.set(`${family} ${port}`, socket);
     const sources = this.#sources[family];
     if (this.#sourceCount === 0) sources.push({ socket, ttl: 0 });
-    while (sources.length < this.#sourceCount)
-      sources.push({ socket: await this.#bind(family, 0), ttl: 0 });
+    while (sources.length < this.#sourceCount) sources.push({ socket: await this.#bind(family, 0), ttl: 0 });
   }
 
   async shut(family: UnderlayFamily, port: number): Promise<void> {
@@ -115,14 +118,6 @@ class DgramUnderlay implements Underlay {
     return;
   }
 
-  join(family: UnderlayFamily, port: number, group: string): void {
-    this.#membership('addMembership', family, port, group);
-  }
-
-  leave(family: UnderlayFamily, port: number, group: string): void {
-    if (this.#listeners.has(`${family} ${port}`)) this.#membership('dropMembership', family, port, group);
-  }
-
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -138,21 +133,6 @@ class DgramUnderlay implements Underlay {
     source.ttl = ttl;
     source.socket.setTTL(ttl);
     source.socket.setMulticastTTL(ttl);
-  }
-
-  #membership(
-    step: 'addMembership' | 'dropMembership',
-    family: UnderlayFamily,
-    port: number,
-    group: string,
-  ): void {
-    const address = this.#addresses[family];
-    const isAny = address === '0.0.0.0' || address === '::';
-    try {
-      this.#listeners.get(`${family} ${port}`)?.[step](group, isAny ? undefined : address);
-    } catch (error) {
-      throw new VtepError('SYSTEM', `group ${group}: ${(error as Error).message}: is there a route to it?`);
-    }
   }
 
   async #bind(family: UnderlayFamily, port: number): Promise<Socket> {
@@ -191,7 +171,10 @@ function bindError(
   const what = `underlay ${family === 'inet6' ? `[${address}]` : address}:${port}`;
   switch (error.code) {
     case 'EADDRINUSE':
-      return new VtepError('IN_USE', `${what}: Address already in use: give another dstport, or another address`);
+      return new VtepError(
+        'IN_USE',
+        `${what}: Address already in use: give another dstport, or another address`,
+      );
     case 'EACCES':
     case 'EPERM':
       return new VtepError('PERMISSION', `${what}: Permission denied: ports below 1024 need a right`);

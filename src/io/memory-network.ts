@@ -112,23 +112,17 @@ class Network implements MemoryNetwork {
 
   #deliver(packet: Packet): void {
     --this.#underway;
-    const host = this.hosts.get(packet.to);
-    const heard =
-      host === undefined ? [...new Set(this.hosts.values())].filter((one) => one.isMember(packet)) : [host];
-    let count = 0;
-    for (const one of heard) if (one.hear(packet, heard.length > 1)) ++count;
-    if (count > 0) ++this.carried;
+    if (this.hosts.get(packet.to)?.hear(packet)) ++this.carried;
     else ++this.undelivered;
   }
 }
 
 class Host implements Underlay {
   readonly kind = 'memory';
-  readonly can = { tos: true, ttl: true, df: true, groups: true };
+  readonly can = { tos: true, ttl: true, df: true };
   readonly #network: Network;
   readonly #own: { text: string; family: UnderlayFamily }[];
   readonly #ports = new Set<string>();
-  readonly #groups = new Set<string>();
   #sink: UnderlaySink | undefined;
   #isClosed = false;
 
@@ -148,6 +142,10 @@ class Host implements Underlay {
         `underlay ${this.#own[0]!.text}: another VTEP has had it: make another host`,
       );
     this.#sink = sink;
+  }
+
+  owns(address: string): boolean {
+    return this.#own.some((one) => one.text === address);
   }
 
   async open(family: UnderlayFamily, port: number): Promise<void> {
@@ -172,23 +170,9 @@ class Host implements Underlay {
     return this.#network.carry({ bytes: Uint8Array.from(bytes), sender: from.text, to: address, port, tos });
   }
 
-  join(family: UnderlayFamily, port: number, group: string): void {
-    this.#groups.add(`${family} ${port} ${group}`);
-  }
-
-  leave(family: UnderlayFamily, port: number, group: string): void {
-    this.#groups.delete(`${family} ${port} ${group}`);
-  }
-
-  isMember({ to, port, sender }: Packet): boolean {
-    const family = to.includes(':') ? 'inet6' : 'inet';
-    return this.#groups.has(`${family} ${port} ${to}`) && !this.#own.some((one) => one.text === sender);
-  }
-
-  /** Each of several hosts has bytes of its own. */
-  hear({ bytes, sender, to, port, tos }: Packet, isOneOfMany: boolean): boolean {
+  hear({ bytes, sender, to, port, tos }: Packet): boolean {
     if (this.#isClosed || !this.#ports.has(`${to.includes(':') ? 'inet6' : 'inet'} ${port}`)) return false;
-    this.#sink?.arrived(isOneOfMany ? bytes.slice() : bytes, sender, port, tos);
+    this.#sink?.arrived(bytes, sender, port, tos);
     return true;
   }
 

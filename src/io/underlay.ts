@@ -43,8 +43,6 @@ export interface UnderlayAbilities {
   readonly tos: boolean;
   readonly ttl: boolean;
   readonly df: boolean;
-  /** Multicast groups. */
-  readonly groups: boolean;
 }
 
 export interface Underlay {
@@ -52,18 +50,17 @@ export interface Underlay {
   readonly kind: string;
   readonly can: UnderlayAbilities;
   /** Bytes that an outer packet may have; absent: not known, devices have 1500 unless they are given one. */
-  readonly mtu?: number;
+  readonly mtu?: number | undefined;
   /** Called once, before all else. @throws VtepError IN_USE when another VTEP has it */
   start(sink: UnderlaySink): void;
+  /** Whether this is an address of its own, which a device may name as `local`. */
+  owns(address: string): boolean;
   /** Opens a UDP port for what devices receive. @throws VtepError IN_USE, PERMISSION, SYSTEM */
   open(family: UnderlayFamily, port: number): Promise<void>;
   /** Closes it; others stay. */
   shut(family: UnderlayFamily, port: number): Promise<void>;
   /** @returns undefined when it has been taken */
   send(datagram: OutgoingDatagram): LossReason | undefined;
-  /** Membership of a group, on a port that is open. @throws VtepError */
-  join?(family: UnderlayFamily, port: number, group: string): void;
-  leave?(family: UnderlayFamily, port: number, group: string): void;
   /** Frees all. Nothing when it is closed. */
   close(): Promise<void>;
 }
