@@ -213,8 +213,11 @@ describe('a portable VTEP', () => {
     const net = createMemoryNetwork();
     const a = await portable({ underlay: net.host('192.0.2.1') });
     const b = await portable({ underlay: net.host('192.0.2.2') });
-    const trunk = await withPort(a, { name: 'trunk', external: true, remote: '192.0.2.2' });
-    for (const id of [10, 20]) a.vni({ op: 'add', dev: 'trunk', vni: [[id, id]], vlan: [id, id] });
+    const trunk = await withPort(a, { name: 'trunk', external: true });
+    for (const id of [10, 20]) {
+      a.vni({ op: 'add', dev: 'trunk', vni: [[id, id]], vlan: [id, id] });
+      a.fdb({ op: 'append', dev: 'trunk', mac: ALL_ZEROS, dst: '192.0.2.2', src_vni: id });
+    }
     const ten = await withPort(b, { name: 'ten', id: 10 });
     const twenty = await withPort(b, { name: 'twenty', id: 20 });
     const tagged = frame(MACS[1]!, MACS[0]!, 'x');
