@@ -28,6 +28,8 @@ const BURST_FRAMES = 32;
 /** Rounds of the event loop that find nothing before it waits for time to pass: files can't be polled. */
 const IDLE_ROUNDS = 64;
 const POLL_MS = 1;
+/** While nothing comes: from one look whether the interface is still there to the next. A file whose macvtap has gone is silent. */
+const PRESENCE_MS = 500;
 const PLAIN = new Uint8Array(VIRTIO_HEADER_BYTES);
 
 export interface MacvtapOptions {
@@ -58,11 +60,13 @@ class MacvtapPort implements FramePort {
   readonly #path: string;
   readonly #fd: number;
   readonly #poll: number;
-  readonly #interface: string | undefined;
+  /** Its interface is one that we can see. */
+  readonly #isVisible: boolean;
   readonly #buffers = Array.from({ length: BURST_FRAMES }, () => new Uint8Array(READ_BYTES));
   #sink: FrameSink | undefined;
   #isClosed = false;
   #idle = 0;
+  #seen = 0;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   /** Frames whose virtio header was nonsense. */
@@ -72,7 +76,7 @@ class MacvtapPort implements FramePort {
     this.#path = path;
     this.#fd = fd;
     this.#poll = poll;
-    this.#interface = interfaceOf(path);
+    this.#isVisible = interfaceOf(path) !== undefined;
   }
 
   get address(): string | undefined {
@@ -139,7 +143,8 @@ class MacvtapPort implements FramePort {
     if (batch.length > 0) this.#sink!.frames(batch);
     if (this.#isClosed) return;
     this.#idle = batch.length > 0 ? 0 : this.#idle + 1;
-    if (this.#idle < IDLE_ROUNDS) this.#immediate = setImmediate(() => this.#round());
+    if (this.#idle >= IDLE_ROUNDS && this.#hasGone()) this.#ended(new Error('the macvtap has been deleted'));
+    else if (this.#idle < IDLE_ROUNDS) this.#immediate = setImmediate(() => this.#round());
     else this.#timer = setTimeout(() => this.#round(), this.#poll);
   }
 
@@ -161,6 +166,14 @@ class MacvtapPort implements FramePort {
     }
   }
 
+  /** Where /sys shows interfaces of this network namespace. */
+  #hasGone(): boolean {
+    const now = performance.now();
+    if (!this.#isVisible || now - this.#seen < PRESENCE_MS) return false;
+    this.#seen = now;
+    return interfaceOf(this.#path) === undefined;
+  }
+
   #ended(error: Error): void {
     if (this.#isClosed) return;
     this.close();
@@ -168,9 +181,8 @@ class MacvtapPort implements FramePort {
   }
 
   #fact(name: string): string | undefined {
-    if (this.#interface === undefined) return undefined;
     try {
-      return readFileSync(`/sys/class/net/${this.#interface}/${name}`, 'utf8').trim();
+      return readFileSync(`/sys/class/net/${interfaceOf(this.#path)}/${name}`, 'utf8').trim();
     } catch {
       return undefined;
     }
