@@ -289,7 +289,11 @@ describe('layout', () => {
     ]);
     // Written as one.
     assert.equal(layout.PARCEL_DOMAIN_OFFSET, layout.PARCEL_DEVICE_OFFSET + 2);
-    assert.equal(layout.PARCEL_COUNT * layout.PARCEL_BYTES, layout.MESSAGES_BYTES, 'in the place of messages');
+    assert.equal(
+      layout.PARCEL_COUNT * layout.PARCEL_BYTES,
+      layout.MESSAGES_BYTES,
+      'in the place of messages',
+    );
     assertRecord(layout.ARRIVAL_BYTES, [
       ['ARRIVAL_NAME', layout.SOCKADDR_IN6_BYTES, 8],
       ['ARRIVAL_ADDRESS', 4],
