@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { HEADER_BASE, HEADER_HASH_SEED_OFFSET } from '../assembly/layout.ts';
 import {
   createDataplane,
   type DataplaneQueue,
@@ -11,6 +12,7 @@ import {
   VtepError,
   type VtepErrorCode,
 } from '../src/dataplane/index.ts';
+import { laneOf } from './support/flow.ts';
 import { arp, concat, ethernet, ipv4, ipv6, vlan } from './support/frames.ts';
 import { icmp, tcp, udp } from './support/messages.ts';
 import { below, mutated, type Prng } from './support/mutate.ts';
@@ -29,6 +31,8 @@ const SENDER = '192.0.2.9';
 const macOf = (number: number) => `02:00:00:00:01:${number.toString(16).padStart(2, '0')}`;
 const ping = (destination: string, bytes = 56, source = macOf(0)) =>
   ethernet({ source, destination }, ipv4({}, icmp({}, new Uint8Array(bytes).fill(bytes))));
+const seedOf = ({ memory }: DataplaneQueue) =>
+  new DataView(memory.buffer).getUint32(HEADER_BASE + HEADER_HASH_SEED_OFFSET, true);
 const vxlan = (vni: number, frame: Uint8Array) =>
   concat(Uint8Array.of(8, 0, 0, 0, vni >> 16, vni >> 8, vni, 0), frame);
 
@@ -110,6 +114,8 @@ describe('batches carry what the references say', () => {
           taken.map(({ address, port, bytes }) => ({ address, port, bytes })),
           expected,
         );
+        for (const { flow, bytes } of taken)
+          assert.equal(flow, laneOf(bytes.subarray(8), seedOf(queue), 64), 'the flow’s number');
         const after = plane.counters('a');
         assert.equal((after.encap_packets ?? 0) - (before.encap_packets ?? 0), expected.length);
         for (const [name, count] of Object.entries(drops)) {
@@ -516,6 +522,23 @@ describe('all that the tables have', () => {
     assert.ok(arrived.next());
     assert.deepEqual([arrived.vni, arrived.slot, Uint8Array.from(arrived.bytes)], [101, 0, frame(11)]);
     assert.ok(!arrived.next());
+  });
+
+  test('a GPE device: packets without Ethernet header', () => {
+    const { plane, queue, number } = planeWith({ gpe: true, remote: '192.0.2.2' });
+    const packets = [ipv4({}, udp({ sourcePort: 7 })), ipv6({}, tcp({ sourcePort: 9 }))];
+    const taken = send(
+      queue,
+      number,
+      packets.map(({ bytes }) => bytes),
+    );
+    for (const [index, { bytes, flow }] of taken.entries()) {
+      const { bytes: packet } = packets[index]!;
+      assert.deepEqual(bytes, concat(Uint8Array.of(12, 0, 0, index + 1, 0, 0, VNI, 0), packet));
+      assert.equal(flow, laneOf(ethernet({}, packets[index]!), seedOf(queue), 64));
+      assert.deepEqual(plane.decap(bytes, SENDER, PORT), [{ device: 'a', bytes: packet }]);
+    }
+    assert.equal(taken.length, 2);
   });
 
   test('misses and what is learned, to subscribers; answers of the proxy, to the queue', () => {
