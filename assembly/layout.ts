@@ -823,7 +823,8 @@ export const MESSAGES_BYTES = MESSAGE_COUNT * MMSGHDR_BYTES;
 /**
  * In their place, where a program takes the datagrams itself: parcels, in the order of the frames. u32s: address and
  * length of the frame; 8 bytes: its VXLAN header; u8: AF_INET or AF_INET6; u8: 1 = that header stands before the
- * frame already; u16: port; u32: source, as in an envelope; u32: TOS | TTL << 8; u32s: flow label, ifindex; u16s:
+ * frame already; u16: port; u32: source, as in an envelope, or the group's first and PARCEL_FLOW_UNTOLD: who wants the
+ * flow hashes the frame; u32: TOS | TTL << 8; u32s: flow label, ifindex; u16s:
  * device, domain; 16 bytes: an IPv4 address in the first four, the rest zero.
  */
 export const PARCEL_BYTES = MMSGHDR_BYTES;
@@ -836,6 +837,7 @@ export const PARCEL_FAMILY_OFFSET = 16;
 export const PARCEL_HEADED_OFFSET = 17;
 export const PARCEL_PORT_OFFSET = 18;
 export const PARCEL_SOURCE_OFFSET = 20;
+export const PARCEL_FLOW_UNTOLD = 65536;
 export const PARCEL_MARKS_OFFSET = 24;
 export const PARCEL_LABEL_OFFSET = 28;
 export const PARCEL_IFINDEX_OFFSET = 32;

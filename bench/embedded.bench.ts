@@ -144,6 +144,12 @@ function oneThread(): void {
   }
 }
 
+/** A thread does not inherit what reads TypeScript. */
+const THREAD = `
+const { workerData } = require('node:worker_threads');
+import('tsx/esm/api').then(({ register }) => (register(), import(workerData.script)));
+`;
+
 interface Task {
   shared: SharedDataplane;
   device: number;
@@ -168,11 +174,13 @@ async function twoThreads(): Promise<void> {
     const { plane, device } = planeOf(3);
     const row: number[] = [];
     for (const threads of [1, 2]) {
-      const workerData: Task = { shared: plane.share(), device, bytes };
-      const workers = Array.from(
-        { length: threads },
-        () => new Worker(fileURLToPath(import.meta.url), { workerData }),
-      );
+      const workerData = {
+        script: import.meta.url,
+        shared: plane.share(),
+        device,
+        bytes,
+      };
+      const workers = Array.from({ length: threads }, () => new Worker(THREAD, { eval: true, workerData }));
       const answers = () =>
         Promise.all(workers.map((one) => new Promise<number>((done) => one.once('message', done))));
       await answers();

@@ -133,7 +133,8 @@ describe('imports of src', () => {
   it('take the layout and the engine’s typings from outside src, nothing else', () => {
     for (const { from, to } of imports.filter((one) => isOwn(one.to) && !one.to.startsWith('src/'))) {
       const isTypings = to === 'build/release' && from === 'src/dataplane/exports';
-      assert.ok(to === 'assembly/layout' || isTypings, `${from} may not import ${to}`);
+      const isText = to === 'build/engines' && from === 'src/dataplane/wasm';
+      assert.ok(to === 'assembly/layout' || isTypings || isText, `${from} may not import ${to}`);
       if (to === 'assembly/layout') {
         assert.ok(
           ['dataplane', 'vtep', 'io'].includes(floorOf(from)),
@@ -147,6 +148,20 @@ describe('imports of src', () => {
     for (const { from, to } of imports.filter((one) => one.to in OUTSIDE)) {
       assert.ok(OUTSIDE[to]!.includes(floorOf(from)), `${from} may not import ${to}`);
     }
+  });
+
+  it('the embeddable dataplane needs no runtime’s own modules, nor their globals', () => {
+    const reached = new Set(['portable', 'bundled', 'wasm'].map((name) => `src/dataplane/${name}`));
+    for (const from of reached) {
+      for (const { to } of imports.filter((one) => one.from === from)) {
+        assert.ok(!to.startsWith('node:'), `${from} may not import ${to}`);
+        if (to.startsWith('src/')) reached.add(to);
+        else assert.ok(isOwn(to) || to === 'ipaddr', `${from} may not import ${to}`);
+      }
+      const text = readFileSync(join(ROOT, `${from}.ts`), 'utf8');
+      assert.doesNotMatch(text, /\b(process|global|require|__dirname)\b[.([]|\bBuffer\b/, from);
+    }
+    assert.ok(reached.has('src/dataplane/fdb') && !reached.has('src/dataplane/engine-file'));
   });
 
   it('the command line alone ends the process', () => {

@@ -57,7 +57,7 @@ export interface SentDatagrams {
   /** "192.0.2.1", "2001:db8::1" */
   readonly address: string;
   readonly port: number;
-  /** 0 to 63, by the hash of the inner flow: choose the source port by it. */
+  /** 0 to 63, by the hash of the inner flow, computed when it is asked for: choose the source port by it. */
   readonly flow: number;
   /** Outer TOS, and TTL; 0 = the socket's own */
   readonly tos: number;

@@ -55,7 +55,7 @@ class Slot implements DatagramSlot {
   }
 
   set sender(text: string) {
-    if (text === this.#sender) return;
+    if (this.family !== 0 && text === this.#sender) return;
     this.#claim.check();
     const { family, bytes } = readSender(text);
     const name = this.#name;

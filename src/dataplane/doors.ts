@@ -38,14 +38,20 @@ export function create(options: DataplaneOptions, atHand: () => BufferSource): E
   return new Embedded(module, queues, shared);
 }
 
-/** As `create`, without a thread that waits for the compiler. @throws VtepError USAGE, SYSTEM (nothing to be had at the address) */
+/**
+ * As `create`, without a thread that waits for the compiler.
+ * @param local reads what is not to be fetched; undefined: fetch it
+ * @throws VtepError USAGE, SYSTEM (nothing to be had at the address)
+ */
 export async function open(
   options: OpenOptions,
   atHand: () => BufferSource | Promise<BufferSource>,
+  local: (url: URL) => BufferSource | undefined = () => undefined,
 ): Promise<EmbeddedDataplane> {
   const { shared, queues } = settled(options);
   if (options.module !== undefined) return new Embedded(options.module, queues, shared);
-  const bytes = options.bytes ?? (options.url === undefined ? await atHand() : await fetched(options.url));
+  const { url } = options;
+  const bytes = options.bytes ?? (url === undefined ? await atHand() : await read(url, local));
   return new Embedded(await WebAssembly.compile(withMemory(bytes, shared)), queues, shared);
 }
 
@@ -72,7 +78,10 @@ function settled({ bytes, module, queues = 1, ...options }: OpenOptions): {
   return { queues, shared: options.shared ?? typeof SharedArrayBuffer !== 'undefined' };
 }
 
-async function fetched(url: string | URL): Promise<ArrayBuffer> {
+async function read(url: string | URL, local: (url: URL) => BufferSource | undefined): Promise<BufferSource> {
+  // What is relative to a page only a page can fetch.
+  const known = URL.canParse(url) ? local(new URL(url)) : undefined;
+  if (known !== undefined) return known;
   const response = await fetch(url);
   if (response.ok) return response.arrayBuffer();
   throw new VtepError('SYSTEM', `engine: ${String(url)}: ${response.status} ${response.statusText}`);

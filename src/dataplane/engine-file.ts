@@ -16,7 +16,12 @@ export function compileEngine(build: EngineBuild = preferredBuild()): WebAssembl
 
 /** @throws VtepError SYSTEM */
 export function readEngine(build: EngineBuild): Uint8Array<ArrayBuffer> {
-  const path = fileURLToPath(import.meta.resolve(`#engine/${build}.wasm`));
+  return readFile(import.meta.resolve(`#engine/${build}.wasm`));
+}
+
+/** @param url of a file. @throws VtepError SYSTEM */
+export function readFile(url: string | URL): Uint8Array<ArrayBuffer> {
+  const path = fileURLToPath(url);
   try {
     return new Uint8Array(readFileSync(path));
   } catch (cause) {

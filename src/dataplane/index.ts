@@ -1,8 +1,7 @@
 /** `vxlane/dataplane` for Node: the embeddable module, which finds its engine as a file. */
-import { readFile } from 'node:fs/promises';
 import { create, type DataplaneOptions, type OpenOptions, open } from './doors.ts';
 import type { EmbeddedDataplane } from './embedded-types.ts';
-import { preferredBuild, readEngine } from './engine-file.ts';
+import { preferredBuild, readEngine, readFile } from './engine-file.ts';
 
 export * from './exported.ts';
 
@@ -21,11 +20,10 @@ export function createDataplane(options: DataplaneOptions = {}): EmbeddedDatapla
 }
 
 /** The same, without a thread that waits for the compiler. @throws VtepError USAGE, SYSTEM */
-export async function openDataplane(options: OpenOptions = {}): Promise<EmbeddedDataplane> {
-  const { url, ...others } = options;
-  if (url === undefined || new URL(url).protocol !== 'file:')
-    return open(options, () => readEngine(preferredBuild()));
-  return open({ ...others, bytes: new Uint8Array(await readFile(new URL(url))) }, () =>
-    readEngine(preferredBuild()),
+export function openDataplane(options: OpenOptions = {}): Promise<EmbeddedDataplane> {
+  return open(
+    options,
+    () => readEngine(preferredBuild()),
+    (url) => (url.protocol === 'file:' ? readFile(url) : undefined),
   );
 }

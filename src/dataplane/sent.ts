@@ -5,10 +5,13 @@ import {
   ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
   ENCAP_STATE_OFFSET,
+  HEADER_BASE,
+  HEADER_HASH_SEED_OFFSET,
   PARCEL_ADDRESS_OFFSET,
   PARCEL_BYTES,
   PARCEL_DEVICE_OFFSET,
   PARCEL_FAMILY_OFFSET,
+  PARCEL_FLOW_UNTOLD,
   PARCEL_FRAME_OFFSET,
   PARCEL_HEADED_OFFSET,
   PARCEL_HEADER_OFFSET,
@@ -32,6 +35,7 @@ import type { SlotViews } from './slot-views.ts';
 const PARCEL_WORDS = PARCEL_BYTES >> 2;
 const ADDRESS_WORD = PARCEL_ADDRESS_OFFSET >> 2;
 const ADDRESS_WORDS = 4;
+const SEED_WORD = (HEADER_BASE + HEADER_HASH_SEED_OFFSET) >>> 2;
 
 export class Sent implements SentDatagrams {
   readonly #state: QueueState;
@@ -135,12 +139,18 @@ export class Sent implements SentDatagrams {
   }
 
   get flow(): number {
-    return this.#u32[this.#here() + (PARCEL_SOURCE_OFFSET >> 2)]! % SOURCE_PORT_COUNT;
+    const at = this.#here();
+    const source = this.#u32[at + (PARCEL_SOURCE_OFFSET >> 2)]!;
+    if (source < PARCEL_FLOW_UNTOLD) return source % SOURCE_PORT_COUNT;
+    const { flowHash, flowSlot } = this.#state.exports;
+    const frame = this.#u32[at + (PARCEL_FRAME_OFFSET >> 2)]!;
+    const length = this.#u32[at + (PARCEL_LENGTH_OFFSET >> 2)]!;
+    return flowSlot(flowHash(frame, length, this.#u32[SEED_WORD]!), SOURCE_PORT_COUNT);
   }
 
   /** The second source group has it. */
   get df(): boolean {
-    return this.#u32[this.#here() + (PARCEL_SOURCE_OFFSET >> 2)]! >= SOURCE_PORT_COUNT;
+    return this.#u32[this.#here() + (PARCEL_SOURCE_OFFSET >> 2)]! % PARCEL_FLOW_UNTOLD >= SOURCE_PORT_COUNT;
   }
 
   get tos(): number {
