@@ -293,6 +293,9 @@ describe('bad use of a portable VTEP', () => {
     assert.throws(() => dgramUnderlay({ address: 'here' }), code('USAGE'));
     assert.throws(() => createMemoryPort({ queue: 0 }), code('USAGE'));
     assert.throws(() => createMemoryNetwork({ loss: 2 }), code('USAGE'));
+    // biome-ignore lint/suspicious/noExplicitAny: likewise
+    for (const wrong of [new Uint8Array(60), [60], [new Uint8Array(60), 'x'], undefined] as any[])
+      assert.throws(() => createMemoryPort()[0].write(wrong), code('USAGE'));
     const vtep = await portable({ underlay: createMemoryNetwork().host('192.0.2.1') });
     // biome-ignore lint/suspicious/noExplicitAny: likewise
     const any = vtep as any;

@@ -117,7 +117,7 @@ class DuplexPort implements FramePort {
       ++this.#pending;
       try {
         // It keeps the bytes until they are written.
-        this.#tap.write(Uint8Array.from(frame), () => {
+        this.#tap.write(new Uint8Array(frame), () => {
           --this.#pending;
         });
         ++taken;

@@ -167,7 +167,7 @@ class Host implements Underlay {
     if (from === undefined || this.#isClosed) return 'unreachable';
     const { mtu } = this.#network.options;
     if (mtu !== undefined && bytes.length + IP_UDP_BYTES[family] > mtu) return 'too-big';
-    return this.#network.carry({ bytes: Uint8Array.from(bytes), sender: from.text, to: address, port, tos });
+    return this.#network.carry({ bytes: new Uint8Array(bytes), sender: from.text, to: address, port, tos });
   }
 
   hear({ bytes, sender, to, port, tos }: Packet): boolean {

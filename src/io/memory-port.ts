@@ -71,7 +71,13 @@ class End implements MemoryPort {
     this.#schedule();
   }
 
+  /** @throws VtepError USAGE when that is no array of frames; then none is taken */
   write(frames: readonly Uint8Array[]): number {
+    if (!Array.isArray(frames) || !frames.every((frame) => frame instanceof Uint8Array))
+      throw new VtepError(
+        'USAGE',
+        'memory port: write: an array of Uint8Array is expected, one for each frame',
+      );
     const taken = this.#isClosed ? 0 : this.#other.#take(frames);
     this.written += taken;
     this.refused += frames.length - taken;
@@ -92,7 +98,7 @@ class End implements MemoryPort {
 
   #take(frames: readonly Uint8Array[]): number {
     const count = Math.min(frames.length, this.#limit - this.#waiting.length);
-    for (let index = 0; index < count; ++index) this.#waiting.push(Uint8Array.from(frames[index]!));
+    for (let index = 0; index < count; ++index) this.#waiting.push(new Uint8Array(frames[index]!));
     this.#schedule();
     return count;
   }

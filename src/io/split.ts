@@ -88,7 +88,7 @@ function segmentOf(frame: Uint8Array, shape: Shape, at: number, size: number, in
 function completed(frame: Uint8Array, start: number, field: number): Uint8Array[] | undefined {
   const at = start + field;
   if (start >= frame.length || at + 2 > frame.length) return undefined;
-  const copy = Uint8Array.from(frame);
+  const copy = new Uint8Array(frame);
   const view = new DataView(copy.buffer);
   const sum = ~fold(sumOf(view, start, copy.length)) & 0xffff;
   view.setUint16(at, sum === 0 ? 0xffff : sum);

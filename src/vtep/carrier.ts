@@ -58,7 +58,7 @@ export class Carrier {
     this.#queue = new Queue(plane.views, plane.exports);
     this.#frames = this.#queue.frames(BATCH_PACKETS, SLOT_BYTES);
     this.#datagrams = this.#queue.datagrams(BATCH_PACKETS, SLOT_BYTES);
-    this.#queue.replied = (device, frame) => this.#replies.push({ device, frame: Uint8Array.from(frame) });
+    this.#queue.replied = (device, frame) => this.#replies.push({ device, frame: new Uint8Array(frame) });
   }
 
   /** Frames for the device go to the port from now on; undefined: nowhere. */
@@ -71,7 +71,7 @@ export class Carrier {
   send(device: number, frames: readonly Uint8Array[]): void {
     if (this.#isClosed || !this.#ports.has(device)) return;
     if (this.#isSending) {
-      const copies = frames.map((frame) => Uint8Array.from(frame));
+      const copies = frames.map((frame) => new Uint8Array(frame));
       this.#postpone(() => this.send(device, copies));
       return;
     }
