@@ -69,7 +69,7 @@ export class PortableDevices {
 
   /**
    * @param asked with every default filled in; @param given what the program said itself
-   * @throws VtepError; then nothing is left behind, and the port is still the caller's
+   * @throws VtepError; then nothing is left behind; the port may have been started: the caller closes it
    */
   async add(
     asked: DeviceConfig,
@@ -97,6 +97,10 @@ export class PortableDevices {
         config: asked as CompleteConfig,
       };
       undo.push(() => this.#plane.forgetDevice(index));
+      // What a port that was started says later is nobody's.
+      undo.push(() => {
+        device.hasEnded = true;
+      });
       this.#start(device);
       device.config = {
         ...asked,

@@ -60,7 +60,7 @@ export interface PortableVtepOptions {
 
 /** What `createVtep({ underlay })` gives: a `Vtep` whose devices have ports. */
 export interface PortableVtep extends Vtep {
-  /** @throws VtepError USAGE, EXISTS, IN_USE, PERMISSION, UNSUPPORTED, NO_SPACE; then the port is still the caller's */
+  /** @throws VtepError USAGE, EXISTS, IN_USE, PERMISSION, UNSUPPORTED, NO_SPACE; then there is no device, and the port is the caller's to close */
   addDevice(device: PortDeviceRequest): Promise<DeviceInfo>;
   /**
    * What `proxy` answers from and `rsc` routes by: the overlay's own IP addresses.
