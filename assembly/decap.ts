@@ -23,6 +23,13 @@ import * as ecn from './ecn';
 import * as fdb from './fdb';
 import {
   AF_INET,
+  ARRIVAL_ADDRESS_OFFSET,
+  ARRIVAL_BYTES,
+  ARRIVAL_COUNT,
+  ARRIVAL_LENGTH_OFFSET,
+  ARRIVAL_LISTENER_OFFSET,
+  ARRIVAL_TOS_OFFSET,
+  ARRIVALS_OFFSET,
   CMSGHDR_BYTES,
   DECAP_MESSAGE_OFFSET,
   DECAP_PACKETS,
@@ -173,6 +180,35 @@ export function decap(worker: usize, listener: u32, received: i32): i32 {
   store<i32>(state, message, DECAP_MESSAGE_OFFSET);
   peers.settle(worker);
   return coalesce.finish(worker);
+}
+
+/**
+ * Walks `count` datagrams that a program hands over itself, from the arrival of number `first` on; there is room for all
+ * of them. Returns the number of writes.
+ */
+export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
+  const end = worker + ARRIVALS_OFFSET + min(first + count, ARRIVAL_COUNT) * ARRIVAL_BYTES;
+  writes.begin(worker);
+  if (fdb.isLarge()) warmArrivals(worker, first, end);
+  for (let at = worker + ARRIVALS_OFFSET + first * ARRIVAL_BYTES; at < end; at += ARRIVAL_BYTES) {
+    const listener = <u32>load<u8>(at, ARRIVAL_LISTENER_OFFSET);
+    const tos = <u32>load<u8>(at, ARRIVAL_TOS_OFFSET);
+    const bytes = load<i32>(at, ARRIVAL_LENGTH_OFFSET);
+    datagram(worker, listener, at, tos, load<u32>(at, ARRIVAL_ADDRESS_OFFSET), bytes, 0);
+  }
+  return coalesce.finish(worker);
+}
+
+/** As `warm`. */
+function warmArrivals(worker: usize, first: i32, end: usize): void {
+  let sum = 0;
+  for (let at = worker + ARRIVALS_OFFSET + first * ARRIVAL_BYTES; at < end; at += ARRIVAL_BYTES) {
+    if (load<i32>(at, ARRIVAL_LENGTH_OFFSET) < VXLAN_HEADER_BYTES + ETHERNET_HEADER_BYTES) continue;
+    const bytes = <usize>load<u32>(at, ARRIVAL_ADDRESS_OFFSET);
+    const domain = vni.lookup(load<u8>(at, ARRIVAL_LISTENER_OFFSET), vxlan.vni(bytes));
+    sum += fdb.find(domain, bytes + VXLAN_HEADER_BYTES + MAC_BYTES);
+  }
+  store<i32>(worker + DECAP_STATE_OFFSET, sum, DECAP_WARM_OFFSET);
 }
 
 /**

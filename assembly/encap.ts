@@ -74,6 +74,7 @@ import {
 import * as mdb from './mdb';
 import * as message from './message';
 import * as nexthop from './nexthop';
+import * as parcel from './parcel';
 import * as peers from './peer';
 import * as proxy from './proxy';
 import * as ring from './ring';
@@ -101,6 +102,17 @@ const UNCOMMON: u32 = DEVICE_FLAG_EXTERNAL | DEVICE_FLAG_GPE;
 
 /** Walks the worker's ring. Returns the number of runs to send; frames left in the ring want another call. */
 export function encap(worker: usize): i32 {
+  walk(worker);
+  return dispatch.runs(worker);
+}
+
+/** The same for a program that takes the datagrams itself. Returns the number of parcels. */
+export function encapParcels(worker: usize): i32 {
+  walk(worker);
+  return <i32>parcel.used(worker);
+}
+
+function walk(worker: usize): void {
   const frames = worker + ENCAP_RING_OFFSET;
   const filled = ring.filled(frames);
   let cursor = ring.taken(frames);
@@ -112,7 +124,6 @@ export function encap(worker: usize): i32 {
   while (cursor !== filled && forward(worker, ring.descriptor(frames, cursor))) ++cursor;
   ring.take(frames, cursor);
   peers.settle(worker);
-  return dispatch.runs(worker);
 }
 
 /** Fetches the FDB entries of a batch. The sum of them is of no use but to keep the compiler from leaving it out. */

@@ -8,8 +8,8 @@
  * steps (1, 2, 3 ... buckets: short runs, where steps of one would clump). Every full bucket on the way counts the
  * entry as passed. A look-up leaves the walk at the first bucket that nobody passed, which in nearly all cases is
  * the home bucket. So it costs two lines of memory, one here and the entry's own, which its reader wants anyway;
- * the comparison of fifteen tags at once has no branch that could be guessed wrong, and a processor is on to the
- * next look-up while it waits for the lines of this one. One tag in 2048 is another key's: the entry's key decides.
+ * the first slot is tried by itself, and the comparison of fifteen tags at once has no branch that could be guessed
+ * wrong: a processor is on to the next look-up while it waits for the lines of this one. One tag in 2048 is another key's: the entry's key decides.
  *
  * Slots never move. `lookUp` takes no lock; the other functions expect it.
  */
@@ -51,6 +51,14 @@ export function lookUp(key: u64): i32 {
   let bucket = homeOf(hash);
   for (let step: u32 = 1; step <= (FDB_PROBE_BUCKETS as u32); step++) {
     const line = lineOf(bucket);
+    if (ASC_FEATURE_SIMD) {
+      // In a table that is not full most are in the first slot, and a guess that comes true costs next to nothing.
+      const slot = load<u32>(line + SLOT_BYTES);
+      if ((slot & TAG_MASK) === tag) {
+        const entry = ((slot & FDB_SLOT_ENTRY_MASK) - 1) as i32;
+        if (entry >= 0 && atomic.load<u64>(recordOf(entry), FDB_KEY_OFFSET) === key) return entry;
+      }
+    }
     for (let found = slotsWith(line, tag); found !== 0; found &= found - 1) {
       // The slot may be another's by now, and so may the entry: who reads on in it looks at its version and key.
       const entry = ((load<u32>(line + ctz<u32>(found) * SLOT_BYTES) & FDB_SLOT_ENTRY_MASK) - 1) as i32;

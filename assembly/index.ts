@@ -1,14 +1,14 @@
 /* The door: everything that the host may call. Addresses and 32-bit numbers only. */
 import { LAYOUT_VERSION } from './layout';
 
-export { decap, decapDone, prepare as decapPrepare } from './decap';
+export { decap, decapArrivals, decapDone, prepare as decapPrepare } from './decap';
 export {
   applyIpv4 as ecnApplyIpv4,
   applyIpv6 as ecnApplyIpv6,
   decapsulate as ecnDecapsulate,
   encapsulate as ecnEncapsulate,
 } from './ecn';
-export { encap } from './encap';
+export { encap, encapParcels } from './encap';
 export {
   l2Miss as eventL2Miss,
   l3Miss as eventL3Miss,

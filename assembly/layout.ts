@@ -198,6 +198,10 @@ export const HEADER_PATHS_OFFSET = 140;
 export const HEADER_LISTENERS_OFFSET = 144;
 /** u32: odd while the table of senders is being changed. */
 export const HEADER_SENDER_VERSION_OFFSET = 148;
+/** u32: 1 = a program takes the datagrams itself: encap writes parcels, nothing for the kernel. */
+export const HEADER_PARCELS_OFFSET = 152;
+/** u32: a bit for each pair of worker blocks that a thread of such a program has taken. */
+export const HEADER_QUEUES_OFFSET = 156;
 /** An MDB slot's worth of bytes, for the host: where it puts a key whose home it wants to know. */
 export const HEADER_MDB_KEY_OFFSET = 192;
 /**
@@ -821,6 +825,30 @@ export const ENCAP_WARM_OFFSET = 128;
 export const MESSAGE_COUNT = 512;
 export const MESSAGES_OFFSET = ENCAP_STATE_OFFSET + ENCAP_STATE_BYTES;
 export const MESSAGES_BYTES = MESSAGE_COUNT * MMSGHDR_BYTES;
+/**
+ * In their place, where a program takes the datagrams itself: parcels, in the order of the frames. u32s: address and
+ * length of the frame; 8 bytes: its VXLAN header; u8: AF_INET or AF_INET6; u8: 1 = that header stands before the
+ * frame already; u16: port; u32: source, as in an envelope, or the group's first and PARCEL_FLOW_UNTOLD: who wants the
+ * flow hashes the frame; u32: TOS | TTL << 8; u32s: flow label, ifindex; u16s:
+ * device, domain; 16 bytes: an IPv4 address in the first four, the rest zero.
+ */
+export const PARCEL_BYTES = MMSGHDR_BYTES;
+export const PARCEL_COUNT = MESSAGE_COUNT;
+export const PARCELS_OFFSET = MESSAGES_OFFSET;
+export const PARCEL_FRAME_OFFSET = 0;
+export const PARCEL_LENGTH_OFFSET = 4;
+export const PARCEL_HEADER_OFFSET = 8;
+export const PARCEL_FAMILY_OFFSET = 16;
+export const PARCEL_HEADED_OFFSET = 17;
+export const PARCEL_PORT_OFFSET = 18;
+export const PARCEL_SOURCE_OFFSET = 20;
+export const PARCEL_FLOW_UNTOLD = 65536;
+export const PARCEL_MARKS_OFFSET = 24;
+export const PARCEL_LABEL_OFFSET = 28;
+export const PARCEL_IFINDEX_OFFSET = 32;
+export const PARCEL_DEVICE_OFFSET = 36;
+export const PARCEL_DOMAIN_OFFSET = 38;
+export const PARCEL_ADDRESS_OFFSET = 48;
 /** What stands behind each message: its address, its control messages, and what the next datagram must equal to join it. */
 export const ENVELOPE_BYTES = 208;
 export const ENVELOPES_OFFSET = MESSAGES_OFFSET + MESSAGES_BYTES;
@@ -1024,7 +1052,20 @@ export const TRAIN_SHIFT = 26;
 export const TRAIN_LONGEST = 64;
 export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
 export const TRAINS_BYTES = TRAIN_COUNT * 4;
-export const DECAP_BYTES = TRAINS_OFFSET + TRAINS_BYTES;
+/**
+ * Arrivals: datagrams that a program hands over itself, wherever they lie in the receive buffers: struct sockaddr of the
+ * sender; u32s: address and bytes; u8s: listener, outer TOS.
+ */
+export const ARRIVAL_COUNT = WRITE_COUNT;
+export const ARRIVAL_BYTES = 64;
+export const ARRIVALS_OFFSET = TRAINS_OFFSET + TRAINS_BYTES;
+export const ARRIVALS_BYTES = ARRIVAL_COUNT * ARRIVAL_BYTES;
+export const ARRIVAL_NAME_OFFSET = 0;
+export const ARRIVAL_ADDRESS_OFFSET = 32;
+export const ARRIVAL_LENGTH_OFFSET = 36;
+export const ARRIVAL_LISTENER_OFFSET = 40;
+export const ARRIVAL_TOS_OFFSET = 41;
+export const DECAP_BYTES = ARRIVALS_OFFSET + ARRIVALS_BYTES;
 
 /** Room for either kind, in whole pages. */
 export const WORKER_BYTES = 6291456;

@@ -33,6 +33,14 @@ import * as ip6 from './wire/ipv6';
 
 /** The socket that the inner flow leaves from: with or without DF, and one source port per flow. */
 export function source(record: usize, frame: usize, length: i32, l3: i32): u32 {
+  const group = groupOf(record, frame);
+  const ports = load<u32>(SOURCES_BASE + group * SOURCE_GROUP_BYTES, SOURCE_PORTS_OFFSET);
+  const hash = flow.hashAt(frame, length, l3, load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET));
+  return group * SOURCE_PORT_COUNT + flow.slot(hash, ports);
+}
+
+/** The sockets with or without DF. */
+export function groupOf(record: usize, frame: usize): u32 {
   const df = load<u8>(record, DEVICE_DF_OFFSET);
   let set = df === DF_SET;
   if (df === DF_INHERIT) {
@@ -40,10 +48,7 @@ export function source(record: usize, frame: usize, length: i32, l3: i32): u32 {
     set =
       type === ETHERTYPE_IPV6 || (type === ETHERTYPE_IPV4 && ip4.dontFragment(frame + ETHERNET_HEADER_BYTES));
   }
-  const group = <u32>load<u16>(record + (set ? DEVICE_SOURCE_DF_OFFSET : DEVICE_SOURCE_OFFSET));
-  const ports = load<u32>(SOURCES_BASE + group * SOURCE_GROUP_BYTES, SOURCE_PORTS_OFFSET);
-  const hash = flow.hashAt(frame, length, l3, load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET));
-  return group * SOURCE_PORT_COUNT + flow.slot(hash, ports);
+  return load<u16>(record + (set ? DEVICE_SOURCE_DF_OFFSET : DEVICE_SOURCE_OFFSET));
 }
 
 /** Outer TOS | TTL << 8 (RFC 6040 for the ECN bits); 0 stands for the socket's own. */

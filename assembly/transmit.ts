@@ -32,12 +32,14 @@ import {
   ETHERNET_HEADER_BYTES,
   HEADER_BASE,
   HEADER_PATHS_OFFSET,
+  PARCEL_FLOW_UNTOLD,
   REMOTE_ADDRESS_OFFSET,
   REMOTE_FAMILY_OFFSET,
   REMOTE_PORT_OFFSET,
   REMOTE_VNI_DEFAULT,
   REMOTE_VNI_OFFSET,
   SEGMENTS_SENT,
+  SOURCE_PORT_COUNT,
   SUPER_FRAMES_SPLIT,
   SUPER_FRAMES_WHOLE,
   VIRTIO_GSO_NONE,
@@ -48,6 +50,7 @@ import {
 import * as local from './local';
 import * as message from './message';
 import * as outer from './outer';
+import * as parcel from './parcel';
 import * as peers from './peer';
 import * as segment from './segment';
 import * as tunnelGso from './tunnel-gso';
@@ -88,10 +91,15 @@ export function transmit(
   }
 
   const frame = header + VIRTIO_HEADER_BYTES;
-  const source = outer.source(record, frame, length, l3);
-  const marks = outer.marks(record, flags, remote, frame, l3);
   // A GPE packet's Ethernet header is not its own and stays behind.
   const skipped = (flags & DEVICE_FLAG_GPE) !== 0 ? ETHERNET_HEADER_BYTES : 0;
+  const inParcels = parcel.areWanted();
+  // Whoever has the whole frame can hash it himself.
+  const source =
+    inParcels && skipped === 0
+      ? outer.groupOf(record, frame) * SOURCE_PORT_COUNT + PARCEL_FLOW_UNTOLD
+      : outer.source(record, frame, length, l3);
+  const marks = outer.marks(record, flags, remote, frame, l3);
   if (virtio.gsoType(header) !== VIRTIO_GSO_NONE)
     return transmitSuper(
       worker,
@@ -115,6 +123,13 @@ export function transmit(
   const counted = length - l3;
   const word = load<u32>(state, ENCAP_WORD_OFFSET);
   const tail = <u32>load<u8>(state, ENCAP_TAIL_OFFSET);
+  if (inParcels) {
+    if (!parcel.hasRoom(worker)) return false;
+    parcel.add(worker, device, domain, source, remote, port, marks, word, vni, tail, inner, bytes, alone);
+    counter.sent(worker, device, domain, 1, counted);
+    if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, counted);
+    return true;
+  }
   if (!message.hasRoom(worker, flags, source, 1, bytes)) return false;
   // The header of a frame that goes to one place only is written over its virtio header, which such a frame has
   // no more use for; else it stands by itself.

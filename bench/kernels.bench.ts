@@ -8,7 +8,8 @@
 import { fileURLToPath } from 'node:url';
 import { Bench } from 'tinybench';
 import { WORKERS_BASE } from '../assembly/layout.ts';
-import { compileEngine, type EngineBuild, instantiateEngine } from '../src/dataplane/engine.ts';
+import { type EngineBuild, instantiateEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { createMemory, viewsOf } from '../src/dataplane/memory.ts';
 import { flowHash } from '../test/support/flow.ts';
 import { ethernet, ipv4, ipv6 } from '../test/support/frames.ts';

@@ -30,6 +30,7 @@ import {
   WORKER_BYTES,
 } from '../assembly/layout.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { workerBase } from '../src/dataplane/memory.ts';
 import { flowHash } from '../test/support/flow.ts';
 import { ethernet, ipv4 } from '../test/support/frames.ts';
@@ -53,7 +54,7 @@ function macText(number: number): string {
 }
 
 function planeOf(build: 'release' | 'scalar'): Dataplane {
-  const plane = new Dataplane(2, OFFLOAD_UDP_SEGMENT | OFFLOAD_COALESCE, undefined, build);
+  const plane = new Dataplane(compileEngine(build), 2, OFFLOAD_UDP_SEGMENT | OFFLOAD_COALESCE);
   const { view } = plane.views;
   view.setUint32(SOURCES_BASE + SOURCE_PORTS_OFFSET, SOURCE_PORT_COUNT, true);
   view.setUint8(SOURCES_BASE + SOURCE_SEGMENT_OFFSET, 1);

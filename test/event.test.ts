@@ -10,7 +10,7 @@ import {
   EVENTS_TAKEN_OFFSET,
   EVENTS_WRITTEN_OFFSET,
 } from '../assembly/layout.ts';
-import { compileEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { drainEvents, lostEvents, type WorkerEvent } from '../src/dataplane/events.ts';
 import { formatAddress, formatMac } from '../src/dataplane/fdb-text.ts';
 import { workerBase } from '../src/dataplane/memory.ts';

@@ -21,7 +21,7 @@ import {
   REMOTE_NEXT_OFFSET,
   REMOTES_BASE,
 } from '../assembly/layout.ts';
-import { compileEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { firstRemote, readRemotes, writeRemote } from '../src/dataplane/fdb-record.ts';
 import { formatMac, type Mac, parseMac } from '../src/dataplane/fdb-text.ts';
 import type { FdbRequest } from '../src/types.ts';

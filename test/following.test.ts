@@ -14,6 +14,7 @@ import {
   HEADER_PATHS_GENERATION_OFFSET,
 } from '../assembly/layout.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { closeTap, openTap, type Tap } from '../src/io/tap.ts';
 import type { Neighbour } from '../src/netlink/neighbours.ts';
 import type { Core } from '../src/vtep/core.ts';
@@ -45,7 +46,7 @@ describe('following', missing === null ? {} : { skip: missing }, () => {
     enter(here);
     here.ip('nexthop add id 1 via 192.0.2.2 fdb', 'nexthop add id 9 group 1 fdb');
     tap = openTap('vx0', 1, { uso: false });
-    plane = new Dataplane(2, 0);
+    plane = new Dataplane(compileEngine(), 2, 0);
     const index = plane.devices.claim('vx0');
     const core: Partial<Core> = {
       plane,

@@ -24,7 +24,8 @@ const SRC_FLOORS: Record<string, string[]> = {
   netlink: ['io'],
   dataplane: [],
   io: [],
-  index: ['vtep', 'sink', 'dataplane', 'io', 'daemon'],
+  'create-vtep': ['vtep', 'daemon'],
+  index: ['create-vtep', 'vtep', 'sink', 'dataplane', 'io', 'daemon'],
 };
 
 /** Floors that may use a module that reaches out of the process. */
@@ -74,7 +75,7 @@ const MIDDLE = [
     'policy',
     'peer',
   ],
-  ...['message', 'dispatch', 'envelope', 'ring', 'uring', 'count'],
+  ...['message', 'dispatch', 'envelope', 'parcel', 'ring', 'uring', 'count'],
   ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
@@ -133,9 +134,10 @@ describe('imports of src', () => {
   it('take the layout and the engine’s typings from outside src, nothing else', () => {
     for (const { from, to } of imports.filter((one) => isOwn(one.to) && !one.to.startsWith('src/'))) {
       const isTypings = to === 'build/release' && from === 'src/dataplane/exports';
+      const isText = to === 'build/engines' && from === 'src/dataplane/wasm';
       const isLayout =
         to === 'assembly/layout' || (to === 'assembly/sink-layout' && floorOf(from) === 'sink');
-      assert.ok(isLayout || isTypings, `${from} may not import ${to}`);
+      assert.ok(isLayout || isTypings || isText, `${from} may not import ${to}`);
       if (to === 'assembly/layout') {
         assert.ok(
           ['dataplane', 'vtep', 'sink', 'io'].includes(floorOf(from)),
@@ -149,6 +151,20 @@ describe('imports of src', () => {
     for (const { from, to } of imports.filter((one) => one.to in OUTSIDE)) {
       assert.ok(OUTSIDE[to]!.includes(floorOf(from)), `${from} may not import ${to}`);
     }
+  });
+
+  it('the embeddable dataplane needs no runtime’s own modules, nor their globals', () => {
+    const reached = new Set(['portable', 'bundled', 'wasm'].map((name) => `src/dataplane/${name}`));
+    for (const from of reached) {
+      for (const { to } of imports.filter((one) => one.from === from)) {
+        assert.ok(!to.startsWith('node:'), `${from} may not import ${to}`);
+        if (to.startsWith('src/')) reached.add(to);
+        else assert.ok(isOwn(to) || to === 'ipaddr', `${from} may not import ${to}`);
+      }
+      const text = readFileSync(join(ROOT, `${from}.ts`), 'utf8');
+      assert.doesNotMatch(text, /\b(process|global|require|__dirname)\b[.([]|\bBuffer\b/, from);
+    }
+    assert.ok(reached.has('src/dataplane/fdb') && !reached.has('src/dataplane/engine-file'));
   });
 
   it('the command line alone ends the process', () => {

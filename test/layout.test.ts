@@ -7,7 +7,8 @@ import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import * as layout from '../assembly/layout.ts';
 import { COUNTERS } from '../src/dataplane/counters.ts';
-import { compileEngine, instantiateEngine } from '../src/dataplane/engine.ts';
+import { instantiateEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { createMemory, memoryBytes } from '../src/dataplane/memory.ts';
 import { BUILDS } from './support/engine.ts';
 import { I64, readModule, SECTION } from './support/wasm-sections.ts';
@@ -83,18 +84,19 @@ describe('layout', () => {
       [...common, ...encap, ...encapData],
     );
     const iovecs: [number, number] = [layout.WRITE_IOVECS_BASE_OFFSET, layout.WRITE_IOVECS_BYTES];
+    const arrivals: [number, number] = [layout.ARRIVALS_OFFSET, layout.ARRIVALS_BYTES];
     const flows: [number, number] = [layout.FLOWS_OFFSET, layout.FLOWS_BYTES];
     const trains: [number, number] = [layout.TRAINS_OFFSET, layout.TRAINS_BYTES];
     assertChain(
-      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows, trains],
-      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS', 'TRAINS'],
+      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows, trains, arrivals],
+      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS', 'TRAINS', 'ARRIVALS'],
     );
     assert.equal((layout.WORKERS_BASE + layout.URING_OFFSET) % layout.PAGE_BYTES, 0);
     assert.equal(layout.WORKER_BYTES % layout.PAGE_BYTES, 0);
     assert.equal(layout.URING_ENTRIES * layout.SQE_BYTES, layout.PAGE_BYTES, 'a page of submissions');
     assert.ok(2 * layout.URING_ENTRIES * layout.CQE_BYTES < layout.PAGE_BYTES, 'a page for the rest');
     assert.equal(layout.ENCAP_BYTES, layout.ENCAP_ARENA_OFFSET + layout.ENCAP_ARENA_BYTES);
-    assert.equal(layout.DECAP_BYTES, layout.TRAINS_OFFSET + layout.TRAINS_BYTES);
+    assert.equal(layout.DECAP_BYTES, layout.ARRIVALS_OFFSET + layout.ARRIVALS_BYTES);
     assert.ok(Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES) <= layout.WORKER_BYTES);
     assert.ok(memoryBytes(layout.WORKER_MAX) <= 2 ** 31, 'addresses are positive as signed numbers');
   });
@@ -121,6 +123,8 @@ describe('layout', () => {
       ['HEADER_PATHS', 4],
       ['HEADER_LISTENERS', 4],
       ['HEADER_SENDER_VERSION', 4],
+      ['HEADER_PARCELS', 4],
+      ['HEADER_QUEUES', 4],
       ['HEADER_MDB_KEY', 48, 8],
       ['HEADER_UNDERLAY_MAC', 8],
       ['HEADER_UNDERLAY_TAP', 4],
@@ -308,6 +312,35 @@ describe('layout', () => {
     // All three are written as one.
     assert.equal(layout.ENVELOPE_IOVEC_COUNT_OFFSET, layout.ENVELOPE_IOVECS_OFFSET + 4);
     assert.equal(layout.ENVELOPE_IOVEC_ROOM_OFFSET, layout.ENVELOPE_IOVECS_OFFSET + 6);
+    assertRecord(layout.PARCEL_BYTES, [
+      ['PARCEL_FRAME', 4],
+      ['PARCEL_LENGTH', 4],
+      ['PARCEL_HEADER', layout.VXLAN_HEADER_BYTES],
+      ['PARCEL_FAMILY', 1],
+      ['PARCEL_HEADED', 1],
+      ['PARCEL_PORT', 2],
+      ['PARCEL_SOURCE', 4],
+      ['PARCEL_MARKS', 4],
+      ['PARCEL_LABEL', 4],
+      ['PARCEL_IFINDEX', 4],
+      ['PARCEL_DEVICE', 2],
+      ['PARCEL_DOMAIN', 2],
+      ['PARCEL_ADDRESS', 16],
+    ]);
+    // Written as one.
+    assert.equal(layout.PARCEL_DOMAIN_OFFSET, layout.PARCEL_DEVICE_OFFSET + 2);
+    assert.equal(
+      layout.PARCEL_COUNT * layout.PARCEL_BYTES,
+      layout.MESSAGES_BYTES,
+      'in the place of messages',
+    );
+    assertRecord(layout.ARRIVAL_BYTES, [
+      ['ARRIVAL_NAME', layout.SOCKADDR_IN6_BYTES, 8],
+      ['ARRIVAL_ADDRESS', 4],
+      ['ARRIVAL_LENGTH', 4],
+      ['ARRIVAL_LISTENER', 1, 4],
+      ['ARRIVAL_TOS', 1],
+    ]);
     assertRecord(layout.LANE_BYTES, [
       ['LANE_FIRST', 2],
       ['LANE_LAST', 2],

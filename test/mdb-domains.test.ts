@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { AF_INET, REMOTE_VNI_OFFSET } from '../assembly/layout.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { workerBase } from '../src/dataplane/memory.ts';
 import { ipFrame } from './support/mdb-fixture.ts';
 
@@ -13,7 +14,7 @@ const FRAME = ipFrame('192.0.2.1', G);
 let plane: Dataplane;
 let vxe: number;
 beforeEach(() => {
-  plane = new Dataplane(1, 0);
+  plane = new Dataplane(compileEngine(), 1, 0);
   vxe = plane.devices.claim('vxe');
   plane.devices.write(vxe, {
     ...{ vni: 0, address: '02:00:00:00:00:01', mtu: 1450, family: AF_INET, port: 4789, learning: false },

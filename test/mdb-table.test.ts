@@ -17,7 +17,7 @@ import {
   REMOTE_NEXT_OFFSET,
   REMOTES_BASE,
 } from '../assembly/layout.ts';
-import { compileEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { VtepError } from '../src/errors.ts';
 import type { MdbRequest } from '../src/types.ts';
 import { BUILDS, loadEngine } from './support/engine.ts';

@@ -12,7 +12,7 @@ import {
   NEIGHBOURS_BASE,
   NEIGHBOURS_BYTES,
 } from '../assembly/layout.ts';
-import { compileEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { type Address, formatMac, type Mac, parseAddress, parseMac } from '../src/dataplane/fdb-text.ts';
 import { Neighbours } from '../src/dataplane/neighbours.ts';
 import { BUILDS, loadEngine, type TestEngine } from './support/engine.ts';

@@ -12,7 +12,7 @@ import {
   PEER_BUCKETS_BYTES,
   PEER_COUNT,
 } from '../assembly/layout.ts';
-import { compileEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { Peers } from '../src/dataplane/peers.ts';
 import { VtepError } from '../src/errors.ts';
 import type { PeerInfo, PeerRequest } from '../src/types.ts';

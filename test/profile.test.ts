@@ -4,13 +4,14 @@ import { readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { OFFLOAD_COALESCE } from '../assembly/layout.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { workerBase } from '../src/dataplane/memory.ts';
 import { syscalls } from '../src/io/syscalls.ts';
 import { timed, workerProfile } from '../src/vtep/profile.ts';
 import type { WorkerContext } from '../src/vtep/worker-context.ts';
 
 const WORKER = 1;
-const plane = new Dataplane(2, OFFLOAD_COALESCE, undefined, 'release');
+const plane = new Dataplane(compileEngine('release'), 2, OFFLOAD_COALESCE);
 
 function context(): WorkerContext {
   const f64 = new Float64Array(plane.views.memory.buffer);

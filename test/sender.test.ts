@@ -24,6 +24,7 @@ import {
 } from '../assembly/layout.ts';
 import { type CounterName, readCounter } from '../src/dataplane/counters.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { workerBase } from '../src/dataplane/memory.ts';
 import * as errno from '../src/io/errno.ts';
 import type { Syscalls } from '../src/io/syscalls.ts';
@@ -42,7 +43,7 @@ let answers: Record<string, Answer[]>;
 let lastErrno = 0;
 
 beforeEach(() => {
-  plane = new Dataplane(1, OFFLOAD_UDP_SEGMENT);
+  plane = new Dataplane(compileEngine(), 1, OFFLOAD_UDP_SEGMENT);
   const { view } = plane.views;
   view.setUint32(SOURCES_BASE + SOURCE_PORTS_OFFSET, 1, true);
   view.setUint8(SOURCES_BASE + SOURCE_SEGMENT_OFFSET, 1);

@@ -34,7 +34,8 @@ import {
   WRITES_OFFSET,
 } from '../assembly/layout.ts';
 import { readCounters } from '../src/dataplane/counters.ts';
-import { compileEngine, instantiateEngine } from '../src/dataplane/engine.ts';
+import { instantiateEngine } from '../src/dataplane/engine.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { createMemory, viewsOf, workerBase } from '../src/dataplane/memory.ts';
 import { EAGAIN, EINTR, EIO, ENOMEM } from '../src/io/errno.ts';
 import type { Syscalls } from '../src/io/syscalls.ts';

@@ -35,6 +35,7 @@ import {
 } from '../../assembly/layout.ts';
 import { type CounterName, clearCounters, readCounters } from '../../src/dataplane/counters.ts';
 import { Dataplane } from '../../src/dataplane/dataplane.ts';
+import { compileEngine } from '../../src/dataplane/engine-file.ts';
 import { entryRecord, writeRemote } from '../../src/dataplane/fdb-record.ts';
 import { type Mac, parseAddress } from '../../src/dataplane/fdb-text.ts';
 import { workerBase } from '../../src/dataplane/memory.ts';
@@ -56,7 +57,7 @@ export const DEVICE = 1;
 
 /** An empty dataplane with one device, VNI 1. */
 export function planeOf(learning = false): Dataplane {
-  const plane = new Dataplane(2, OFFLOAD_UDP_SEGMENT | OFFLOAD_COALESCE);
+  const plane = new Dataplane(compileEngine(), 2, OFFLOAD_UDP_SEGMENT | OFFLOAD_COALESCE);
   const { view } = plane.views;
   view.setUint32(SOURCES_BASE + SOURCE_PORTS_OFFSET, SOURCE_PORT_COUNT, true);
   view.setUint8(SOURCES_BASE + SOURCE_SEGMENT_OFFSET, 1);

@@ -10,7 +10,7 @@ import {
 } from '../../assembly/layout.ts';
 import type { VtepEvent } from '../types.ts';
 import { Devices } from './devices.ts';
-import { compileEngine, type EngineBuild, instantiateEngine, preferredBuild } from './engine.ts';
+import { instantiateEngine } from './engine.ts';
 import { drainEvents } from './events.ts';
 import type { EngineExports } from './exports.ts';
 import { Fdb } from './fdb.ts';
@@ -57,16 +57,21 @@ export class Dataplane {
   /** Worker blocks in the memory. */
   readonly blocks: number;
 
-  /** @param offloads OFFLOAD_* bits that the surroundings can do */
+  /**
+   * @param module a compiled engine
+   * @param offloads OFFLOAD_* bits that the surroundings can do
+   * @param shared whether other threads may have the memory too; the module must be of the same kind
+   */
   constructor(
+    module: WebAssembly.Module,
     blocks: number,
     offloads: number,
     surroundings: Surroundings = NO_INTERFACES,
-    build: EngineBuild = preferredBuild(),
+    shared = true,
   ) {
     this.blocks = blocks;
-    this.module = compileEngine(build);
-    this.views = viewsOf(createMemory(blocks));
+    this.module = module;
+    this.views = viewsOf(createMemory(blocks, shared));
     this.exports = instantiateEngine(this.module, this.views.memory);
     this.views.view.setUint32(HEADER_BASE + HEADER_OFFLOADS_OFFSET, offloads, true);
     this.devices = new Devices(this.views);

@@ -1,321 +1,295 @@
 /**
- * The dataplane as a module: frames in, datagrams out, and back. This is the simple door, which copies: one
- * frame or datagram per call, plain byte arrays. Nothing here needs a privilege, a device or a socket.
+ * The dataplane as a module: frames in, datagrams out, and back. Nothing here needs a privilege, a device, a socket or
+ * a runtime's own modules. Two doors: `encap` and `decap`, which copy, one frame or datagram per call; and
+ * `queue` (batch.ts), which does not.
  */
 import ipaddr from 'ipaddr.js';
-import {
-  AF_INET,
-  AF_INET6,
-  DESCRIPTOR_ADDRESS_OFFSET,
-  DESCRIPTOR_BYTES,
-  DESCRIPTOR_DEVICE_OFFSET,
-  DESCRIPTOR_LENGTH_OFFSET,
-  ENCAP_ARENA_OFFSET,
-  ENCAP_RING_COUNT,
-  ENCAP_RING_OFFSET,
-  ENVELOPE_BYTES,
-  ENVELOPE_SOURCE_OFFSET,
-  ENVELOPES_OFFSET,
-  FRAME_HEADROOM_BYTES,
-  FRAME_MAX_BYTES,
-  IOVEC_BYTES,
-  IOVEC_LENGTH_OFFSET,
-  MESSAGES_OFFSET,
-  MMSGHDR_BYTES,
-  MMSGHDR_CONTROL_LENGTH_OFFSET,
-  MMSGHDR_IOVEC_COUNT_OFFSET,
-  MMSGHDR_IOVEC_OFFSET,
-  MMSGHDR_LENGTH_OFFSET,
-  RECEIPT_NAME_OFFSET,
-  RECEIPTS_OFFSET,
-  RECEIVE_BUFFER_BYTES,
-  RECEIVE_BUFFERS_OFFSET,
-  RECEIVES_OFFSET,
-  RING_DESCRIPTORS_OFFSET,
-  RING_FILLED_OFFSET,
-  RING_FREED_OFFSET,
-  RING_TAKEN_OFFSET,
-  RUN_BYTES,
-  RUN_COUNT_OFFSET,
-  RUN_FIRST_OFFSET,
-  RUNS_OFFSET,
-  SOURCE_PORT_COUNT,
-  SOURCE_PORTS_OFFSET,
-  SOURCES_BASE,
-  VIRTIO_HEADER_BYTES,
-  WRITE_BYTES,
-  WRITE_DEVICE_OFFSET,
-  WRITE_IOVEC_MAX,
-  WRITE_IOVECS_BASE_OFFSET,
-  WRITE_IOVECS_OFFSET,
-  WRITES_OFFSET,
-} from '../../assembly/layout.ts';
+import { AF_INET, AF_INET6, RECEIVE_BUFFER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
-import { type CounterName, readCounters } from './counters.ts';
+import type { VtepEvent } from '../types.ts';
+import type { DatagramBatch, FrameBatch } from './batch.ts';
+import { type CounterName, clearCounters, readCounters } from './counters.ts';
 import { Dataplane } from './dataplane.ts';
+import type {
+  Datagram,
+  EmbeddedDataplane,
+  EmbeddedDevice,
+  Frame,
+  SharedDataplane,
+} from './embedded-types.ts';
 import type { Fdb } from './fdb.ts';
-import { workerBase } from './memory.ts';
+import { parseAddress, parseMac } from './fdb-text.ts';
+import { FRAME_BYTES } from './frames.ts';
+import { Listening } from './listening.ts';
+import type { Mdb } from './mdb.ts';
+import { SOURCE, SOURCE_DF, wantParcels } from './parcels.ts';
+import { Queue, VXLAN_PORT } from './queue.ts';
+import { QUEUE_BLOCKS, releaseQueue } from './queue-state.ts';
+import { Retirement } from './retirement.ts';
+import type { Vnis } from './vnis.ts';
 
-/** A device of an embedded dataplane. Defaults are the kernel driver's where it has one. */
-export interface EmbeddedDevice {
-  /** Any name; it stands for the device in all calls. */
-  name: string;
-  /** 0 to 16777215 */
-  vni: number;
-  /** Frames from this MAC are refused on arrival: `aa:bb:cc:dd:ee:ff`. */
-  address: string;
-  /** UDP port that datagrams go to and are expected at; 8472 */
-  port?: number;
-  /** Default destination. */
-  remote?: string;
-  /** Family of the underlay when there is no `remote`; "inet" */
-  family?: 'inet' | 'inet6';
-  /** Learn source MACs; true */
-  learning?: boolean;
-  /** Seconds; 300 */
-  ageing?: number | 'never';
-  /** 0 = no limit */
-  maxaddress?: number;
-  /** Bytes of the largest inner packet; 1500 */
-  mtu?: number;
+const AGEING_DEFAULT = 300;
+const MTU_DEFAULT = 1500;
+
+/** Where the datagrams of a device are expected. */
+interface Place {
+  listeners: readonly number[];
+  /** Absent: an external device's are in a table of their own. */
+  vni?: number;
 }
 
-/** What is to be sent. */
-export interface Datagram {
-  /** VXLAN header and frame. */
-  bytes: Uint8Array;
-  address: string;
-  port: number;
-  /** 0 to 63, by the hash of the inner flow: choose the source port by it. */
-  flow: number;
-}
+export class Embedded implements EmbeddedDataplane {
+  readonly #plane: Dataplane;
+  readonly #queue: Queue;
+  readonly #isShared: boolean;
+  readonly #listening: Listening;
+  readonly #retirement: Retirement;
+  readonly #placed = new Map<string, Place>();
+  /** Slots of the simple door, claimed at its first use. */
+  #frames: FrameBatch | undefined;
+  #datagrams: DatagramBatch | undefined;
+  #isClosed = false;
 
-/** What has arrived for a device. */
-export interface Frame {
-  device: string;
-  bytes: Uint8Array;
-}
-
-export interface EmbeddedDataplane {
-  readonly fdb: Pick<Fdb, 'apply' | 'show' | 'get' | 'flush'>;
-  /** @throws VtepError EXISTS, USAGE, NO_SPACE */
-  addDevice(device: EmbeddedDevice): void;
-  /** @throws VtepError NOT_FOUND */
-  deleteDevice(name: string): void;
   /**
-   * An Ethernet frame (14 to 65,590 bytes) that the device is to send. A frame that must be dropped gives
-   * no datagram and a counter.
-   * @throws VtepError NOT_FOUND (no such device), USAGE (longer than a slot)
+   * @param module a compiled engine, for a memory of the kind that `shared` says
+   * @param queues threads that may use the dataplane at a time
    */
-  encap(device: string, frame: Uint8Array): Datagram[];
-  /** The UDP payload that `sender` sent to `port` (8472) of this host. */
-  decap(datagram: Uint8Array, sender: string, port?: number): Frame[];
-  /** Counters that are not zero; "" = datagrams that belong to no device. */
-  counters(device: string): Partial<Record<CounterName, number>>;
-  /** Lets learned entries expire; to be called every second or so. */
-  tick(): void;
-}
-
-const VXLAN_PORT = 8472;
-
-/**
- * A dataplane of its own, in this thread.
- *
- * @example
- * const dataplane = createDataplane();
- * dataplane.addDevice({ name: 'a', vni: 42, address: '02:00:00:00:00:01', remote: '192.0.2.2' });
- * for (const { bytes, address, port } of dataplane.encap('a', frame)) socket.send(bytes, port, address);
- */
-export function createDataplane(): EmbeddedDataplane {
-  return new Embedded();
-}
-
-class Embedded implements EmbeddedDataplane {
-  readonly #plane = new Dataplane(2, 0);
-  /** "family/port" -> listener */
-  readonly #listeners = new Map<string, number>();
-  readonly #placed = new Map<string, { listener: number; vni: number }>();
-  readonly #encapBase = workerBase(0);
-  readonly #decapBase = workerBase(1);
-
-  constructor() {
-    this.#plane.exports.decapPrepare(this.#decapBase);
-    // One source group stands for all: the flow's number is all that an embedder is told.
-    this.#plane.views.view.setUint32(SOURCES_BASE + SOURCE_PORTS_OFFSET, SOURCE_PORT_COUNT, true);
+  constructor(module: WebAssembly.Module, queues: number, shared: boolean) {
+    this.#plane = new Dataplane(module, queues * QUEUE_BLOCKS, 0, undefined, shared);
+    this.#isShared = shared;
+    const { views, exports } = this.#plane;
+    wantParcels(views);
+    this.#queue = new Queue(views, exports);
+    this.#listening = new Listening(views);
+    this.#retirement = new Retirement(this.#plane);
   }
 
   get fdb(): Fdb {
-    return this.#plane.fdb;
+    return this.#open.fdb;
   }
 
-  addDevice(device: EmbeddedDevice): void {
-    const { devices, fdb, vni } = this.#plane;
-    const { name, port = VXLAN_PORT } = device;
+  get vnis(): Vnis {
+    return this.#open.vnis;
+  }
+
+  get mdb(): Mdb {
+    return this.#open.mdb;
+  }
+
+  get queue(): Queue {
+    return this.#queue;
+  }
+
+  get memoryBytes(): number {
+    return this.#plane.views.bytes.length;
+  }
+
+  addDevice(device: EmbeddedDevice): number {
+    const { devices, fdb, views, blocks } = this.#open;
+    const { name } = device;
+    check(device);
     if (devices.indexOf(name) !== 0)
       throw new VtepError('EXISTS', `device ${name}: there is one of that name`);
-    const isIpv6 =
-      device.remote === undefined ? device.family === 'inet6' : ipaddr.IPv6.isValid(device.remote);
-    const family = isIpv6 ? AF_INET6 : AF_INET;
-    const listener = this.#listenerOf(family, port);
+    this.#retirement.settle();
     const index = devices.claim(name);
+    const undo: (() => unknown)[] = [() => devices.release(index)];
     try {
-      devices.write(index, {
-        vni: device.vni,
-        address: device.address,
-        mtu: device.mtu ?? 1500,
-        family,
-        port,
-        learning: device.learning ?? true,
-        ageing: device.ageing || 300,
-        maxaddress: device.maxaddress ?? 0,
-        ttl: 0,
-        tos: 0,
-        df: 'unset',
-        source: 0,
-        sourceDf: 0,
-      });
+      clearCounters(views, blocks, index);
+      undo.push(() => this.#plane.forgetDevice(index));
+      fdb.setKnownSenders(index, device.knownsenders === true);
+      devices.write(index, recordOf(device));
       fdb.setDefaultRemote(index, undefined, device.remote, 0);
+      if (device.policy !== undefined) this.#plane.policies.setDevice(index, { id: device.policy });
+      this.#placed.set(name, this.#place(index, device, undo));
       devices.setUp(index, true);
-      vni.add(listener, device.vni, index);
-      this.#placed.set(name, { listener, vni: device.vni });
+      return index;
     } catch (error) {
-      // The VNI came last: it is another device's, or nobody's.
-      fdb.flushDevice(index);
-      devices.release(index);
+      for (const step of undo.reverse()) step();
       throw error;
     }
   }
 
   deleteDevice(name: string): void {
-    const index = this.#indexOf(name);
-    const { listener, vni } = this.#placed.get(name)!;
-    this.#plane.vni.remove(listener, vni);
-    this.#plane.fdb.flushDevice(index);
-    this.#plane.devices.release(index);
+    const index = this.numberOf(name);
+    const { listeners, vni } = this.#placed.get(name)!;
+    this.#plane.devices.setUp(index, false);
+    this.#plane.vnis.close(index);
+    for (const listener of listeners) {
+      if (vni !== undefined) this.#plane.vni.remove(listener, vni);
+      this.#listening.release(listener);
+    }
     this.#placed.delete(name);
+    this.#retirement.retire(index);
   }
 
-  encap(device: string, frame: Uint8Array): Datagram[] {
-    const { views, exports } = this.#plane;
-    const { u32, bytes } = views;
-    const base = this.#encapBase;
-    if (frame.length > FRAME_MAX_BYTES - VIRTIO_HEADER_BYTES) {
-      throw new VtepError('USAGE', `encap: a frame of ${frame.length} bytes is longer than any IP packet`);
-    }
-    const header = base + ENCAP_ARENA_OFFSET + FRAME_HEADROOM_BYTES - VIRTIO_HEADER_BYTES;
-    bytes.fill(0, header, header + VIRTIO_HEADER_BYTES);
-    bytes.set(frame, header + VIRTIO_HEADER_BYTES);
-    const ring = (base + ENCAP_RING_OFFSET) >>> 2;
-    const cursor = u32[ring + (RING_FILLED_OFFSET >> 2)]!;
-    const slot = cursor & (ENCAP_RING_COUNT - 1);
-    const descriptor = ring + ((RING_DESCRIPTORS_OFFSET + slot * DESCRIPTOR_BYTES) >>> 2);
-    u32[descriptor + (DESCRIPTOR_ADDRESS_OFFSET >> 2)] = header;
-    u32[descriptor + (DESCRIPTOR_LENGTH_OFFSET >> 2)] = frame.length;
-    u32[descriptor + (DESCRIPTOR_DEVICE_OFFSET >> 2)] = this.#indexOf(device);
-    u32[ring + (RING_FILLED_OFFSET >> 2)] = cursor + 1;
-    const datagrams: Datagram[] = [];
-    while (u32[ring + (RING_TAKEN_OFFSET >> 2)] !== u32[ring + (RING_FILLED_OFFSET >> 2)]) {
-      const runs = exports.encap(base);
-      for (let run = 0; run < runs; ++run) this.#readRun(run, datagrams);
-    }
-    u32[ring + (RING_FREED_OFFSET >> 2)] = cursor + 1;
-    return datagrams;
+  devices(): string[] {
+    return [...this.#placed.keys()];
   }
 
-  decap(datagram: Uint8Array, sender: string, port = VXLAN_PORT): Frame[] {
-    const { bytes, view } = this.#plane.views;
-    const base = this.#decapBase;
-    if (datagram.length > RECEIVE_BUFFER_BYTES) {
-      throw new VtepError('USAGE', `decap: ${datagram.length} bytes are more than a datagram has`);
-    }
-    const from = ipaddr.parse(sender);
-    const family = from.kind() === 'ipv4' ? AF_INET : AF_INET6;
-    const listener = this.#listeners.get(`${family}/${port}`) ?? 0;
-    const name = base + RECEIPTS_OFFSET + RECEIPT_NAME_OFFSET;
-    view.setUint16(name, family, true);
-    bytes.set(from.toByteArray(), name + (family === AF_INET ? 4 : 8));
-    bytes.set(datagram, base + RECEIVE_BUFFERS_OFFSET);
-    view.setUint32(base + RECEIVES_OFFSET + MMSGHDR_LENGTH_OFFSET, datagram.length, true);
-    view.setUint32(base + RECEIVES_OFFSET + MMSGHDR_CONTROL_LENGTH_OFFSET, 0, true);
-    const frames: Frame[] = [];
-    do {
-      const writes = this.#plane.exports.decap(base, listener, 1);
-      for (let write = 0; write < writes; ++write) frames.push(this.#readWrite(write));
-    } while (!this.#plane.exports.decapDone(base, 1));
-    return frames;
-  }
-
-  counters(device: string): Partial<Record<CounterName, number>> {
-    const index = device === '' ? 0 : this.#indexOf(device);
-    return readCounters(this.#plane.views, this.#plane.blocks, index);
-  }
-
-  tick(): void {
-    this.#plane.tick();
-    for (const name of this.#placed.keys()) this.#plane.fdb.age(this.#indexOf(name));
-  }
-
-  #indexOf(name: string): number {
-    const index = this.#plane.devices.indexOf(name);
+  numberOf(name: string): number {
+    const index = this.#open.devices.indexOf(name);
     if (index === 0) throw new VtepError('NOT_FOUND', `device ${name}: there is none of that name`);
     return index;
   }
 
-  #listenerOf(family: number, port: number): number {
-    const key = `${family}/${port}`;
-    const known = this.#listeners.get(key);
-    if (known !== undefined) return known;
-    this.#listeners.set(key, this.#listeners.size + 1);
-    return this.#listeners.size;
+  nameOf(number: number): string {
+    const name = this.#open.devices.nameOf(number);
+    return this.#placed.has(name) ? name : '';
   }
 
-  #readRun(run: number, into: Datagram[]): void {
-    const { u32, bytes, view } = this.#plane.views;
-    const base = this.#encapBase;
-    const at = (base + RUNS_OFFSET + run * RUN_BYTES) >>> 2;
-    const first = u32[at + (RUN_FIRST_OFFSET >> 2)]!;
-    for (let message = first; message < first + u32[at + (RUN_COUNT_OFFSET >> 2)]!; ++message) {
-      const header = base + MESSAGES_OFFSET + message * MMSGHDR_BYTES;
-      const envelope = base + ENVELOPES_OFFSET + message * ENVELOPE_BYTES;
-      const iovecs = view.getUint32(header + MMSGHDR_IOVEC_OFFSET, true);
-      const count = view.getUint32(header + MMSGHDR_IOVEC_COUNT_OFFSET, true);
-      const ipv4 = view.getUint16(envelope, true) === AF_INET;
-      const address = [...bytes.subarray(envelope + (ipv4 ? 4 : 8), envelope + (ipv4 ? 8 : 24))];
-      into.push({
-        bytes: this.#gather(iovecs, count),
-        address: ipaddr.fromByteArray(address).toString(),
-        port: view.getUint16(envelope + 2, false),
-        flow: view.getUint32(envelope + ENVELOPE_SOURCE_OFFSET, true) % SOURCE_PORT_COUNT,
-      });
+  encap(device: string, frame: Uint8Array): Datagram[] {
+    const number = this.numberOf(device);
+    this.#frames ??= this.#queue.frames(1, FRAME_BYTES);
+    const slot = this.#frames.slots[0]!;
+    slot.write(bytesOf('encap', frame));
+    slot.device = number;
+    const sent = this.#queue.encap(this.#frames);
+    const datagrams: Datagram[] = [];
+    while (sent.next()) {
+      const { address, port, flow } = sent;
+      datagrams.push({ bytes: Uint8Array.from(sent.bytes), address, port, flow });
     }
+    return datagrams;
   }
 
-  #readWrite(write: number): Frame {
-    const { view } = this.#plane.views;
-    const base = this.#decapBase;
-    const record = base + WRITES_OFFSET + write * WRITE_BYTES;
-    const iovecs = base + WRITE_IOVECS_BASE_OFFSET + write * WRITE_IOVEC_MAX * IOVEC_BYTES;
-    const count = view.getUint32(record + WRITE_IOVECS_OFFSET, true);
-    return {
-      device: this.#plane.devices.nameOf(view.getUint16(record + WRITE_DEVICE_OFFSET, true)),
-      // The first iovec is the virtio header, which asks for nothing without offloads.
-      bytes: this.#gather(iovecs + IOVEC_BYTES, count - 1),
-    };
+  decap(datagram: Uint8Array, sender: string, port: number = VXLAN_PORT): Frame[] {
+    const { devices } = this.#open;
+    this.#datagrams ??= this.#queue.datagrams(1, RECEIVE_BUFFER_BYTES);
+    this.#datagrams.slots[0]!.write(bytesOf('decap', datagram), sender);
+    const arrived = this.#queue.decap(this.#datagrams, port);
+    const frames: Frame[] = [];
+    while (arrived.next()) {
+      arrived.complete();
+      frames.push({ device: devices.nameOf(arrived.device), bytes: Uint8Array.from(arrived.bytes) });
+    }
+    return frames;
   }
 
-  #gather(iovecs: number, count: number): Uint8Array {
-    const { bytes, view } = this.#plane.views;
-    const parts: Uint8Array[] = [];
-    for (let at = iovecs; at < iovecs + count * IOVEC_BYTES; at += IOVEC_BYTES) {
-      const address = view.getUint32(at, true);
-      parts.push(bytes.subarray(address, address + view.getUint32(at + IOVEC_LENGTH_OFFSET, true)));
-    }
-    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return whole;
+  counters(device: string): Partial<Record<CounterName, number>> {
+    const { views, blocks } = this.#open;
+    return readCounters(views, blocks, device === '' ? 0 : this.numberOf(device));
   }
+
+  setNeighbour(device: string, address: string, mac?: string): void {
+    const number = this.numberOf(device);
+    const what = `neighbour ${address} dev ${device}`;
+    const parsed = parseAddress(address);
+    if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
+    if (mac === undefined) {
+      this.#plane.neighbours.remove(number, parsed);
+      return;
+    }
+    const parsedMac = parseMac(mac);
+    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${mac}" is no MAC`);
+    this.#plane.neighbours.set(number, parsed, parsedMac, true);
+  }
+
+  subscribe(listener: (event: VtepEvent) => void): () => void {
+    return this.#open.notices.subscribe(listener);
+  }
+
+  poll(): void {
+    const { blocks } = this.#open;
+    for (let block = 0; block < blocks; ++block) this.#plane.relayEvents(block);
+  }
+
+  tick(): void {
+    this.#open.tick();
+    this.poll();
+    for (const name of this.#placed.keys()) this.#plane.fdb.age(this.numberOf(name));
+    this.#retirement.settle();
+  }
+
+  share(): SharedDataplane {
+    const { views, module } = this.#open;
+    if (this.#isShared) return { memory: views.memory, module };
+    throw new VtepError(
+      'UNSUPPORTED',
+      'share: the memory is for one thread: create the dataplane with "shared", in a page that is cross-origin isolated',
+    );
+  }
+
+  reclaim(queue: number): void {
+    const { views, blocks } = this.#open;
+    if (!(Number.isInteger(queue) && queue > 0 && queue < blocks / QUEUE_BLOCKS))
+      throw new VtepError('USAGE', `reclaim: queue ${queue}: others’ are 1 to ${blocks / QUEUE_BLOCKS - 1}`);
+    releaseQueue(views, queue);
+    this.#retirement.settle();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#queue.close();
+  }
+
+  /** @throws VtepError USAGE when it has been closed */
+  get #open(): Dataplane {
+    if (this.#isClosed) throw new VtepError('USAGE', 'dataplane: it has been closed: create another one');
+    return this.#plane;
+  }
+
+  /** Makes a device's datagrams come to it. */
+  #place(
+    index: number,
+    { port = VXLAN_PORT, vni, external, remote, ...device }: EmbeddedDevice,
+    undo: Undo,
+  ): Place {
+    const family = familyOf({ ...device, ...(remote !== undefined && { remote }) });
+    const listeners = (external ? [AF_INET, AF_INET6] : [family]).map((one) => {
+      const listener = this.#listening.retain(one, port);
+      undo.push(() => this.#listening.release(listener));
+      return listener;
+    });
+    if (external) {
+      if (remote !== undefined) this.#plane.vnis.setRemote(index, { address: remote, ifindex: 0 });
+      this.#plane.vnis.open(index, listeners);
+      return { listeners };
+    }
+    // The VNI may be another device's, or nobody's.
+    this.#plane.vni.add(listeners[0]!, vni, index);
+    return { listeners, vni };
+  }
+}
+
+type Undo = (() => unknown)[];
+
+/** What tables don't look at. @throws VtepError USAGE */
+function check({ name, vni, external, vnifilter, gpe, gbp, remote, port }: EmbeddedDevice): void {
+  const refuse = (why: string) => {
+    throw new VtepError('USAGE', `device ${name}: ${why}`);
+  };
+  if (typeof name !== 'string' || name === '' || name.includes('\0')) refuse('give it a name');
+  if (external && vni !== 0) refuse('an external device has VNI 0: give it others by vnis.apply');
+  if (vnifilter && !external) refuse('vnifilter needs external');
+  if (gpe && (gbp || external)) refuse('gpe excludes gbp and external');
+  if (remote !== undefined && parseAddress(remote) === undefined)
+    refuse(`remote ${remote}: that is no IP address`);
+  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port <= 0xffff))
+    refuse(`port ${port}: give a number from 1 to 65535`);
+}
+
+function familyOf({
+  remote,
+  family,
+}: Pick<EmbeddedDevice, 'remote' | 'family'>): typeof AF_INET | typeof AF_INET6 {
+  const isIpv6 = remote === undefined ? family === 'inet6' : ipaddr.IPv6.isValid(remote);
+  return isIpv6 ? AF_INET6 : AF_INET;
+}
+
+function recordOf(device: EmbeddedDevice): Parameters<Dataplane['devices']['write']>[1] {
+  const { vni, address, port = VXLAN_PORT, mtu = MTU_DEFAULT, learning = !device.gpe } = device;
+  const { ageing, maxaddress = 0, ttl = 0, tos = 0, df = 'unset', flowlabel = 0 } = device;
+  return {
+    ...{ vni, address, port, mtu, learning, maxaddress, ttl, tos, df, flowlabel },
+    ageing: ageing || AGEING_DEFAULT,
+    family: familyOf(device),
+    source: SOURCE,
+    sourceDf: SOURCE_DF,
+    features: device,
+  };
+}
+
+function bytesOf(what: string, bytes: Uint8Array): Uint8Array {
+  if (bytes instanceof Uint8Array) return bytes;
+  throw new VtepError('USAGE', `${what}: bytes are expected, a Uint8Array`);
 }

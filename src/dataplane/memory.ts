@@ -22,13 +22,16 @@ export interface Views {
   readonly view: DataView;
 }
 
-/** @param workers blocks to reserve, 1 to WORKER_MAX; one for each thread that runs the engine */
-export function createMemory(workers: number): WebAssembly.Memory {
+/**
+ * @param workers blocks to reserve, 1 to WORKER_MAX; one for each thread that runs the engine
+ * @param shared false: for one thread, as an ArrayBuffer
+ */
+export function createMemory(workers: number, shared = true): WebAssembly.Memory {
   if (!Number.isInteger(workers) || workers < 1 || workers > WORKER_MAX) {
     throw new VtepError('USAGE', `workers: ${workers} is not between 1 and ${WORKER_MAX}`);
   }
   const pages = Math.ceil(memoryBytes(workers) / WASM_PAGE_BYTES);
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
   const { view } = viewsOf(memory);
   view.setUint32(HEADER_BASE + HEADER_VERSION_OFFSET, LAYOUT_VERSION, true);
   view.setUint32(HEADER_BASE + HEADER_HASH_SEED_OFFSET, Math.floor(Math.random() * 2 ** 32), true);

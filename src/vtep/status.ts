@@ -2,7 +2,7 @@
 import { AF_INET, FDB_CAPACITY } from '../../assembly/layout.ts';
 import { type CounterName, readCounter, readCounters } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { preferredBuild } from '../dataplane/engine.ts';
+import { preferredBuild } from '../dataplane/engine-file.ts';
 import type { Views } from '../dataplane/memory.ts';
 import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
 import { version } from '../version.ts';
@@ -16,7 +16,7 @@ import type { Workers } from './workers.ts';
 export function deviceInfo(
   { views, policies }: { views: Views; policies: Pick<Dataplane['policies'], 'ofDevice'> },
   workers: number,
-  device: Device,
+  device: Pick<Device, 'index' | 'config' | 'family' | 'ifindex' | 'up'>,
 ): DeviceInfo {
   const { index } = device;
   const config = { ...device.config };

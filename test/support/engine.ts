@@ -2,7 +2,8 @@
  * The engine in each of its builds, on a memory of its own: what the hot-path tests drive.
  */
 import { WORKERS_BASE } from '../../assembly/layout.ts';
-import { compileEngine, type EngineBuild, instantiateEngine } from '../../src/dataplane/engine.ts';
+import { type EngineBuild, instantiateEngine } from '../../src/dataplane/engine.ts';
+import { compileEngine } from '../../src/dataplane/engine-file.ts';
 import type { EngineExports } from '../../src/dataplane/exports.ts';
 import { createMemory, type Views, viewsOf } from '../../src/dataplane/memory.ts';
 

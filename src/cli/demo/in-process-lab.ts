@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { preferredBuild } from '../../dataplane/engine.ts';
+import { preferredBuild } from '../../dataplane/engine-file.ts';
 import { createDataplane, type EmbeddedDataplane } from '../../dataplane/index.ts';
 import { openPortablePort, type PortablePort } from '../../io/portable.ts';
 import { fdbText } from '../fdb-format.ts';

@@ -1,0 +1,39 @@
+/** What batches of both kinds have in common: how long they last, and how their slots lie in memory. */
+import { VtepError } from '../errors.ts';
+
+/** A claim on slots; ends once. */
+export class Claim {
+  readonly #what: string;
+  isOver = false;
+
+  constructor(what: string) {
+    this.#what = what;
+  }
+
+  /** @throws VtepError USAGE */
+  check(): void {
+    if (this.isOver)
+      throw new VtepError('USAGE', `${this.#what}: the batch has been released: claim another one`);
+  }
+}
+
+const LINE_BYTES = 64;
+
+/** Bytes from slot to slot: an odd number of cache lines, so that the first lines of slots spread over the cache. */
+export function strideOf(bytes: number): number {
+  return (Math.ceil(bytes / LINE_BYTES) | 1) * LINE_BYTES;
+}
+
+/** @throws VtepError USAGE */
+export function checkSlots(
+  what: string,
+  count: number,
+  countMax: number,
+  bytes: number,
+  bytesMax: number,
+): void {
+  if (!(Number.isInteger(count) && count >= 1 && count <= countMax))
+    throw new VtepError('USAGE', `${what}: ${count} slots: give 1 to ${countMax}`);
+  if (!(Number.isInteger(bytes) && bytes >= 1 && bytes <= bytesMax))
+    throw new VtepError('USAGE', `${what}: slots of ${bytes} bytes: give 1 to ${bytesMax}`);
+}

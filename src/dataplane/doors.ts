@@ -1,0 +1,88 @@
+/** How a program comes by a dataplane: options -> a compiled engine -> the dataplane, or a queue on one of another thread. */
+import { WORKER_MAX } from '../../assembly/layout.ts';
+import { VtepError } from '../errors.ts';
+import type { DataplaneQueue } from './batch.ts';
+import { Embedded } from './embedded.ts';
+import type { EmbeddedDataplane, SharedDataplane } from './embedded-types.ts';
+import { instantiateEngine, withMemory } from './engine.ts';
+import { viewsOf } from './memory.ts';
+import { Queue } from './queue.ts';
+import { QUEUE_BLOCKS } from './queue-state.ts';
+
+/** Threads that one dataplane can have. */
+export const QUEUES_MAX = WORKER_MAX / QUEUE_BLOCKS;
+
+export interface DataplaneOptions {
+  /** The engine's bytes (`vxlane/dataplane/wasm`, or a file of `vxlane/dataplane/*.wasm`); absent: what is at hand. */
+  bytes?: BufferSource;
+  /** The engine, compiled already: from `share().module` or `WebAssembly.compile`. Excludes `bytes`. */
+  module?: WebAssembly.Module;
+  /** Threads that may use the dataplane at a time, this one included, 1 to 8; 1. Each reserves 12 MiB. */
+  queues?: number;
+  /**
+   * Whether the memory can be handed to other threads; default: where the runtime allows it. A `module` must be of that
+   * kind; as they come, the builds are for shared memory.
+   */
+  shared?: boolean;
+}
+
+export interface OpenOptions extends DataplaneOptions {
+  /** Where to fetch the engine's bytes. Excludes `bytes` and `module`. */
+  url?: string | URL;
+}
+
+/** @throws VtepError USAGE */
+export function create(options: DataplaneOptions, atHand: () => BufferSource): EmbeddedDataplane {
+  const { shared, queues } = settled(options);
+  const module = options.module ?? new WebAssembly.Module(withMemory(options.bytes ?? atHand(), shared));
+  return new Embedded(module, queues, shared);
+}
+
+/**
+ * As `create`, without a thread that waits for the compiler.
+ * @param local reads what is not to be fetched; undefined: fetch it
+ * @throws VtepError USAGE, SYSTEM (nothing to be had at the address)
+ */
+export async function open(
+  options: OpenOptions,
+  atHand: () => BufferSource | Promise<BufferSource>,
+  local: (url: URL) => BufferSource | undefined = () => undefined,
+): Promise<EmbeddedDataplane> {
+  const { shared, queues } = settled(options);
+  if (options.module !== undefined) return new Embedded(options.module, queues, shared);
+  const { url } = options;
+  const bytes = options.bytes ?? (url === undefined ? await atHand() : await read(url, local));
+  return new Embedded(await WebAssembly.compile(withMemory(bytes, shared)), queues, shared);
+}
+
+/**
+ * In another thread: a queue of its own on a dataplane that `share()` was posted from. Devices, FDB and all else stay
+ * with the thread that made it.
+ * @throws VtepError USAGE, NO_SPACE when there are as many threads as the dataplane was created for
+ */
+export function attachDataplane(shared: SharedDataplane): DataplaneQueue {
+  if (!(shared?.memory instanceof WebAssembly.Memory && shared.module instanceof WebAssembly.Module))
+    throw new VtepError('USAGE', 'attach: give what share() gave');
+  return new Queue(viewsOf(shared.memory), instantiateEngine(shared.module, shared.memory));
+}
+
+function settled({ bytes, module, queues = 1, ...options }: OpenOptions): {
+  shared: boolean;
+  queues: number;
+} {
+  if ([bytes, module, options.url].filter((source) => source !== undefined).length > 1)
+    throw new VtepError('USAGE', 'dataplane: give one of "bytes", "module" and "url"');
+  if (!(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX))
+    throw new VtepError('USAGE', `dataplane: queues ${queues}: give a number from 1 to ${QUEUES_MAX}`);
+  // Pages that may not share memory do not have the name.
+  return { queues, shared: options.shared ?? typeof SharedArrayBuffer !== 'undefined' };
+}
+
+async function read(url: string | URL, local: (url: URL) => BufferSource | undefined): Promise<BufferSource> {
+  // What is relative to a page only a page can fetch.
+  const known = URL.canParse(url) ? local(new URL(url)) : undefined;
+  if (known !== undefined) return known;
+  const response = await fetch(url);
+  if (response.ok) return response.arrayBuffer();
+  throw new VtepError('SYSTEM', `engine: ${String(url)}: ${response.status} ${response.statusText}`);
+}

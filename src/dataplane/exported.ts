@@ -1,0 +1,35 @@
+/** What `vxlane/dataplane` has everywhere. */
+export { VtepError, type VtepErrorCode } from '../errors.ts';
+export type {
+  FdbEntry,
+  FdbFlush,
+  FdbRequest,
+  MdbEntry,
+  MdbFlush,
+  MdbRequest,
+  VniInfo,
+  VniRequest,
+  VtepEvent,
+} from '../types.ts';
+export type {
+  ArrivedFrames,
+  DatagramBatch,
+  DatagramSlot,
+  DataplaneQueue,
+  FrameBatch,
+  FrameSlot,
+  Replied,
+  SentDatagrams,
+} from './batch.ts';
+export type { CounterName } from './counters.ts';
+export { attachDataplane, type DataplaneOptions, type OpenOptions, QUEUES_MAX } from './doors.ts';
+export type {
+  Datagram,
+  EmbeddedDataplane,
+  EmbeddedDevice,
+  EmbeddedFdb,
+  EmbeddedMdb,
+  EmbeddedVnis,
+  Frame,
+  SharedDataplane,
+} from './embedded-types.ts';
