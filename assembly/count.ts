@@ -18,11 +18,14 @@ import {
   DOMAIN_ENCAP_PACKETS,
   DROP_DEVICE_DOWN,
   DROP_ECN,
+  DROP_PEER_ADDRESS,
+  DROP_PEER_SUBNET,
   DROP_POLICY,
   DROP_RESERVED_BITS,
   DROP_ROUTE_LOOP,
   DROP_SHORT_INNER_IP_RECEIVED,
   DROP_UNKNOWN_LOCAL_VNI,
+  DROP_UNKNOWN_PEER,
   DROP_UNKNOWN_SENDER,
   DROP_UNMAPPED_VNI,
   ENCAP_BYTES_COUNTED,
@@ -66,7 +69,10 @@ function isPlainDrop(verdict: i32): boolean {
     verdict === DROP_DEVICE_DOWN ||
     verdict === DROP_POLICY ||
     verdict === DROP_UNMAPPED_VNI ||
-    verdict === DROP_UNKNOWN_SENDER
+    verdict === DROP_UNKNOWN_SENDER ||
+    verdict === DROP_UNKNOWN_PEER ||
+    verdict === DROP_PEER_ADDRESS ||
+    verdict === DROP_PEER_SUBNET
   );
 }
 

@@ -9,7 +9,7 @@
  *   5. is the sender known (ours); remote checksum offload, group policy
  *                                                               [vxlan_remcsum, vxlan_parse_gbp_hdr]
  *   6. our own MAC                                              [vxlan_set_mac]
- *   7. learning                                                 [vxlan_snoop]
+ *   7. is the frame its peer's (ours); learning                 [vxlan_snoop]
  *   8. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]
  *   9. merged into a super-frame, or written as it is           [gro_cells_receive]
  *
@@ -41,6 +41,7 @@ import {
   DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_HONOUR_DONT_LEARN,
+  DEVICE_FLAG_KNOWN_PEERS,
   DEVICE_FLAG_KNOWN_SENDERS,
   DEVICE_FLAG_LATE_LEARNING,
   DEVICE_FLAG_LEARNING,
@@ -119,6 +120,7 @@ import {
 } from './layout';
 import * as learning from './learning';
 import { absolute } from './message';
+import * as peers from './peer';
 import * as policy from './policy';
 import * as senders from './sender';
 import * as vlan from './vlan';
@@ -143,11 +145,14 @@ const EXTENSIONS: u32 =
   DEVICE_FLAG_REMCSUM_RX |
   DEVICE_FLAG_EXTERNAL |
   DEVICE_FLAG_KNOWN_SENDERS;
-/** Flags of devices that do not learn as the kernel does. */
-const CAREFUL: u32 = DEVICE_FLAG_LATE_LEARNING | DEVICE_FLAG_HONOUR_DONT_LEARN;
+/** Flags of devices that look at the source of a frame. */
+const LOOKING: u32 = DEVICE_FLAG_LEARNING | DEVICE_FLAG_KNOWN_PEERS;
+/** Flags of devices that do not do so as the kernel does. */
+const CAREFUL: u32 = DEVICE_FLAG_LATE_LEARNING | DEVICE_FLAG_HONOUR_DONT_LEARN | DEVICE_FLAG_KNOWN_PEERS;
 
-/** Lays out every mmsghdr for recvmmsg, once. */
+/** Lays out every mmsghdr for recvmmsg and every write, once. */
 export function prepare(worker: usize): void {
+  writes.prepare(worker);
   for (let index = 0; index < RECEIVE_COUNT; ++index) {
     const header = worker + RECEIVES_OFFSET + index * MMSGHDR_BYTES;
     const receipt = worker + RECEIPTS_OFFSET + index * RECEIPT_BYTES;
@@ -173,6 +178,7 @@ export function decap(worker: usize, listener: u32, received: i32): i32 {
   if (fdb.isLarge()) warm(worker, listener, message, received);
   while (message < received && receive(worker, listener, message)) ++message;
   store<i32>(state, message, DECAP_MESSAGE_OFFSET);
+  peers.settle(worker);
   return coalesce.finish(worker);
 }
 
@@ -190,6 +196,7 @@ export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
     const bytes = load<i32>(at, ARRIVAL_LENGTH_OFFSET);
     datagram(worker, listener, at, tos, load<u32>(at, ARRIVAL_ADDRESS_OFFSET), bytes, 0);
   }
+  peers.settle(worker);
   return coalesce.finish(worker);
 }
 
@@ -363,11 +370,11 @@ function datagram(
   // Nothing can be learned from a packet without Ethernet header.
   if (verdict === 0 && !isPacket) {
     if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
-    else if ((flags & DEVICE_FLAG_LEARNING) !== 0)
+    else if ((flags & LOOKING) !== 0)
       verdict =
         (flags & CAREFUL) === 0
           ? learning.snoop(worker, device, domain, frame, sender, scopeOf(sender))
-          : learnCarefully(worker, device, domain, flags, sender, outer, at, bytes);
+          : lookCarefully(worker, device, domain, flags, sender, outer, at, bytes);
   }
   if (verdict === 0)
     verdict = decapsulateEcn(ethernet.etherTypeBefore(frame, head), frame + head, bytes - head, outer);
@@ -381,8 +388,11 @@ function datagram(
   return DECAP_PACKETS;
 }
 
-/** Learning with an eye on the D bit and on what comes after. Returns 0 or the verdict to drop the datagram with. */
-function learnCarefully(
+/**
+ * Is it its peer's? Then learning, with an eye on the D bit and on what comes after. Returns 0 or the verdict to drop
+ * the datagram with.
+ */
+function lookCarefully(
   worker: usize,
   device: u32,
   domain: u32,
@@ -392,8 +402,13 @@ function learnCarefully(
   at: usize,
   bytes: i32,
 ): i32 {
-  if (learning.isForbidden(flags, vxlan.word(at))) return 0;
   const frame = at + VXLAN_HEADER_BYTES;
+  if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) {
+    const verdict = peers.admit(worker, device, sender, frame, bytes);
+    if (verdict !== 0) return verdict;
+    if ((flags & DEVICE_FLAG_LEARNING) === 0) return 0;
+  }
+  if (learning.isForbidden(flags, vxlan.word(at))) return 0;
   if ((flags & DEVICE_FLAG_LATE_LEARNING) !== 0) {
     // Done again behind learning, it changes nothing more: a mark that has been carried over is there.
     const ip = frame + ETHERNET_HEADER_BYTES;

@@ -75,6 +75,7 @@ import * as mdb from './mdb';
 import * as message from './message';
 import * as nexthop from './nexthop';
 import * as parcel from './parcel';
+import * as peers from './peer';
 import * as proxy from './proxy';
 import * as ring from './ring';
 import * as segment from './segment';
@@ -122,6 +123,7 @@ function walk(worker: usize): void {
   if (fdb.isLarge()) warm(worker, frames, cursor, filled);
   while (cursor !== filled && forward(worker, ring.descriptor(frames, cursor))) ++cursor;
   ring.take(frames, cursor);
+  peers.settle(worker);
 }
 
 /** Fetches the FDB entries of a batch. The sum of them is of no use but to keep the compiler from leaving it out. */

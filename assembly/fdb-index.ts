@@ -24,6 +24,8 @@ import {
   FDB_PROBE_BUCKETS,
   FDB_SLOT_ENTRY_MASK,
   HEADER_BASE,
+  HEADER_FDB_SLOT_OFFSET,
+  HEADER_FDB_TAG_OFFSET,
   HEADER_HASH_SEED_OFFSET,
 } from './layout';
 
@@ -58,9 +60,9 @@ export function lookUp(key: u64): i32 {
       }
     }
     for (let found = slotsWith(line, tag); found !== 0; found &= found - 1) {
-      // The slot may be another's by now. The key's atomic load makes what stood before its publication visible.
+      // The slot may be another's by now, and so may the entry: who reads on in it looks at its version and key.
       const entry = ((load<u32>(line + ctz<u32>(found) * SLOT_BYTES) & FDB_SLOT_ENTRY_MASK) - 1) as i32;
-      if (entry >= 0 && atomic.load<u64>(recordOf(entry), FDB_KEY_OFFSET) === key) return entry;
+      if (entry >= 0 && load<u64>(recordOf(entry), FDB_KEY_OFFSET) === key) return entry;
     }
     if (load<u32>(line) === 0) return -1;
     bucket = stepFrom(bucket, step);
@@ -68,18 +70,30 @@ export function lookUp(key: u64): i32 {
   return -1;
 }
 
-/** Is there a slot for a key? */
+/** Is there a slot for a key? Notes it for `add` where it is in the home bucket, as nearly always. */
 export function hasRoom(key: u64): bool {
-  let bucket = homeOf(hashOf(key));
-  for (let step: u32 = 1; step <= (FDB_PROBE_BUCKETS as u32); step++) {
-    if (slotsWith(lineOf(bucket), 0) !== 0) return true;
+  const hash = hashOf(key);
+  let bucket = homeOf(hash);
+  const free = slotsWith(lineOf(bucket), 0);
+  let slot: usize = 0;
+  if (free !== 0) slot = lineOf(bucket) + ctz<u32>(free) * SLOT_BYTES;
+  store<u32>(HEADER_BASE, <u32>slot, HEADER_FDB_SLOT_OFFSET);
+  store<u32>(HEADER_BASE, tagOf(hash), HEADER_FDB_TAG_OFFSET);
+  if (slot !== 0) return true;
+  for (let step: u32 = 1; step < (FDB_PROBE_BUCKETS as u32); step++) {
     bucket = stepFrom(bucket, step);
+    if (slotsWith(lineOf(bucket), 0) !== 0) return true;
   }
   return false;
 }
 
-/** Shows an entry to readers. There must be room. */
+/** Shows an entry to readers: that of the key which `hasRoom` was last asked about. */
 export function add(key: u64, entry: i32): void {
+  const slot = <usize>load<u32>(HEADER_BASE, HEADER_FDB_SLOT_OFFSET);
+  if (slot !== 0) {
+    atomic.store<u32>(slot, load<u32>(HEADER_BASE, HEADER_FDB_TAG_OFFSET) | (entry + 1));
+    return;
+  }
   const hash = hashOf(key);
   let bucket = homeOf(hash);
   let free = slotsWith(lineOf(bucket), 0);
@@ -145,8 +159,8 @@ function pass(bucket: u32, change: i32): void {
 function slotsWith(line: usize, tag: u32): u32 {
   if (ASC_FEATURE_SIMD) {
     const tags = i32x4.splat((tag >>> TAG_SHIFT) as i32);
-    const first = i16x8.narrow_i32x4_s(tagged(line, tags), tagged(line + 16, tags));
-    const second = i16x8.narrow_i32x4_s(tagged(line + 32, tags), tagged(line + 48, tags));
+    const first = i16x8.narrow_i32x4_s(tagged(v128.load(line), tags), tagged(v128.load(line, 16), tags));
+    const second = i16x8.narrow_i32x4_s(tagged(v128.load(line, 32), tags), tagged(v128.load(line, 48), tags));
     return i8x16.bitmask(i8x16.narrow_i16x8_s(first, second)) & ~1;
   }
   for (let slot: u32 = 1; slot < (FDB_BUCKET_WORDS as u32); slot++) {
@@ -156,8 +170,8 @@ function slotsWith(line: usize, tag: u32): u32 {
 }
 
 /** Four slots against their tag: all ones where it is the same. */
-function tagged(slots: usize, tags: v128): v128 {
-  return i32x4.eq(i32x4.shr_u(v128.load(slots), TAG_SHIFT), tags);
+function tagged(slots: v128, tags: v128): v128 {
+  return i32x4.eq(i32x4.shr_u(slots, TAG_SHIFT), tags);
 }
 
 /** Where a slot lies in a bucket, 0 = elsewhere. */

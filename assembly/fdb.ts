@@ -30,6 +30,7 @@ import {
   FDB_VERSION_OFFSET,
   HEADER_BASE,
   HEADER_FDB_COUNT_OFFSET,
+  HEADER_FDB_CREATED_OFFSET,
   NTF_NEXTHOP,
   NTF_SELF,
   NUD_NOARP,
@@ -154,11 +155,13 @@ export function collectAt(entry: i32, domain: u32, mac: usize, into: usize, max:
  */
 export function learn(domain: u32, mac: usize, sender: usize, ifindex: u32, now: u32): i32 {
   const key = keyOf(domain, mac);
+  const created = atomic.load<u32>(HEADER_BASE, HEADER_FDB_CREATED_OFFSET);
   let verdict = judge(key, sender, ifindex, now);
   if (verdict !== LEARN_NEW && verdict !== LEARN_MOVED) return verdict;
   if (!tryLock(LOCK_SPINS)) return LEARN_LATER;
-  // Another worker may have learned the same in between.
-  verdict = judge(key, sender, ifindex, now);
+  // Another worker may have learned the same in between; but not where nothing was created since.
+  if (verdict !== LEARN_NEW || load<u32>(HEADER_BASE, HEADER_FDB_CREATED_OFFSET) !== created)
+    verdict = judge(key, sender, ifindex, now);
   if (verdict === LEARN_MOVED) move(lookUp(key), sender);
   if (verdict === LEARN_NEW) verdict = create(domain, key, sender, ifindex, now);
   unlock();

@@ -14,6 +14,7 @@
  *   MDB                  (domain, group, source) -> FDB entry   written by the host
  *   NEIGHBOURS           (device, IP address) -> MAC         written by the host
  *   SENDERS              (device, IP address) that may send to it   written by the host
+ *   PEERS                (device, MAC) -> from where its frames may come   written by the host, counted in by workers
  *   SOURCES              sockets that datagrams leave from   written by the host
  *   FDB                  index, entries, extra remotes       written under the lock
  *   WORKERS              one block per worker; only its owner writes there
@@ -143,7 +144,7 @@ export const VXLAN_RCO_START = 0x7f;
 // ----------------------------------------------------------- implementation
 
 /** Raised with every change of this file that an older module could not read. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 export const WASM_PAGE_BYTES = 65536;
 /** What the kernel maps memory by. */
@@ -180,6 +181,9 @@ export const HEADER_FDB_LOCK_OFFSET = 64;
 export const HEADER_FDB_MAC_OFFSET = 72;
 /** u64 beside the lock: key of the entry that is reserved. */
 export const HEADER_FDB_KEY_OFFSET = 80;
+/** u32s beside the lock: where the index has room for that key in its home bucket, 0 = farther on; its tag. */
+export const HEADER_FDB_SLOT_OFFSET = 88;
+export const HEADER_FDB_TAG_OFFSET = 92;
 /** u32: raised when routes or addresses of the underlay change: what workers know of paths is old then. */
 export const HEADER_PATHS_GENERATION_OFFSET = 128;
 /** u32: counts changes of the MDB; its lowest bit says which of the two tables is in use. */
@@ -272,6 +276,8 @@ export const DEVICE_FLAG_GSO_TUNNEL = 16777216;
 export const DEVICE_FLAG_GRO_OFF = 33554432;
 /** No UDP is merged into super-frames for the TAP. */
 export const DEVICE_FLAG_USO_OFF = 67108864;
+/** Frames are taken from peers only, each from its own address and prefixes: the table of peers has them. */
+export const DEVICE_FLAG_KNOWN_PEERS = 134217728;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -442,6 +448,54 @@ export const SENDER_HASH_SHIFT = 12;
 export const SENDERS_BASE = NEIGHBOURS_BASE + NEIGHBOURS_BYTES;
 export const SENDERS_BYTES = SENDER_SLOT_COUNT * NEIGHBOUR_SLOT_BYTES;
 
+// Peers: who a device that asks for it takes frames from. An index says where the entries are, which lie side by side,
+// so that few of them take few pages. Its buckets are as those of the FDB: a u32 that counts the entries that found this
+// bucket full and lie in a later one, then fifteen u32 slots. A slot is a tag out of the key's hash (high bits) and
+// entry + 1; 0 is an empty slot.
+export const PEER_COUNT = 131072;
+export const PEER_BUCKET_COUNT = 16384;
+export const PEER_BUCKET_BYTES = 64;
+/** u32s of a bucket, the counter included. */
+export const PEER_BUCKET_WORDS = 16;
+/** Bits of a slot that name the entry; the others are the tag. */
+export const PEER_SLOT_ENTRY_MASK = 0x3ffff;
+/**
+ * The hash begins as HEADER_HASH_SEED and takes the low and the high word of the key: hash = (hash ^ word) *
+ * multiplier; hash ^= hash >>> 15. The home is bucket hash >>> shift; the low bits of the hash are the tag.
+ */
+export const PEER_HASH_MULTIPLIER = 0x9e3779b1;
+export const PEER_HASH_SHIFT = 18;
+export const PEER_TAG_SHIFT = 18;
+export const PEER_BUCKETS_BASE = SENDERS_BASE + SENDERS_BYTES;
+export const PEER_BUCKETS_BYTES = PEER_BUCKET_COUNT * PEER_BUCKET_BYTES;
+/** What decap counts has a cache line of its own. */
+export const PEER_BYTES = 192;
+export const PEERS_BASE = PEER_BUCKETS_BASE + PEER_BUCKETS_BYTES;
+export const PEERS_BYTES = PEER_COUNT * PEER_BYTES;
+/** u64: MAC (low 48 bits, first byte lowest) | device << 48; 0 = no entry. */
+export const PEER_KEY_OFFSET = 0;
+/** u32: odd while the entry is being changed. */
+export const PEER_VERSION_OFFSET = 8;
+/** From where its frames may come, PEER_SOURCE_BYTES that belong together. */
+export const PEER_SOURCE_OFFSET = 16;
+export const PEER_SOURCE_BYTES = 56;
+/** 16 bytes of outer address; an IPv4 address in the first four, the rest zero. */
+export const PEER_ADDRESS_OFFSET = 0;
+/** Networks that inner sources lie in, and their masks, in network order; no network: all ones and mask 0. */
+export const PEER_IPV4_OFFSET = 16;
+export const PEER_IPV4_MASK_OFFSET = 20;
+export const PEER_IPV6_OFFSET = 24;
+export const PEER_IPV6_MASK_OFFSET = 40;
+/** u64s: what was sent to it */
+export const PEER_TX_PACKETS_OFFSET = 80;
+export const PEER_TX_BYTES_OFFSET = 88;
+/** u64s: what was taken from it, and what was refused with its MAC; u32: HEADER_NOW of the last one taken, 0 = none */
+export const PEER_RX_PACKETS_OFFSET = 128;
+export const PEER_RX_BYTES_OFFSET = 136;
+export const PEER_ADDRESS_DROPS_OFFSET = 144;
+export const PEER_SUBNET_DROPS_OFFSET = 152;
+export const PEER_LAST_OFFSET = 160;
+
 // Sources: sockets that datagrams leave from. A group is (family, local address, DF, checksum,
 // port range) and holds SOURCE_PORT_COUNT sockets, one for each source port in use.
 export const SOURCE_GROUP_COUNT = 64;
@@ -450,7 +504,7 @@ export const SOURCE_GROUP_HEADER_BYTES = 64;
 /** What a socket is connected to, of each port. */
 export const SOURCE_PEER_BYTES = 32;
 export const SOURCE_GROUP_BYTES = SOURCE_GROUP_HEADER_BYTES + SOURCE_PORT_COUNT * (4 + 2 + SOURCE_PEER_BYTES);
-export const SOURCES_BASE = SENDERS_BASE + SENDERS_BYTES;
+export const SOURCES_BASE = PEERS_BASE + PEERS_BYTES;
 export const SOURCES_BYTES = SOURCE_GROUP_COUNT * SOURCE_GROUP_BYTES;
 /** u32: sockets this group spreads its flows over, at most SOURCE_PORT_COUNT. */
 export const SOURCE_PORTS_OFFSET = 0;
@@ -589,6 +643,9 @@ export const WORKER_CQ_MASK_OFFSET = 148;
 export const WORKER_URING_READ_OFFSET = 152;
 export const WORKER_URING_ERROR_OFFSET = 156;
 
+/** u64: slots of PEER_RUNS that have something to be added to their entries, as bits */
+export const WORKER_PEERS_OFFSET = 160;
+
 /** Where its time goes, when somebody asks: [slot][WORKER_PROFILE_*], see src/vtep/profile.ts. */
 export const WORKER_PROFILE_OFFSET = 1024;
 export const WORKER_PROFILE_SLOTS = 64;
@@ -599,7 +656,7 @@ export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 64;
+export const COUNTER_COUNT = 72;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;
@@ -655,8 +712,29 @@ export const SEEN_BYTES = SEEN_COUNT * 8;
 /** How many slots an id may lie in: whoever sends ever new ids fills the table, not the time of a worker. */
 export const SEEN_PROBES = 16;
 
+/**
+ * Peers as the worker found them last, direct-mapped by their keys, and what is still to be added to their entries: so
+ * that many frames of a peer in a batch are one update.
+ */
+export const PEER_RUN_COUNT = 64;
+export const PEER_RUN_BYTES = 128;
+/** 64 less the bits of PEER_RUN_COUNT */
+export const PEER_RUN_SHIFT = 58;
+export const PEER_RUNS_OFFSET = SEEN_OFFSET + SEEN_BYTES;
+export const PEER_RUNS_BYTES = PEER_RUN_COUNT * PEER_RUN_BYTES;
+/** u64 key, 0 = none; u32s: the entry's version and address */
+export const PEER_RUN_KEY_OFFSET = 0;
+export const PEER_RUN_VERSION_OFFSET = 8;
+export const PEER_RUN_ENTRY_OFFSET = 12;
+/** u64s: packets << PEER_RUN_PACKETS_SHIFT | bytes; a batch has far fewer of both */
+export const PEER_RUN_RECEIVED_OFFSET = 16;
+export const PEER_RUN_SENT_OFFSET = 24;
+export const PEER_RUN_PACKETS_SHIFT = 40;
+/** PEER_SOURCE of the entry. */
+export const PEER_RUN_SOURCE_OFFSET = 32;
+
 /** Remotes of the frame at hand, copied out of the FDB under its version counter. */
-export const FANOUT_OFFSET = SEEN_OFFSET + SEEN_BYTES;
+export const FANOUT_OFFSET = PEER_RUNS_OFFSET + PEER_RUNS_BYTES;
 export const FANOUT_MAX = 1024;
 export const FANOUT_BYTES = FANOUT_MAX * REMOTE_BYTES;
 
@@ -1054,6 +1132,10 @@ export const DROP_POLICY = 51;
 export const DROP_UNMAPPED_VNI = 59;
 /** The device takes datagrams of known senders only, and this is none. */
 export const DROP_UNKNOWN_SENDER = 60;
+/** The device takes frames of known peers only: the MAC is no peer's; or it comes from another address; or from outside its prefixes. */
+export const DROP_UNKNOWN_PEER = 63;
+export const DROP_PEER_ADDRESS = 64;
+export const DROP_PEER_SUBNET = 65;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;

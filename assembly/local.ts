@@ -10,9 +10,11 @@ import {
   AF_INET,
   DEVICE_BYTES,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_KNOWN_PEERS,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAGS_OFFSET,
   DEVICE_RECEIVE_OFFSET,
+  DEVICE_SOURCE_OFFSET,
   DEVICE_STATE_OFFSET,
   DEVICE_UP,
   DEVICES_BASE,
@@ -33,11 +35,16 @@ import {
   LISTENERS_BASE,
   LOCAL_BYPASSES,
   RECEIVE_GBP,
+  REMOTE_ADDRESS_OFFSET,
   REMOTE_FAMILY_OFFSET,
   REMOTE_IFINDEX_OFFSET,
+  SOURCE_GROUP_BYTES,
+  SOURCE_LOCAL_OFFSET,
+  SOURCES_BASE,
   VIRTIO_HEADER_BYTES,
 } from './layout';
 import * as learning from './learning';
+import * as peers from './peer';
 import * as policy from './policy';
 import * as vlan from './vlan';
 import * as vni from './vni';
@@ -72,6 +79,15 @@ export function bypass(
   if ((receive & RECEIVE_GBP) !== 0 && !policy.admits(worker, owner, word)) {
     counter.lost(worker, owner, target, DROP_POLICY);
     return true;
+  }
+  const flags = load<u32>(DEVICES_BASE + owner * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
+  if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) {
+    const frame = header + VIRTIO_HEADER_BYTES;
+    const verdict = peers.admit(worker, owner, origin(worker, device, remote), frame, length);
+    if (verdict !== 0) {
+      counter.lost(worker, owner, target, verdict);
+      return true;
+    }
   }
   return deliver(worker, device, domain, target, remote, header, length);
 }
@@ -134,6 +150,22 @@ function find(remote: usize, port: u32, receive: u32, number: u32): u32 {
     }
   }
   return 0;
+}
+
+/**
+ * struct sockaddr of what would have been the outer source: the device's own address, or, where the route chooses, the
+ * remote, which is this host's.
+ */
+function origin(worker: usize, device: u32, remote: usize): usize {
+  const name = worker + ENCAP_STATE_OFFSET + ENCAP_LOOPBACK_OFFSET;
+  const group = <u32>load<u16>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_SOURCE_OFFSET);
+  let address: usize = SOURCES_BASE + group * SOURCE_GROUP_BYTES + SOURCE_LOCAL_OFFSET;
+  if ((load<u64>(address) | load<u64>(address, 8)) === 0) address = remote + REMOTE_ADDRESS_OFFSET;
+  memory.fill(name, 0, 32);
+  store<u16>(name, load<u8>(remote, REMOTE_FAMILY_OFFSET));
+  if (load<u8>(remote, REMOTE_FAMILY_OFFSET) === AF_INET) store<u32>(name, load<u32>(address), 4);
+  else memory.copy(name + 8, address, 16);
+  return name;
 }
 
 /** struct sockaddr of the loopback address, of the remote's family: where such frames seem to come from. */

@@ -118,15 +118,9 @@ function openFlow(worker: usize, write: usize, frame: usize, length: i32, l4: i3
     store<u32>(state, used + 1, DECAP_FLOWS_USED_OFFSET);
   }
   store<u32>(worker + FLOWS_OFFSET + place * 4, index);
-  const payload = length - headers;
-  store<u32>(write, <u32>frame, WRITE_FRAME_OFFSET);
-  store<u32>(write, l4, WRITE_L4_OFFSET);
-  store<u32>(write, headers, WRITE_PAYLOAD_OFFSET);
-  store<u32>(write, payload, WRITE_SEGMENT_OFFSET);
-  store<u32>(write, tcp.sequence(frame + l4) + payload, WRITE_NEXT_SEQUENCE_OFFSET);
-  store<u32>(write, length - L3, WRITE_IP_LENGTH_OFFSET);
+  const next = tcp.sequence(frame + l4) + (length - headers);
   const ipv6: u32 = l4 === L3 + IPV4_HEADER_BYTES ? 0 : WRITE_IPV6;
-  store<u32>(write, WRITE_OPEN | ipv6, WRITE_FLAGS_OFFSET);
+  writes.lead(write, frame, length, l4, headers, next, ipv6);
 }
 
 /** Does the segment go on where the super-frame ends, with headers that one set can stand for? */

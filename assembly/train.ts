@@ -31,7 +31,6 @@ import {
   WRITE_IPV6,
   WRITE_L4_OFFSET,
   WRITE_OPEN,
-  WRITE_PAYLOAD_OFFSET,
   WRITE_PLACE_OFFSET,
   WRITE_SEGMENT_OFFSET,
   WRITE_UDP,
@@ -123,14 +122,8 @@ function isMergeable(frame: usize, length: i32, l4: i32): boolean {
 function lead(worker: usize, slot: usize, write: usize, frame: usize, length: i32, l4: i32): void {
   store<u32>(worker + DECAP_STATE_OFFSET, 1, DECAP_TRAINS_OFFSET);
   store<u32>(slot, writes.indexOf(worker, write));
-  const headers = l4 + UDP_HEADER_BYTES;
-  store<u32>(write, <u32>frame, WRITE_FRAME_OFFSET);
-  store<u32>(write, l4, WRITE_L4_OFFSET);
-  store<u32>(write, headers, WRITE_PAYLOAD_OFFSET);
-  store<u32>(write, length - headers, WRITE_SEGMENT_OFFSET);
-  store<u32>(write, length - L3, WRITE_IP_LENGTH_OFFSET);
   const ipv6: u32 = l4 === L3 + IPV4_HEADER_BYTES ? 0 : WRITE_IPV6;
-  store<u32>(write, WRITE_OPEN | WRITE_UDP | ipv6, WRITE_FLAGS_OFFSET);
+  writes.lead(write, frame, length, l4, l4 + UDP_HEADER_BYTES, 0, WRITE_UDP | ipv6);
 }
 
 /** May the datagram be the next one of the train, with headers that one set can stand for? */

@@ -14,6 +14,7 @@ import {
   DEVICE_BYTES,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_GSO_TUNNEL,
+  DEVICE_FLAG_KNOWN_PEERS,
   DEVICE_FLAGS_OFFSET,
   DEVICE_PORT_OFFSET,
   DEVICES_BASE,
@@ -50,6 +51,7 @@ import * as local from './local';
 import * as message from './message';
 import * as outer from './outer';
 import * as parcel from './parcel';
+import * as peers from './peer';
 import * as segment from './segment';
 import * as tunnelGso from './tunnel-gso';
 import * as virtio from './wire/virtio';
@@ -125,6 +127,7 @@ export function transmit(
     if (!parcel.hasRoom(worker)) return false;
     parcel.add(worker, device, domain, source, remote, port, marks, word, vni, tail, inner, bytes, alone);
     counter.sent(worker, device, domain, 1, counted);
+    if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, counted);
     return true;
   }
   if (!message.hasRoom(worker, flags, source, 1, bytes)) return false;
@@ -143,6 +146,7 @@ export function transmit(
   const overhead = bytes - counted;
   message.append(worker, device, source, remote, port, marks, overhead, head, headBytes, inner, bodyBytes);
   counter.sent(worker, device, domain, 1, counted);
+  if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, counted);
   return true;
 }
 
@@ -203,6 +207,7 @@ function transmitSuper(
     counter.one(worker, device, SUPER_FRAMES_WHOLE);
     // One, as the kernel's device counts it.
     counter.sent(worker, device, domain, 1, length - l3);
+    if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, length - l3);
     return true;
   }
   if (segments > message.datagramMax(flags, source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
@@ -228,6 +233,8 @@ function transmitSuper(
   );
   counter.one(worker, device, SUPER_FRAMES_SPLIT);
   counter.add(worker, device, SEGMENTS_SENT, segments);
-  counter.sent(worker, device, domain, segments, segments * (headers - l3) + length - headers);
+  const counted = segments * (headers - l3) + length - headers;
+  counter.sent(worker, device, domain, segments, counted);
+  if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, segments, counted);
   return true;
 }

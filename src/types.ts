@@ -80,6 +80,8 @@ export interface DeviceConfig {
   honourdontlearn?: boolean;
   /** Ours: take datagrams only from remotes of entries that a command made, the default destination's too. */
   knownsenders?: boolean;
+  /** Ours: take a frame only from the peer whose MAC it has, at that peer's address, and from that peer's prefixes. */
+  knownpeers?: boolean;
   /**
    * Ours: how what leaves is handed to the kernel. `on` (unless given): datagrams that may share a message do
    * (UDP_SEGMENT); `off`: one datagram a message; `tunnel`: as `on`, and super-frames leave whole where that pays.
@@ -115,6 +117,7 @@ export interface DeviceChange {
   latelearning?: boolean;
   honourdontlearn?: boolean;
   knownsenders?: boolean;
+  knownpeers?: boolean;
   gso?: 'on' | 'off' | 'tunnel';
   gro?: boolean;
   uso?: boolean;
@@ -290,6 +293,46 @@ export interface PolicyInfo {
   received: { id: number; packets: number }[];
 }
 
+/**
+ * Who a device with `knownpeers` takes frames from. May be said before that is switched on. A peer is named by device
+ * and MAC; `set` makes it or changes it, and its counters go on.
+ */
+export type PeerRequest =
+  | {
+      op: 'set';
+      /** Device name. */
+      dev: string;
+      /** Source MAC of its frames, `aa:bb:cc:dd:ee:ff`, unicast. */
+      mac: string;
+      /** Outer source address, of the underlay's family. */
+      src: string;
+      /** Where sources inside may lie: at most one IPv4 and one IPv6 network. A family without one is refused. */
+      prefixes?: readonly string[];
+    }
+  | { op: 'del'; dev: string; mac: string };
+
+export interface PeerInfo {
+  ifname: string;
+  mac: string;
+  src: string;
+  /** IPv4 first. */
+  prefixes: string[];
+  /** Seconds since the last frame that was taken from it; absent: none yet. */
+  last?: number;
+  /** `bytes` leave the inner Ethernet header out, as those of the device. */
+  stats: {
+    rx: {
+      packets: number;
+      bytes: number;
+      /** Refused with its MAC: another outer source; a source inside that is not its own. */
+      address_drops: number;
+      subnet_drops: number;
+    };
+    /** What was handed on for it, as the device counts. */
+    tx: { packets: number; bytes: number };
+  };
+}
+
 /** `bridge mdb add|replace|del dev D port D grp G ...` */
 export interface MdbRequest {
   op: 'add' | 'replace' | 'del';
@@ -413,6 +456,10 @@ export interface Vtep {
   policy(request: PolicyRequest): void;
   /** Devices with `gbp`. */
   policyShow(dev?: string): PolicyInfo[];
+  /** @throws VtepError NOT_FOUND, USAGE, UNSUPPORTED (`gpe`), NO_SPACE; then nothing has changed */
+  peer(request: PeerRequest): void;
+  /** By device; of one device in the order of their making, but for places that were free again. */
+  peerShow(dev?: string): PeerInfo[];
   mdb(request: MdbRequest): void;
   /** Newest entry first, newest remote first. */
   mdbShow(dev?: string): MdbEntry[];
@@ -421,6 +468,8 @@ export interface Vtep {
   /** Hears of every change and miss until the returned function is called. */
   subscribe(listener: (event: VtepEvent) => void): () => void;
   status(): VtepStatus;
+  /** Does every thread that carries frames finish a round of its loop within this time? */
+  responds(milliseconds: number): Promise<boolean>;
   /** Takes every device down and frees all. Safe to call twice. */
   close(): Promise<void>;
 }

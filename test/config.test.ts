@@ -36,6 +36,7 @@ test('the example', async () => {
         up: true,
         vnis: [],
         mdb: [],
+        peers: [],
         fdb: [
           { op: 'add', dev: 'flannel.1', mac: '36:3c:de:36:68:58', dst: '10.169.72.98' },
           { op: 'add', dev: 'flannel.1', mac: '8a:51:0f:5c:02:7d', dst: '10.169.72.99' },
@@ -79,6 +80,9 @@ test('the example of every key', async () => {
       vni: 43,
     },
   ]);
+  assert.deepEqual(vx0?.peers, [
+    { ...{ op: 'set', dev: 'vx0', mac: '02:00:00:00:00:07', src: '192.0.2.7' }, prefixes: ['10.244.7.0/24'] },
+  ]);
   const vnis = { op: 'add', dev: 'vx1' };
   assert.deepEqual(vx1, {
     device: {
@@ -109,6 +113,7 @@ test('the example of every key', async () => {
     ],
     fdb: [{ ...far, dev: 'vx1', src_vni: 200 }],
     mdb: [],
+    peers: [],
   });
 });
 
@@ -219,6 +224,7 @@ devices:
     vnis: [],
     fdb: [],
     mdb: [],
+    peers: [],
   });
   assert.equal(devices[1]!.device.ttl, 'inherit');
   assert.deepEqual(devices[1]!.fdb, [
@@ -294,7 +300,7 @@ test('refusals name file, line, column and key', async () => {
   );
   await refuses(
     'device: []\n',
-    'config f.yaml:1:9: device: unknown key: socket, queues, threads, spin, engine, offloads, devices are known',
+    'config f.yaml:1:9: device: unknown key: socket, queues, threads, spin, engine, offloads, flannel, health, devices are known',
   );
   await refuses('threads: 3\n', 'config f.yaml:1:10: threads: threads of a queue are 1 or 2');
   await refuses('spin: -1\n', 'config f.yaml:1:7: spin: microseconds, 0 to 100000: 0 is none');

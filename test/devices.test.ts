@@ -42,6 +42,7 @@ describe('a device record', () => {
     ['latelearning', layout.DEVICE_FLAG_LATE_LEARNING],
     ['honourdontlearn', layout.DEVICE_FLAG_HONOUR_DONT_LEARN],
     ['knownsenders', layout.DEVICE_FLAG_KNOWN_SENDERS],
+    ['knownpeers', layout.DEVICE_FLAG_KNOWN_PEERS],
     ['gsoOff', layout.DEVICE_FLAG_GSO_OFF],
     ['gsoTunnel', layout.DEVICE_FLAG_GSO_TUNNEL],
     ['groOff', layout.DEVICE_FLAG_GRO_OFF],

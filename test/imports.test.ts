@@ -17,7 +17,7 @@ const LEAVES = ['errors', 'types', 'version'];
 /** Floors that a floor may import from, itself aside. Skipping floors on the way down is allowed. */
 const SRC_FLOORS: Record<string, string[]> = {
   cli: ['daemon', 'flannel', 'vtep', 'dataplane', 'io', 'netlink'],
-  daemon: ['flannel', 'vtep'],
+  daemon: ['flannel', 'vtep', 'io'],
   flannel: ['vtep', 'netlink', 'io'],
   vtep: ['dataplane', 'io', 'netlink'],
   netlink: ['io'],
@@ -33,6 +33,7 @@ const OUTSIDE: Record<string, string[]> = {
   'node:net': ['cli', 'daemon', 'io'],
   'node:http': ['cli', 'daemon', 'flannel'],
   'node:https': ['flannel'],
+  'node:http2': ['flannel'],
   'node:dgram': ['io', 'cli'],
   'node:child_process': ['netlink', 'cli'],
   'node:worker_threads': ['vtep', 'netlink', 'cli'],
@@ -70,6 +71,7 @@ const MIDDLE = [
     'path',
     'vlan',
     'policy',
+    'peer',
   ],
   ...['message', 'dispatch', 'envelope', 'parcel', 'ring', 'uring', 'count'],
   ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],

@@ -58,13 +58,15 @@ describe('layout', () => {
     'MDB',
     'NEIGHBOURS',
     'SENDERS',
+    'PEER_BUCKETS',
+    'PEERS',
     'SOURCES',
     'FDB_BUCKETS',
     'FDB_ENTRIES',
     'FDB_CREATIONS',
     'REMOTES',
   ];
-  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'FANOUT'];
+  const common = ['COUNTERS', 'DOMAIN_COUNTERS', 'URING', 'EVENTS', 'SEEN', 'PEER_RUNS', 'FANOUT'];
   const lanes = ['LANES', 'LANE_ORDER', 'MESSAGE_ENVELOPES'];
   const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', ...lanes, 'RUNS'];
   const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
@@ -112,6 +114,9 @@ describe('layout', () => {
       ['HEADER_NOW', 4],
       ['HEADER_FDB_LOCK', 4, 64],
       ['HEADER_FDB_MAC', 8],
+      ['HEADER_FDB_KEY', 8],
+      ['HEADER_FDB_SLOT', 4],
+      ['HEADER_FDB_TAG', 4],
       ['HEADER_PATHS_GENERATION', 4],
       ['HEADER_MDB_VERSION', 4],
       ['HEADER_NEIGHBOUR_VERSION', 4],
@@ -134,6 +139,7 @@ describe('layout', () => {
       ['WORKER_BATCHES', 8],
       ['WORKER_SLEEPS', 8],
       ['WORKER_CLOCK', 4],
+      ['WORKER_PEERS', 8],
       ['WORKER_PROFILE', layout.WORKER_PROFILE_SLOTS * layout.WORKER_PROFILE_SLOT_BYTES, 8],
     ]);
     assertRecord(layout.LISTENER_BYTES, [
@@ -164,6 +170,40 @@ describe('layout', () => {
       ['NEIGHBOUR_MAC', 8],
       ['NEIGHBOUR_ADDRESS', 16, 8],
     ]);
+    assertRecord(layout.PEER_BYTES, [
+      ['PEER_KEY', 8],
+      ['PEER_VERSION', 4],
+      ['PEER_SOURCE', layout.PEER_SOURCE_BYTES, 8],
+      ['PEER_TX_PACKETS', 8],
+      ['PEER_TX_BYTES', 8],
+      ['PEER_RX_PACKETS', 8, 64],
+      ['PEER_RX_BYTES', 8],
+      ['PEER_ADDRESS_DROPS', 8],
+      ['PEER_SUBNET_DROPS', 8],
+      ['PEER_LAST', 4],
+    ]);
+    assert.equal(layout.PEER_BYTES % layout.CACHE_LINE_BYTES, 0);
+    assertRecord(layout.PEER_SOURCE_BYTES, [
+      ['PEER_ADDRESS', 16, 8],
+      ['PEER_IPV4', 4],
+      ['PEER_IPV4_MASK', 4],
+      ['PEER_IPV6', 16, 8],
+      ['PEER_IPV6_MASK', 16, 8],
+    ]);
+    const slots = layout.PEER_BUCKET_COUNT * (layout.PEER_BUCKET_WORDS - 1);
+    assert.ok(layout.PEER_COUNT < slots && layout.PEER_COUNT <= layout.PEER_SLOT_ENTRY_MASK);
+    assert.equal(layout.PEER_BUCKET_WORDS * 4, layout.PEER_BUCKET_BYTES);
+    assert.equal(2 ** (32 - layout.PEER_HASH_SHIFT), layout.PEER_BUCKET_COUNT);
+    assert.equal(2 ** layout.PEER_TAG_SHIFT - 1, layout.PEER_SLOT_ENTRY_MASK);
+    assertRecord(layout.PEER_RUN_BYTES, [
+      ['PEER_RUN_KEY', 8],
+      ['PEER_RUN_VERSION', 4],
+      ['PEER_RUN_ENTRY', 4],
+      ['PEER_RUN_RECEIVED', 8],
+      ['PEER_RUN_SENT', 8],
+      ['PEER_RUN_SOURCE', layout.PEER_SOURCE_BYTES, 8],
+    ]);
+    assert.equal(2 ** (64 - layout.PEER_RUN_SHIFT), layout.PEER_RUN_COUNT);
     assertRecord(layout.PATH_SLOT_BYTES, [
       ['PATH_ADDRESS', 16, 8],
       ['PATH_IFINDEX', 4],

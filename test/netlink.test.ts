@@ -463,7 +463,7 @@ describe('rtnetlink', missing === null ? {} : { skip: missing }, () => {
     });
 
     it('a loss is owned up to', async () => {
-      const small = await watchNetlink([GROUP_NEIGHBOUR], listener, 1);
+      const small = await watchNetlink([GROUP_NEIGHBOUR], listener, { bufferBytes: 1 });
       const lines = Array.from(
         { length: 250 },
         (_, i) => `neigh add 192.0.2.${i + 3} lladdr 02:00:00:00:01:00 dev p0 nud permanent`,

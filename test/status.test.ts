@@ -58,6 +58,9 @@ const EXPECTED: Partial<Record<CounterName, string>> = {
   drop_tap_write: 'rx.dropped',
   drop_policy: 'rx.dropped',
   drop_unknown_sender: 'rx.dropped',
+  drop_unknown_peer: 'rx.dropped',
+  drop_peer_address: 'rx.dropped',
+  drop_peer_subnet: 'rx.dropped',
 };
 
 describe('statistics', () => {

@@ -692,4 +692,16 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       assert.equal((await vtep.setDevice('vx0', { up: true })).up, true);
     });
   });
+
+  it('a program that ends without closing it does end', () => {
+    const library = new URL('../src/vtep/vtep.ts', import.meta.url);
+    const program = `import { createVtep } from '${library}'; await createVtep(); process.exit(7);`;
+    const parameters = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const { status, signal, stderr } = spawnSync(process.execPath, parameters, {
+      encoding: 'utf8',
+      timeout: 10_000,
+      killSignal: 'SIGKILL',
+    });
+    assert.deepEqual({ status, signal, stderr }, { status: 7, signal: null, stderr: '' });
+  });
 });

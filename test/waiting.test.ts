@@ -11,10 +11,10 @@ function setUp(spin = SPIN_MICROSECONDS) {
 }
 
 /** A wait that finds something, and its work. Returns whether it was a sleep. */
-function find(waiting: Waiting): boolean {
+function find(waiting: Waiting, kind: 'encap' | 'decap' = 'encap'): boolean {
   const slept = waiting.next();
   assert.equal(waiting.ended(true), false, 'what was found is served at once');
-  waiting.worked();
+  waiting.worked(kind);
   return slept;
 }
 
@@ -80,15 +80,33 @@ test('one reward and it looks again', () => {
   assert.ok(lookInVain(state) > 0);
 });
 
-test('an echo every two milliseconds is met awake by whoever waits for the answer', () => {
+test('an echo every two milliseconds: looks for the answer, and for nothing after it', () => {
   const state = setUp();
+  let vain = 0;
   for (let echo = 0; echo < 100; ++echo) {
-    assert.equal(find(state.waiting), true, 'the request wakes it');
+    assert.equal(find(state.waiting, 'encap'), true, 'the request wakes it');
     state.clock.now += MILLISECONDS / 2;
-    assert.equal(find(state.waiting), false, 'the answer does not have to');
-    lookInVain(state);
+    assert.equal(find(state.waiting, 'decap'), false, 'the answer does not have to');
+    if (lookInVain(state) > 0) ++vain;
     state.clock.now += 2;
   }
+  assert.ok(vain >= VAIN_MAX && vain <= VAIN_MAX + 100 / PROBE_EVERY + 1, `${vain} looks after answers`);
+});
+
+test('answers that come too late for looking are waited for asleep, whatever the other direction does', () => {
+  const state = setUp();
+  let vain = 0;
+  for (let echo = 0; echo < 100; ++echo) {
+    find(state.waiting, 'encap');
+    if (lookInVain(state) > 0) ++vain;
+    state.clock.now += 5;
+    assert.equal(find(state.waiting, 'decap'), true);
+    // The rest of a burst rewards looks in this direction.
+    state.clock.now += MILLISECONDS / 2;
+    assert.equal(find(state.waiting, 'decap'), false);
+    lookInVain(state);
+  }
+  assert.ok(vain <= VAIN_MAX + 100 / PROBE_EVERY + 1, `${vain} looks after requests`);
 });
 
 test('0 microseconds: it never looks', () => {

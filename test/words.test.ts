@@ -72,6 +72,7 @@ const OPTIONS: [words: string, device: Record<string, unknown>][] = [
   ['noexternal novnifilter nomcroute', { external: false, vnifilter: false }],
   ['gbp gpe', { gbp: true, gpe: true }],
   ['latelearning knownsenders', { latelearning: true, knownsenders: true }],
+  ['noknownsenders knownpeers', { knownsenders: false, knownpeers: true }],
   ['proxy proxyforward', { proxy: true, proxyforward: true }],
   ['noproxyforward nohonourdontlearn', { proxyforward: false, honourdontlearn: false }],
   ['gbp policy 7', { gbp: true, policy: 7 }],

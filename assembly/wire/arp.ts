@@ -22,16 +22,25 @@ const SENDER_IP_OFFSET = 14;
 const TARGET_MAC_OFFSET = 18;
 const TARGET_IP_OFFSET = 24;
 
-/** Whether it asks for the MAC of an IPv4 address. */
-export function isRequest(arp: usize): bool {
+/** Is it about IPv4 over Ethernet? */
+export function isIpv4(arp: usize): bool {
   const hardware = bswap<u16>(load<u16>(arp, HARDWARE_OFFSET));
   return (
     (hardware === HARDWARE_ETHERNET || hardware === HARDWARE_IEEE802) &&
     bswap<u16>(load<u16>(arp, PROTOCOL_OFFSET)) === ETHERTYPE_IPV4 &&
     load<u8>(arp, HARDWARE_BYTES_OFFSET) === MAC_BYTES &&
-    load<u8>(arp, PROTOCOL_BYTES_OFFSET) === IPV4_BYTES &&
-    bswap<u16>(load<u16>(arp, OPERATION_OFFSET)) === OPERATION_REQUEST
+    load<u8>(arp, PROTOCOL_BYTES_OFFSET) === IPV4_BYTES
   );
+}
+
+/** Whether it asks for the MAC of an IPv4 address. */
+export function isRequest(arp: usize): bool {
+  return isIpv4(arp) && bswap<u16>(load<u16>(arp, OPERATION_OFFSET)) === OPERATION_REQUEST;
+}
+
+/** The four bytes of the sender's address, first byte lowest. */
+export function senderIp(arp: usize): u32 {
+  return load<u32>(arp, SENDER_IP_OFFSET);
 }
 
 /** First byte lowest. */

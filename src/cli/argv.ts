@@ -8,7 +8,9 @@ import { firstMatch } from './words.ts';
 /** What may be typed, and what is meant: the first one that begins with it. */
 const NAMES: ReadonlyMap<string, string> = new Map([
   ...OBJECTS.flatMap(({ name, aliases = [] }) => [name, ...aliases].map((typed) => [typed, name] as const)),
-  ...['status', 'daemon', 'run', 'demo', 'wrap', 'completion', 'help'].map((name) => [name, name] as const),
+  ...['status', 'daemon', 'flannel', 'run', 'demo', 'wrap', 'completion', 'help'].map(
+    (name) => [name, name] as const,
+  ),
 ]);
 
 /** The object that a word stands for, in full. */
@@ -41,6 +43,11 @@ function flag(word: string): string {
   return name === undefined ? word : `--${name === 'stats' ? 'statistics' : name}`;
 }
 
+/** flanneld's flags may have one dash: -iface is --iface. */
+function goFlag(word: string): string {
+  return /^-[a-z][\w-]/i.test(word) ? `-${word}` : word;
+}
+
 export function normalise(argv: readonly string[]): string[] {
   // What stands behind "--" is somebody else's command line.
   const end = argv.indexOf('--');
@@ -56,7 +63,8 @@ export function normalise(argv: readonly string[]): string[] {
     if (object === undefined && !isValue && !word.startsWith('-')) {
       object = words.length;
       words.push(objectNamed(word) ?? word);
-    } else words.push(isValue || isForeign ? word : flag(word));
+    } else if (words[object ?? -1] === 'flannel' && !isValue) words.push(goFlag(word));
+    else words.push(isValue || isForeign ? word : flag(word));
   }
   // A batch is told by its flag alone; commander wants a command.
   const batch = words.indexOf('--batch');

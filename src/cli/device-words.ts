@@ -56,7 +56,7 @@ const VXLAN: readonly Keyword[] = [
     on('bind', 'bind'),
     value('listen', 'listen', values.listen),
     value('policy', 'policy', values.policy),
-    ...['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'].flatMap(orNo),
+    ...['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders', 'knownpeers'].flatMap(orNo),
   ]),
 ];
 

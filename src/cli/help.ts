@@ -50,6 +50,7 @@ const OPTIONS = `
   [no]latelearning     learn from what has passed all checks only
   [no]honourdontlearn  with gbp: the D bit of what is received is obeyed
   [no]knownsenders     receive from remotes of entries made by commands only
+  [no]knownpeers       take frames only from peers ("vxlane peer"), each from its own addresses
   gso on|off|tunnel    datagrams share messages (UDP_SEGMENT), or not; tunnel: super-frames leave whole, too
   gro on|off           merge what arrives
   uso on|off           UDP super-frames from and to the interface`;
@@ -65,7 +66,7 @@ Verbs:
 OPTIONS of type vxlan:${OPTIONS}
 
 "set" changes remote, group, local, dev, learning, ageing, ttl, tos, df, flowlabel, localbypass, policy
-and the last seven.
+and the last eight.
 Options may be cut short as in iproute2; localbypass, reserved_bits, vnifilter, policy and what follows may not.
 
 Examples:
@@ -177,6 +178,25 @@ Examples:
   vxlane policy refuse dev vx0 id 0-65535
   vxlane policy allow dev vx0 id 5,6
   vxlane policy show dev vx0`;
+
+export const PEER = `
+Verbs:
+  set MAC dev NAME src ADDR [prefix NET[,NET]]
+  del MAC dev NAME
+  show [dev NAME]
+
+A device with "knownpeers" takes a frame if its source MAC is a peer's, it was sent from "src", and the source
+address of IP or ARP inside lies in the peer's "prefix" for that family: one of IPv4 and one of IPv6 at most, and
+what has none is refused. Other frames are known by MAC and "src" alone. What is refused counts as
+drop_unknown_peer, drop_peer_address or drop_peer_subnet. "set" makes a peer or changes it; peers may be said
+before "knownpeers" is. With -s "show" tells what came from and went to each, and how many seconds ago the last
+frame came.
+
+Examples:
+  vxlane peer set 36:3c:de:36:68:58 dev flannel.1 src 192.0.2.2 prefix 10.244.2.0/24
+  vxlane link set flannel.1 type vxlan knownpeers
+  vxlane -s peer show dev flannel.1
+  vxlane peer del 36:3c:de:36:68:58 dev flannel.1`;
 
 export const MONITOR = `
 Ends with Ctrl-C. Without a word: everything; "all": everything, each line with what it is about.

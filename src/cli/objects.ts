@@ -59,6 +59,14 @@ export const OBJECTS: readonly Spoken[] = [
     run: async (command) => (await import('./policy.ts')).policy(command),
   },
   {
+    name: 'peer',
+    verbs: 'set|del|show ...',
+    what: 'who a device with knownpeers takes frames from',
+    help: help.PEER,
+    exits: BRIDGE,
+    run: async (command) => (await import('./peer.ts')).peer(command),
+  },
+  {
     name: 'monitor',
     verbs: '[link|fdb|vni|mdb|neigh|all] [dev NAME]',
     what: 'what changes, as it changes: the words of bridge monitor',

@@ -22,7 +22,7 @@ const SWITCHES: readonly (readonly [name: string, key: keyof DeviceConfig, usual
 ];
 
 /** Our own, told of only where they are on. */
-const OURS = ['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'] as const;
+const OURS = ['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders', 'knownpeers'] as const;
 
 /** Told of only where they are not at their default. */
 function offloadsOf({ gso = 'on', gro = true, uso = true }: DeviceConfig): [name: string, word: string][] {

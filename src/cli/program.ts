@@ -22,6 +22,7 @@ import { version } from '../version.ts';
 import { normalise, objectNamed } from './argv.ts';
 import type { Command, Exits, Flags, Outside, Spoken } from './command.ts';
 import type { ProgramWords } from './completion.ts';
+import { FLAG_NAMES, FLANNEL_HELP } from './flannel-flags.ts';
 import * as help from './help.ts';
 import { OBJECTS } from './objects.ts';
 import type { Tuning } from './serve.ts';
@@ -167,6 +168,25 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
     });
 
   program
+    .command('flannel')
+    .description('a flannel node in the foreground, with the flags of flanneld; "status" shows one')
+    .usage('[flags] | status')
+    .argument('[words...]')
+    .allowUnknownOption()
+    .addHelpText('after', FLANNEL_HELP)
+    .action(async (words: string[], _: object, command: Commander) => {
+      if (words.at(-1) === 'help') return command.outputHelp();
+      if (words[0] === 'status') return flannelStatus(inputOf(words.slice(1), options(), outside));
+      const { serveFlannel } = await import('./serve.ts');
+      const sockets = {
+        flag: options().socket,
+        env: outside.env.VXLANE_SOCKET || undefined,
+        default: daemonSocket(),
+      };
+      await serveFlannel(words, sockets, outside);
+    });
+
+  program
     .command('run')
     .description('one device in the foreground, without a daemon')
     .usage('[options] NAME id VNI ...')
@@ -264,7 +284,7 @@ function wordsOf(program: Commander): ProgramWords {
       .map((command) => ({
         name: command.name(),
         what: command.description(),
-        flags: flagsOf(command) as string[],
+        flags: command.name() === 'flannel' ? ['status', ...FLAG_NAMES] : (flagsOf(command) as string[]),
       })),
   };
 }
@@ -324,4 +344,10 @@ async function status({ client, flags, outside }: Command): Promise<void> {
   const { status, rates } = await sampleStatus(client);
   if (flags.json) outside.out((await import('./json.ts')).toJson({ ...status, rates }, flags.pretty));
   else outside.out((await import('./status-format.ts')).statusText(status, rates));
+}
+
+async function flannelStatus({ client, flags, outside }: Command): Promise<void> {
+  const status = await client.flannel();
+  if (flags.json) outside.out((await import('./json.ts')).toJson(status, flags.pretty));
+  else outside.out((await import('./flannel-format.ts')).flannelText(status));
 }

@@ -4,6 +4,7 @@
  */
 import type { Config } from '../daemon/config.ts';
 import { type Logger, startDaemon } from '../daemon/daemon.ts';
+import { notifyOf, openNotifier } from '../daemon/notify.ts';
 import { VtepError } from '../errors.ts';
 import type { Outside } from './command.ts';
 import { stopSignal } from './stop.ts';
@@ -34,6 +35,23 @@ export async function serveConfig(
       ? new VtepError('UNSUPPORTED', error.message)
       : error;
   }
+}
+
+/** One flannel network from the command line. */
+export async function serveFlannel(
+  words: readonly string[],
+  socket: Sockets,
+  outside: Outside,
+): Promise<void> {
+  const { parseFlannel } = await import('./flannel.ts');
+  const { configOf } = await import('../daemon/config.ts');
+  const { network, tuning, health, notes } = parseFlannel(words, outside.env);
+  for (const note of notes) outside.err(`vxlane: ${note}\n`);
+  const config = { ...configOf([]), ...tuning, health, flannel: [network] };
+  const { kind } = network.source;
+  await serve(config, socket.flag ?? socket.env ?? socket.default, outside, (path) => {
+    return `flannel node ready: leases from ${kind === 'file' ? network.source.path : kind}, control socket ${path}`;
+  });
 }
 
 /** Where a path for the socket may come from, the strongest first. */
@@ -70,18 +88,24 @@ async function serve(
   ready: (socket: string) => string,
 ): Promise<void> {
   const stop = stopSignal(outside.stop);
+  const logger: Logger = (_level, message) => outside.err(`vxlane: ${message.replace(/\s*\n\s*/g, ' ')}\n`);
+  const notifier = openNotifier(outside.env, logger);
   try {
     const createVtep = outside.createVtep ?? (await import('../vtep/vtep.ts')).createVtep;
-    const logger: Logger = (_level, message) => outside.err(`vxlane: ${message.replace(/\s*\n\s*/g, ' ')}\n`);
     const starting = startDaemon({ config, socket, createVtep, logger });
     // A signal in the midst of the set-up ends it too, and half of it is not left behind.
     const daemon = await Promise.race([starting, stop.promise]);
     if (daemon !== undefined) {
-      outside.out(`vxlane: ${ready(daemon.socket)}\n`);
+      const word = ready(daemon.socket);
+      outside.out(`vxlane: ${word}\n`);
+      const silence = notifyOf(notifier, daemon, word);
       await stop.promise;
+      silence();
     }
+    notifier.stopping();
     await inTime(starting.then((started) => started.close()));
   } finally {
+    notifier.close();
     stop.forget();
   }
 }

@@ -40,6 +40,9 @@ const REASONS: Readonly<Record<string, string>> = {
   drop_policy: 'group policy id refused',
   drop_unmapped_vni: 'no VLAN for this VNI, though the device maps others',
   drop_unknown_sender: 'knownsenders: the sender is no remote of an entry made by a command',
+  drop_unknown_peer: "knownpeers: source MAC is no peer's",
+  drop_peer_address: 'knownpeers: sent from another address than the peer with this source MAC has',
+  drop_peer_subnet: "knownpeers: source inside lies outside of the peer's prefixes",
   drop_truncated: 'datagram larger than the receive buffer',
   drop_tap_write: 'writing to the TAP failed',
 };
@@ -143,7 +146,7 @@ export function reason(counter: string): string {
   return REASONS[counter] ?? plain(counter.replace(/^drop_/, ''));
 }
 
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   const whole = Math.floor(seconds);
   const parts = [
     Math.floor(whole / 86400),
@@ -171,7 +174,7 @@ export function scaled(value: number, unit = ''): string {
 }
 
 /** First column and, if asked, the last one to the left; numbers to the right. */
-function table(rows: string[][], lastLeft = false): string[] {
+export function table(rows: string[][], lastLeft = false): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>
     row

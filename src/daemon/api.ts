@@ -10,21 +10,24 @@
  *   GET    /v1/mdb[?dev=NAME]      every entry             POST  /v1/mdb          add, replace, del
  *   GET    /v1/vni[?dev=NAME]      VNIs and their VLANs    POST  /v1/vni          add, del
  *   GET    /v1/policy[?dev=NAME]   group policies          POST  /v1/policy       add, del, refuse, allow
+ *   GET    /v1/peer[?dev=NAME]     peers, with counters    POST  /v1/peer         set, del
  *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
  *          [?src=ADDR&src_vni=VNI]
  *   GET    /v1/status              one sample              GET   /v1/events       a sample each second
- *                                                          GET   /v1/monitor      each change as it happens
+ *   GET    /v1/flannel             flannel networks        GET   /v1/monitor      each change as it happens
  *
  * A refusal is {"error": {"code", "message"}} with 400, 404, 409, 413 (too large) or 500. Changes are made one
  * after the other, in the order in which they arrive.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
+import type { Flannel } from '../flannel/flannel.ts';
 import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
 import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
 import { createMonitor, type Monitor } from './monitor.ts';
+import { parsePeer } from './peer-schema.ts';
 import { parseChange, parseDevice, parseFdb, parseFlush } from './schema.ts';
 import { fdbVni, mac } from './values.ts';
 import { parsePolicy, parseVni } from './vni-schema.ts';
@@ -42,8 +45,14 @@ const STATUS_OF: Readonly<Record<VtepErrorCode, number>> = {
   SYSTEM: 500,
 };
 
-interface Call {
+/** What requests are answered from. */
+export interface Running {
   vtep: Vtep;
+  /** Absent: this is no flannel node. */
+  flannel?: Flannel;
+}
+
+interface Call extends Running {
   /** What the parentheses of the route's path matched. */
   parts: string[];
   query: URLSearchParams;
@@ -74,7 +83,10 @@ const ROUTES: readonly Route[] = [
   ['POST', /^\/v1\/vni$/, ({ vtep, body }) => vtep.vni(parseVni(body))],
   ['GET', /^\/v1\/policy$/, ({ vtep, query }) => vtep.policyShow(query.get('dev') ?? undefined)],
   ['POST', /^\/v1\/policy$/, ({ vtep, body }) => vtep.policy(parsePolicy(body))],
+  ['GET', /^\/v1\/peer$/, ({ vtep, query }) => vtep.peerShow(query.get('dev') ?? undefined)],
+  ['POST', /^\/v1\/peer$/, ({ vtep, body }) => vtep.peer(parsePeer(body))],
   ['GET', /^\/v1\/status$/, ({ vtep }) => vtep.status()],
+  ['GET', /^\/v1\/flannel$/, ({ flannel }) => flannel?.status() ?? { networks: [] }],
 ];
 
 function fdbGet({ vtep, parts, query }: Call): FdbEntry {
@@ -107,7 +119,7 @@ export interface Api {
 
 /** Requests that come before the VTEP is there wait for it. `changed` is called after each change, before its answer. */
 export function createApi(
-  ready: Promise<Vtep>,
+  ready: Promise<Running>,
   log: (message: string) => void,
   changed: () => void = () => {},
 ): Api {
@@ -118,7 +130,8 @@ export function createApi(
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://vxlane');
     const body = await readBody(request);
-    const vtep = await ready;
+    const running = await ready;
+    const { vtep } = running;
     if (request.method === 'GET' && url.pathname === '/v1/events') {
       events ??= createEvents(() => vtep.status());
       events.attach(response);
@@ -132,7 +145,7 @@ export function createApi(
     for (const [method, path, run] of ROUTES) {
       const match = path.exec(url.pathname);
       if (match === null || method !== request.method) continue;
-      const call = { vtep, query: url.searchParams, parts: match.slice(1).map(decode) };
+      const call = { ...running, query: url.searchParams, parts: match.slice(1).map(decode) };
       if (method === 'GET') return reply(response, 200, await run({ ...call, body: undefined }));
       const done = lastChange.then(() => run({ ...call, body: parseJson(body) })).finally(changed);
       lastChange = done.catch(() => undefined);

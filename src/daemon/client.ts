@@ -5,6 +5,7 @@
  */
 import { request } from 'node:http';
 import { VtepError, type VtepErrorCode } from '../errors.ts';
+import type { FlannelStatus } from '../flannel/network-status.ts';
 import type {
   DeviceInfo,
   FdbEntry,
@@ -13,6 +14,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PeerInfo,
+  PeerRequest,
   PolicyInfo,
   PolicyRequest,
   VniInfo,
@@ -68,7 +71,11 @@ export interface Client {
   vniChange(request: VniRequest): Promise<void>;
   policies(dev?: string): Promise<PolicyInfo[]>;
   policyChange(request: PolicyRequest): Promise<void>;
+  peers(dev?: string): Promise<PeerInfo[]>;
+  peerChange(request: PeerRequest): Promise<void>;
   status(): Promise<VtepStatus>;
+  /** Flannel networks; none where the daemon is no flannel node. */
+  flannel(): Promise<FlannelStatus>;
   /**
    * Hears of each change until the signal says stop, and then resolves.
    * @param ready called once nothing is missed any more
@@ -109,7 +116,10 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     vniChange: (change) => call('POST', '/v1/vni', change),
     policies: (dev) => call('GET', `/v1/policy${of(dev)}`),
     policyChange: (change) => call('POST', '/v1/policy', change),
+    peers: (dev) => call('GET', `/v1/peer${of(dev)}`),
+    peerChange: (change) => call('POST', '/v1/peer', change),
     status: () => call('GET', '/v1/status'),
+    flannel: () => call('GET', '/v1/flannel'),
     follow: (listener, stop, ready = () => {}) => follow(socket, listener, stop, ready),
   };
 }

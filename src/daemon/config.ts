@@ -19,17 +19,25 @@
  *         - { mac: 36:3c:de:36:68:58, dst: 10.169.72.98 }
  *       mdb:                             # the words of `bridge mdb add`
  *         - { grp: 239.1.1.1, dst: 10.169.72.98 }
+ *       peers:                           # who may send, with `knownpeers: true`
+ *         - { mac: 36:3c:de:36:68:58, src: 10.169.72.98, prefixes: [10.244.1.0/24] }
  *       vnis:                            # of an external device: `bridge vni add`, and the VLANs they are on
  *         - { vni: 100-109, vlan: 10 }     # with `vnifilter` both, without it the VLANs alone
+ *   flannel:                             # networks whose devices and entries come from leases: flannel-schema.ts
+ *     - leases: { file: /etc/vxlane/leases.yaml }
+ *   health: { ip: 0.0.0.0, port: 8081 }  # /healthz, and /readyz: are they in their networks?
  */
 import { readFile } from 'node:fs/promises';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
-import type { DeviceConfig, FdbRequest, MdbRequest, VniRequest } from '../types.ts';
+import type { HealthSetup, NetworkSetup } from '../flannel/flannel.ts';
+import type { DeviceConfig, FdbRequest, MdbRequest, PeerRequest, VniRequest } from '../types.ts';
 import type { EngineChoice } from '../vtep/io-engine.ts';
 import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
+import { flannelSchema, healthSchema } from './flannel-schema.ts';
 import { mdbEntries } from './mdb-schema.ts';
+import { peerEntries } from './peer-schema.ts';
 import {
   complaint,
   completeDevice,
@@ -50,6 +58,7 @@ export interface DeviceSetup {
   readonly vnis: readonly Readonly<VniRequest>[];
   readonly fdb: readonly Readonly<FdbRequest>[];
   readonly mdb: readonly Readonly<MdbRequest>[];
+  readonly peers: readonly Readonly<PeerRequest>[];
 }
 
 export interface Config {
@@ -60,6 +69,8 @@ export interface Config {
   readonly threads?: 1 | 2;
   readonly spin?: number;
   readonly offloads?: Readonly<Offloads>;
+  readonly flannel?: readonly Readonly<NetworkSetup>[];
+  readonly health?: Readonly<HealthSetup>;
 }
 
 export interface Offloads {
@@ -79,6 +90,7 @@ const setupSchema = v.pipe(
     up: v.exactOptional(v.boolean('true or false is expected'), true),
     fdb: v.exactOptional(v.array(strict(fdbEntries), 'a list of entries is expected'), []),
     mdb: v.exactOptional(v.array(strict(mdbEntries), 'a list of entries is expected'), []),
+    peers: v.exactOptional(v.array(strict(peerEntries), 'a list of peers is expected'), []),
     vnis: v.exactOptional(v.array(vniSchema, 'a list of VNIs is expected'), []),
   }),
   contradictions(),
@@ -104,6 +116,8 @@ const configSchema = v.pipe(
     ),
     engine: v.exactOptional(v.picklist(['auto', 'batched', 'uring'], 'auto, batched or uring is expected')),
     offloads: v.exactOptional(strict({ udpSegment: flag, udpGro: flag, coalesce: flag, tapUso: flag })),
+    flannel: v.exactOptional(flannelSchema),
+    health: v.exactOptional(healthSchema),
     devices: v.exactOptional(v.array(setupSchema, 'a list of devices is expected'), []),
   }),
   v.rawCheck(({ dataset, addIssue }) => {
@@ -155,7 +169,7 @@ function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; messa
 }
 
 /** A MAC that may have several remotes collects them; any other that is there twice is refused. */
-function setup({ up, fdb, mdb, vnis, ...given }: SetupInput): DeviceSetup {
+function setup({ up, fdb, mdb, peers, vnis, ...given }: SetupInput): DeviceSetup {
   const device = completeDevice(given);
   const dev = device.name;
   const requests = fdb.map((entry) =>
@@ -167,6 +181,7 @@ function setup({ up, fdb, mdb, vnis, ...given }: SetupInput): DeviceSetup {
     vnis: vnis.flatMap((entry) => vniRequests(device, entry)),
     fdb: requests as FdbRequest[],
     mdb: mdb.map((entry) => ({ op: 'add', dev, ...entry }) as MdbRequest),
+    peers: peers.map((entry) => ({ op: 'set' as const, dev, ...entry })),
   };
 }
 
@@ -180,7 +195,8 @@ function freeze<T>(value: T): T {
 
 /** Devices without a file, all up. */
 export function configOf(devices: readonly DeviceConfig[]): Config {
-  return freeze({ devices: devices.map((device) => ({ device, up: true, vnis: [], fdb: [], mdb: [] })) });
+  const nothing = { vnis: [], fdb: [], mdb: [], peers: [] };
+  return freeze({ devices: devices.map((device) => ({ device, up: true, ...nothing })) });
 }
 
 export async function loadConfig(file: string): Promise<Config> {

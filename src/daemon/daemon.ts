@@ -1,13 +1,14 @@
 /**
- * Composition root: control socket, VTEP, devices, in this order, and back again in the opposite one. The
+ * Composition root: control socket, VTEP, devices, flannel networks, in this order, and back again in the opposite one. The
  * socket comes first, so that a second daemon is refused before it touches a device; requests that arrive
  * during the set-up wait for its end. A set-up that fails halfway leaves nothing behind.
  */
 import { createServer } from 'node:http';
 import { VtepError } from '../errors.ts';
+import type { Flannel } from '../flannel/flannel.ts';
 import type { Vtep } from '../types.ts';
 import type { VtepOptions } from '../vtep/vtep.ts';
-import { createApi } from './api.ts';
+import { createApi, type Running } from './api.ts';
 import type { Config, DeviceSetup } from './config.ts';
 import { DevicesFile } from './devices-file.ts';
 import { listenAt } from './socket.ts';
@@ -30,6 +31,8 @@ export interface DaemonOptions {
 
 export interface Daemon {
   readonly vtep: Vtep;
+  /** Absent: this is no flannel node. */
+  readonly flannel?: Flannel;
   readonly socket: string;
   /** Takes every device down, removes the socket. Safe to call twice. */
   close(): Promise<void>;
@@ -37,8 +40,8 @@ export interface Daemon {
 
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, socket, createVtep, logger = () => {} } = options;
-  let arrive: (vtep: Vtep) => void = () => {};
-  const ready = new Promise<Vtep>((resolve) => {
+  let arrive: (running: Running) => void = () => {};
+  const ready = new Promise<Running>((resolve) => {
     arrive = resolve;
   });
   const file = new DevicesFile(socket);
@@ -51,6 +54,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     }
   };
   let vtep: Vtep | undefined;
+  let flannel: Flannel | undefined;
   const api = createApi(ready, (message) => logger('error', message), listDevices);
   const server = createServer(
     { requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 1000 },
@@ -76,9 +80,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ...(config.offloads === undefined ? {} : { offloads: config.offloads }),
     });
     await setUp(vtep, config.devices);
+    if (config.flannel !== undefined) {
+      const { startFlannel } = await import('../flannel/flannel.ts');
+      flannel = await startFlannel(config.flannel, vtep, logger, config.health);
+    }
   } catch (error) {
     server.closeAllConnections();
-    await Promise.allSettled([stopServing(), vtep?.close()]);
+    await Promise.allSettled([stopServing(), flannel?.close()]);
+    await vtep?.close().catch(() => undefined);
     throw error;
   }
   const running = vtep;
@@ -86,7 +95,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const unsubscribe = running.subscribe((event) => {
     if (event.event === 'link') listDevices();
   });
-  arrive(running);
+  arrive({ vtep: running, ...(flannel === undefined ? {} : { flannel }) });
 
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
@@ -95,10 +104,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await serving;
     unsubscribe();
     file.remove();
+    await flannel?.close();
     await running.close();
   }
   return {
     vtep: running,
+    ...(flannel === undefined ? {} : { flannel }),
     socket,
     close() {
       closing ??= close();
@@ -110,13 +121,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 /** All devices or none. Entries come before `up`, so that no frame finds a half-filled table. */
 async function setUp(vtep: Vtep, setups: readonly DeviceSetup[]): Promise<void> {
   const added: string[] = [];
-  for (const { device, up, vnis, fdb, mdb } of setups) {
+  for (const { device, up, vnis, fdb, mdb, peers } of setups) {
     try {
       await vtep.addDevice({ ...device });
       added.push(device.name);
       for (const request of vnis) vtep.vni({ ...request });
       for (const request of fdb) vtep.fdb({ ...request });
       for (const request of mdb) vtep.mdb({ ...request });
+      for (const request of peers) vtep.peer({ ...request });
       if (up) await vtep.setDevice(device.name, { up: true });
     } catch (error) {
       for (const name of added.reverse()) await vtep.deleteDevice(name).catch(() => undefined);

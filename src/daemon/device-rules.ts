@@ -95,6 +95,8 @@ const RULES: readonly Rule[] = [
     proxyforward === true && !proxy && ['proxyforward', '"proxyforward" needs "proxy"'],
   ({ honourdontlearn, gbp }) =>
     honourdontlearn === true && !gbp && ['honourdontlearn', '"honourdontlearn" needs "gbp"'],
+  ({ knownpeers, gpe }) =>
+    knownpeers === true && gpe && ['knownpeers', 'packets of "gpe" have no MAC: leave one of them out'],
 ];
 
 /** What is wrong with a device as a whole, or undefined. */

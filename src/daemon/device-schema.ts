@@ -14,7 +14,7 @@ import * as values from './values.ts';
 const SWITCHES: readonly string[] = [
   ...['learning', 'proxy', 'rsc', 'l2miss', 'l3miss', 'udpcsum', 'udp6zerocsumtx', 'udp6zerocsumrx'],
   ...['remcsumtx', 'remcsumrx', 'localbypass', 'external', 'vnifilter'],
-  ...['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders'],
+  ...['proxyforward', 'latelearning', 'honourdontlearn', 'knownsenders', 'knownpeers'],
 ];
 
 /** iproute2's other names. */
@@ -106,6 +106,7 @@ export const deviceEntries = {
   latelearning: flag,
   honourdontlearn: flag,
   knownsenders: flag,
+  knownpeers: flag,
   gso: maybe(values.gso),
   gro: onOff,
   uso: onOff,
@@ -190,6 +191,7 @@ const changeSchema = v.pipe(
     latelearning: flag,
     honourdontlearn: flag,
     knownsenders: flag,
+    knownpeers: flag,
     gso: deviceEntries.gso,
     gro: onOff,
     uso: onOff,

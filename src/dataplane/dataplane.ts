@@ -19,6 +19,7 @@ import { createMemory, type Views, viewsOf } from './memory.ts';
 import { Neighbours } from './neighbours.ts';
 import type { NexthopInfo } from './nexthops.ts';
 import { Notices } from './notices.ts';
+import { Peers } from './peers.ts';
 import { Policies } from './policies.ts';
 import { Vni } from './vni.ts';
 import { setDefault, Vnis } from './vnis.ts';
@@ -48,6 +49,7 @@ export class Dataplane {
   readonly vni: Vni;
   readonly vnis: Vnis;
   readonly policies: Policies;
+  readonly peers: Peers;
   readonly fdb: Fdb;
   readonly mdb: Mdb;
   readonly neighbours: Neighbours;
@@ -106,6 +108,7 @@ export class Dataplane {
       workers: blocks,
       domainOf: (device, vni) => (this.vnis.has(device, vni) ? this.vnis.domainOf(device, vni) : 0),
     });
+    this.peers = new Peers(host);
     this.fdb = new Fdb(host);
     this.mdb = new Mdb(host);
     this.tick();
@@ -125,6 +128,7 @@ export class Dataplane {
     this.mdb.flushDevice(device);
     this.vnis.remove(device);
     this.policies.remove(device);
+    this.peers.remove(device);
     this.neighbours.clear(device);
   }
 

@@ -8,6 +8,7 @@ import {
   DEVICE_FLAG_GSO_OFF,
   DEVICE_FLAG_GSO_TUNNEL,
   DEVICE_FLAG_HONOUR_DONT_LEARN,
+  DEVICE_FLAG_KNOWN_PEERS,
   DEVICE_FLAG_KNOWN_SENDERS,
   DEVICE_FLAG_L2MISS,
   DEVICE_FLAG_L3MISS,
@@ -52,6 +53,7 @@ export interface DeviceFeatures {
   latelearning?: boolean;
   honourdontlearn?: boolean;
   knownsenders?: boolean;
+  knownpeers?: boolean;
   gsoOff?: boolean;
   gsoTunnel?: boolean;
   groOff?: boolean;
@@ -79,6 +81,7 @@ const FLAGS: readonly (readonly [keyof DeviceFeatures, number])[] = [
   ['latelearning', DEVICE_FLAG_LATE_LEARNING],
   ['honourdontlearn', DEVICE_FLAG_HONOUR_DONT_LEARN],
   ['knownsenders', DEVICE_FLAG_KNOWN_SENDERS],
+  ['knownpeers', DEVICE_FLAG_KNOWN_PEERS],
   ['gsoOff', DEVICE_FLAG_GSO_OFF],
   ['gsoTunnel', DEVICE_FLAG_GSO_TUNNEL],
   ['groOff', DEVICE_FLAG_GRO_OFF],

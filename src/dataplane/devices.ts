@@ -16,6 +16,8 @@ import {
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAG_MDB,
   DEVICE_FLAG_POLICIES,
+  DEVICE_FLAG_PROXY,
+  DEVICE_FLAG_RSC,
   DEVICE_FLAG_TOS_INHERIT,
   DEVICE_FLAG_TTL_INHERIT,
   DEVICE_FLAGS_OFFSET,
@@ -103,6 +105,12 @@ export class Devices {
   /** Index of a device's own interface, 0 = not known. */
   ifindexOf(index: number): number {
     return this.#views.view.getUint32(DEVICES_BASE + index * DEVICE_BYTES + DEVICE_IFINDEX_OFFSET, true);
+  }
+
+  /** Whether it answers, or routes, by neighbours; said once, when it is made. */
+  usesNeighbours(index: number): boolean {
+    const flags = this.#views.view.getUint32(DEVICES_BASE + index * DEVICE_BYTES + DEVICE_FLAGS_OFFSET, true);
+    return (flags & (DEVICE_FLAG_PROXY | DEVICE_FLAG_RSC)) !== 0;
   }
 
   /** Domain that a device has for a VNI; 0 = none. */

@@ -45,6 +45,8 @@ export interface BackendData {
   mac: string;
   /** UDP port where it differs from the network's: our own addition, which flannel ignores. */
   port?: number;
+  /** Bytes, of its overlay device: our own addition, which flannel ignores. */
+  mtu?: number;
 }
 
 /** What a member says of itself. At least one family is whole: address, subnet, backend. */
@@ -62,6 +64,13 @@ export interface MemberRecord {
 export interface Subnets {
   subnet?: string;
   subnetV6?: string;
+}
+
+/** What a source holds of us before we have said anything. */
+export interface Stored extends Partial<MemberRecord>, Subnets {
+  /** Addresses that the administrator set for us at the source, as `--public-ip` and `--public-ipv6` do. */
+  wantedPublicIp?: string;
+  wantedPublicIpV6?: string;
 }
 
 export interface Lease extends MemberRecord, Subnets {
@@ -110,7 +119,7 @@ export interface LeaseSource {
    */
   config(signal: AbortSignal): Promise<NetConfig>;
   /** What the source still holds of us from an earlier life; `{}` when nothing. */
-  stored(signal: AbortSignal): Promise<Partial<MemberRecord & Subnets>>;
+  stored(signal: AbortSignal): Promise<Stored>;
   /**
    * Our subnet, the one from before where that is possible, and our record published under it. Waits as `config` does.
    * The source renews it from then on, and gets it again should it be lost.

@@ -22,6 +22,7 @@ export interface Syscalls {
   /** For requests that take a number instead of an address. */
   ioctlValue(fd: number, request: number, value: number): number;
   read(fd: number, address: number, bytes: number): number;
+  readBytes(fd: number, into: Uint8Array, bytes: number): number;
   writeBytes(fd: number, data: Uint8Array, bytes: number): number;
   writev(fd: number, iovecs: number, count: number): number;
   socket(family: number, type: number, protocol: number): number;
@@ -31,10 +32,20 @@ export interface Syscalls {
   setsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: number): number;
   getsockopt(fd: number, level: number, option: number, value: Uint8Array, bytes: Uint8Array): number;
   send(fd: number, data: Uint8Array, bytes: number, flags: number): number;
+  sendto(
+    fd: number,
+    data: Uint8Array,
+    bytes: number,
+    flags: number,
+    name: Uint8Array,
+    nameBytes: number,
+  ): number;
   recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number;
   sendmsg(fd: number, message: number, flags: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
+  /** @param result struct timespec */
+  clock_gettime(clock: number, result: number): number;
   sched_yield(): number;
   madvise(address: number, bytes: number, advice: number): number;
   eventfd(value: number, flags: number): number;
@@ -87,6 +98,7 @@ function load(): Syscalls {
     ioctl: call('ioctl', 'int', ['int', 'ulong', 'void *']),
     ioctlValue: call('ioctl', 'int', ['int', 'ulong', address]),
     read: call('read', 'long', ['int', address, 'size_t']),
+    readBytes: call('read', 'long', ['int', 'void *', 'size_t']),
     writeBytes: call('write', 'long', ['int', 'void *', 'size_t']),
     writev: call('writev', 'long', ['int', address, 'int']),
     socket: call('socket', 'int', ['int', 'int', 'int']),
@@ -96,10 +108,12 @@ function load(): Syscalls {
     setsockopt: call('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: call('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
     send: call('send', 'long', ['int', 'void *', 'size_t', 'int']),
+    sendto: call('sendto', 'long', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
     recv: call('recv', 'long', ['int', 'void *', 'size_t', 'int']),
     sendmsg: call('sendmsg', 'long', ['int', address, 'int']),
     sendmmsg: call('sendmmsg', 'int', ['int', address, 'uint', 'int']),
     recvmmsg: call('recvmmsg', 'int', ['int', address, 'uint', 'int', address]),
+    clock_gettime: call('clock_gettime', 'int', ['int', address]),
     sched_yield: call('sched_yield', 'int', []),
     madvise: call('madvise', 'int', [address, 'size_t', 'int']),
     eventfd: call('eventfd', 'int', ['uint', 'int']),

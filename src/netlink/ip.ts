@@ -8,6 +8,7 @@ import { VtepError } from '../errors.ts';
 export interface LinkJson {
   ifindex: number;
   ifname: string;
+  address: string;
   mtu: number;
   linkinfo?: { info_kind?: string; info_data?: { port?: number; id?: number } };
 }
@@ -15,6 +16,13 @@ export interface LinkJson {
 /** Links of one kind in this network namespace. */
 export async function readLinks(kind: string): Promise<LinkJson[]> {
   return JSON.parse((await ip(['-j', '-d', 'link', 'show', 'type', kind])) || '[]') as LinkJson[];
+}
+
+/** Addresses of a device, "10.244.1.0/32". @throws VtepError SYSTEM with the words of `ip` */
+export async function readAddresses(dev: string, version: 4 | 6): Promise<string[]> {
+  const text = await ip([`-${version}`, '-j', 'addr', 'show', 'dev', dev]);
+  const links = JSON.parse(text || '[]') as { addr_info?: { local: string; prefixlen: number }[] }[];
+  return links.flatMap(({ addr_info = [] }) => addr_info.map((one) => `${one.local}/${one.prefixlen}`));
 }
 
 /**

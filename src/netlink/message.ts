@@ -14,6 +14,8 @@ export const NLM_F_REQUEST = 0x01;
 export const NLM_F_ACK = 0x04;
 export const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
 export const NLM_F_DUMP = 0x300;
 
 export const NLMSG_NOOP = 1;
@@ -94,6 +96,8 @@ export function macOf(value: Uint8Array | undefined): string | undefined {
 /** Text of an IP address; undefined unless it has its family's length. */
 export function addressOf(family: Family, value: Uint8Array | undefined): string | undefined {
   if (value?.length !== addressBytes(family)) return undefined;
+  // Dumps have thousands of these.
+  if (value.length === 4) return `${value[0]}.${value[1]}.${value[2]}.${value[3]}`;
   return ipaddr.fromByteArray([...value]).toString();
 }
 

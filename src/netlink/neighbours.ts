@@ -1,6 +1,17 @@
 /** Neighbours: IP address -> MAC, per interface, as rtnetlink tells of them (linux/neighbour.h). */
 import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
-import { addressOf, type Message, macOf, readAttributes, viewOf } from './message.ts';
+import {
+  addressOf,
+  type Message,
+  macOf,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_REPLACE,
+  NLM_F_REQUEST,
+  readAttributes,
+  viewOf,
+  writeMessage,
+} from './message.ts';
 import type { NetlinkSocket } from './socket.ts';
 
 export const RTM_NEWNEIGH = 28;
@@ -9,6 +20,10 @@ const RTM_GETNEIGH = 30;
 const NDMSG_BYTES = 12;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
+const NDA_IFINDEX = 8;
+
+/** Never asked for nor aged: a command made it. */
+export const NUD_PERMANENT = 0x80;
 
 export interface Neighbour {
   ifindex: number;
@@ -48,12 +63,48 @@ export function readNeighbour(message: Message): NeighbourEvent | undefined {
   return { removed: type === RTM_DELNEIGH, neighbour };
 }
 
-/** All neighbours of both families in this network namespace. */
-export function dumpNeighbours(socket: NetlinkSocket): Neighbour[] {
+/** A permanent neighbour, made or changed. @param mac six bytes */
+export function putNeighbour(
+  family: Family,
+  ifindex: number,
+  address: Uint8Array,
+  mac: Uint8Array,
+): Uint8Array {
+  const flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+  return writeMessage(RTM_NEWNEIGH, flags, 0, header(family, ifindex, NUD_PERMANENT), [
+    [NDA_DST, address],
+    [NDA_LLADDR, mac],
+  ]);
+}
+
+export function removeNeighbour(family: Family, ifindex: number, address: Uint8Array): Uint8Array {
+  const flags = NLM_F_REQUEST | NLM_F_ACK;
+  return writeMessage(RTM_DELNEIGH, flags, 0, header(family, ifindex, 0), [[NDA_DST, address]]);
+}
+
+function header(family: Family, ifindex: number, state: number): Uint8Array {
+  const body = new Uint8Array(NDMSG_BYTES);
+  const view = viewOf(body);
+  view.setUint8(0, family);
+  view.setInt32(4, ifindex, true);
+  view.setUint16(8, state, true);
+  return body;
+}
+
+/** All neighbours of both families in this network namespace, or those of one interface. */
+export function dumpNeighbours(socket: NetlinkSocket, ifindex = 0): Neighbour[] {
+  const body = new Uint8Array(NDMSG_BYTES + (ifindex === 0 ? 0 : 8));
+  if (ifindex !== 0) {
+    const view = viewOf(body);
+    view.setUint16(NDMSG_BYTES, 8, true);
+    view.setUint16(NDMSG_BYTES + 2, NDA_IFINDEX, true);
+    view.setInt32(NDMSG_BYTES + 4, ifindex, true);
+  }
   const found: Neighbour[] = [];
-  for (const message of socket.dump(RTM_GETNEIGH, new Uint8Array(NDMSG_BYTES))) {
+  for (const message of socket.dump(RTM_GETNEIGH, body)) {
     const event = readNeighbour(message);
-    if (event?.removed === false) found.push(event.neighbour);
+    if (event?.removed !== false) continue;
+    if (ifindex === 0 || event.neighbour.ifindex === ifindex) found.push(event.neighbour);
   }
   return found;
 }

@@ -3,16 +3,19 @@
  * Everything waits for the kernel, which answers within microseconds; a worker may do so too.
  */
 import { VtepError } from '../errors.ts';
-import { EINTR, errorName, systemError } from '../io/errno.ts';
+import { EAGAIN, EINTR, ENOBUFS, errorName, systemError } from '../io/errno.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
 import {
+  MESSAGE_HEADER_BYTES,
   type Message,
   NLM_F_DUMP,
   NLM_F_DUMP_INTR,
   NLM_F_REQUEST,
   NLMSG_DONE,
   NLMSG_ERROR,
+  readAttributes,
   readMessages,
+  textOf,
   viewOf,
   writeMessage,
 } from './message.ts';
@@ -27,11 +30,24 @@ const SO_RCVTIMEO = 20;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
+const MSG_DONTWAIT = 0x40;
+const NLMSGERR_ATTR_MSG = 1;
+/** An answer to one message of a batch: i32 errno, the header of what it answers, attributes. */
+const ACK_ERROR_BYTES = 4;
+const ACK_ATTRIBUTES_OFFSET = 20;
 /** The kernel's own answers come at once; this long is never waited but when something is badly wrong. */
 const ANSWER_SECONDS = 2;
 /** The kernel's datagrams are as large as the buffer that reads them, at most 32 KiB. */
 export const DATAGRAM_BYTES = 32768;
 const DUMP_ATTEMPTS = 5;
+/** Messages and bytes of one send. Their answers wait all at once, so they have to fit into the buffer below. */
+const BATCH_MESSAGES = 512;
+const BATCH_BYTES = 128 * 1024;
+const ANSWERS_BYTES = 2 * 1024 * 1024;
+const SEND_ATTEMPTS = 5;
 
 /** Groups of the routing family (RTNLGRP_*). */
 export const GROUP_LINK = 1;
@@ -68,19 +84,41 @@ export function openNetlink(groups: readonly number[] = [], bufferBytes?: number
   }
 }
 
+/** Why the kernel did not do what one message of a batch asked for. */
+export interface Refusal {
+  /** Which of the batch. */
+  index: number;
+  /** ENOBUFS also when its answer was lost: then it may have been done. */
+  errno: number;
+  /** The kernel's sentence; "" where it says none. */
+  reason: string;
+}
+
 /** A socket that asks. It listens to no group, so that nothing but answers comes. */
 export class NetlinkSocket {
+  /** Announcements of what this socket has changed have this number: a watch can leave them out. */
+  readonly port: number;
   readonly #fd: number;
   readonly #sys = syscalls();
   readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
   #sequence = 0;
 
-  /** @throws VtepError SYSTEM or PERMISSION */
-  constructor() {
-    this.#fd = openNetlink();
+  /**
+   * @param tables it writes tables and dumps parts of them: room for many answers, and dumps that the kernel filters
+   * (since Linux 4.20; before, all is dumped, so who asks filters too)
+   * @throws VtepError SYSTEM or PERMISSION
+   */
+  constructor({ tables = false } = {}) {
+    this.#fd = openNetlink([], tables ? ANSWERS_BYTES : undefined);
     const timeout = new Uint8Array(16);
     viewOf(timeout).setBigInt64(0, BigInt(ANSWER_SECONDS), true);
     this.#sys.setsockopt(this.#fd, SOL_SOCKET, SO_RCVTIMEO, timeout, timeout.length);
+    for (const name of tables ? [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK] : []) {
+      option(this.#sys, this.#fd, SOL_NETLINK, name, 1);
+    }
+    const name = new Uint8Array(12);
+    this.#sys.getsockname(this.#fd, name, Uint8Array.of(name.length, 0, 0, 0));
+    this.port = viewOf(name).getUint32(4, true);
   }
 
   close(): void {
@@ -142,6 +180,77 @@ export class NetlinkSocket {
         if (message.type === NLMSG_ERROR) throw refused(type, message);
         found.push(message);
       }
+    }
+  }
+
+  /**
+   * Has the kernel do what many messages ask for, one after the other; one that is refused stops none of the others.
+   * Sequence numbers are set here. For a socket made with `tables`.
+   * @returns those that were refused, in their order. @throws VtepError SYSTEM when the kernel can't be asked
+   */
+  batch(messages: readonly Uint8Array[]): Refusal[] {
+    const refusals: Refusal[] = [];
+    for (let start = 0; start < messages.length; ) {
+      let bytes = 0;
+      let end = start;
+      while (end < messages.length && end - start < BATCH_MESSAGES) {
+        bytes += messages[end]!.length;
+        if (bytes > BATCH_BYTES && end > start) break;
+        ++end;
+      }
+      this.#batchOnce(messages.slice(start, end), start, refusals);
+      start = end;
+    }
+    return refusals;
+  }
+
+  #batchOnce(messages: readonly Uint8Array[], start: number, refusals: Refusal[]): void {
+    const first = (this.#sequence + 1) >>> 0;
+    const data = new Uint8Array(messages.reduce((sum, { length }) => sum + length, 0));
+    const view = viewOf(data);
+    let at = 0;
+    for (const message of messages) {
+      this.#sequence = (this.#sequence + 1) >>> 0;
+      data.set(message, at);
+      view.setUint32(at + 8, this.#sequence, true);
+      at += message.length;
+    }
+    this.#sendBatch(data);
+    const open = new Set(messages.keys());
+    while (open.size > 0) {
+      const bytes = this.#sys.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT);
+      if (bytes < 0) {
+        // The kernel has answered everything before `send` returned: what is not there now never comes.
+        const errno = this.#sys.errno();
+        if (errno === EINTR || errno === ENOBUFS) continue;
+        if (errno === EAGAIN) break;
+        throw systemError('netlink: no answer');
+      }
+      if (bytes < MESSAGE_HEADER_BYTES + ACK_ERROR_BYTES || this.answer.getUint16(4, true) !== NLMSG_ERROR)
+        continue;
+      const index = (this.answer.getUint32(8, true) - first) >>> 0;
+      const errno = -this.answer.getInt32(MESSAGE_HEADER_BYTES, true);
+      if (!open.delete(index) || errno === 0) continue;
+      refusals.push({ index: start + index, errno, reason: this.#reasonIn(bytes) });
+    }
+    for (const index of open)
+      refusals.push({ index: start + index, errno: ENOBUFS, reason: 'its answer was lost' });
+  }
+
+  #reasonIn(bytes: number): string {
+    const attributes = readAttributes(
+      this.#buffer.subarray(0, bytes),
+      MESSAGE_HEADER_BYTES + ACK_ATTRIBUTES_OFFSET,
+    );
+    return textOf(attributes.get(NLMSGERR_ATTR_MSG)) ?? '';
+  }
+
+  /** A kernel that is short of memory for so large a message is asked again. */
+  #sendBatch(data: Uint8Array): void {
+    for (let attempt = 1; this.#sys.send(this.#fd, data, data.length, 0) < 0; ++attempt) {
+      const errno = this.#sys.errno();
+      if (errno !== EINTR && (errno !== ENOBUFS || attempt === SEND_ATTEMPTS))
+        throw systemError('netlink: send');
     }
   }
 

@@ -2,95 +2,60 @@
  * Listens to the kernel's announcements: at once, and at no cost while nothing happens. Who watches dumps the
  * tables after the watch has begun, and again at every `resync`: then nothing is missed.
  */
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
-import { VtepError } from '../errors.ts';
-import { systemError } from '../io/errno.ts';
 import { syscalls } from '../io/syscalls.ts';
+import { listenTo } from './listening.ts';
 import { type Message, readMessages } from './message.ts';
 import { openNetlink } from './socket.ts';
 
 /** Announcements that may wait to be read, in bytes as the kernel counts them. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
-const EFD_CLOEXEC = 0o2000000;
 
 export interface Listener {
   /** What was announced, in its order. */
   messages(messages: Message[]): void;
   /** More was announced than could be kept: what is known of the tables may be wrong now. */
   resync(): void;
-  /** The thread has ended without being asked to. Nothing is heard any more. */
+  /** The socket or the thread has failed. Nothing is heard any more. */
   failed(reason: string): void;
 }
 
 export interface Watch {
-  /** Resolves when the thread has ended. Nothing is heard after the call. Safe to call twice. */
+  /** Resolves when the socket is closed. Nothing is heard after the call. Safe to call twice. */
   close(): Promise<void>;
 }
 
-/** Handed to the thread. */
-export interface ThreadStart {
-  fd: number;
-  /** An eventfd: whatever stands in it ends the thread. */
-  wake: number;
-}
-
-/** Handed over by the thread. */
-export type Heard = { kind: 'ready' } | { kind: 'datagrams'; datagrams: Uint8Array[] } | { kind: 'resync' };
-
 /**
  * Listens to groups (GROUP_*) of the network namespace of this process.
+ * @param options.ignoredPort `port` of a socket whose own changes are not told of
  * @throws VtepError SYSTEM or PERMISSION
  */
 export async function watchNetlink(
   groups: readonly number[],
   listener: Listener,
-  bufferBytes = BUFFER_BYTES,
+  { bufferBytes = BUFFER_BYTES, ignoredPort = 0 } = {},
 ): Promise<Watch> {
-  const sys = syscalls();
   const fd = openNetlink(groups, bufferBytes);
-  const wake = sys.eventfd(0, EFD_CLOEXEC);
-  if (wake < 0) {
-    const error = systemError('eventfd');
-    sys.close(fd);
+  let closed: Promise<void> | undefined;
+  let end: () => Promise<void>;
+  try {
+    end = await listenTo(fd, ignoredPort, (heard) => {
+      if (closed !== undefined) return;
+      if (heard.kind === 'messages') listener.messages(readMessages(heard.bytes));
+      else if (heard.kind === 'resync') listener.resync();
+      else if (heard.kind === 'failed') listener.failed(heard.reason);
+    });
+  } catch (error) {
+    syscalls().close(fd);
     throw error;
   }
-  const start: ThreadStart = { fd, wake };
-  const entry = fileURLToPath(import.meta.resolve('#netlink-thread'));
-  const worker = new Worker(entry, { workerData: start, name: 'vxlane netlink', execArgv: [] });
-  let closed: Promise<void> | undefined;
-  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   const close = async () => {
-    const one = new Uint8Array(8);
-    one[0] = 1;
-    sys.writeBytes(wake, one, 8);
-    await ended;
-    sys.close(wake);
-    sys.close(fd);
+    await end();
+    syscalls().close(fd);
   };
-  const watch: Watch = {
+  return {
     close: () => {
       closed ??= close();
       return closed;
     },
   };
-  const ready = new Promise<void>((resolve, reject) => {
-    worker.on('message', (heard: Heard) => {
-      if (heard.kind === 'ready') resolve();
-      else if (closed !== undefined) return;
-      else if (heard.kind === 'resync') listener.resync();
-      else listener.messages(heard.datagrams.flatMap(readMessages));
-    });
-    worker.once('error', (error) => reject(new VtepError('SYSTEM', `netlink thread: ${error.message}`)));
-  });
-  try {
-    await ready;
-  } catch (error) {
-    await watch.close();
-    throw error;
-  }
-  worker.on('error', (error) => {
-    if (closed === undefined) listener.failed(error.message);
-  });
-  return watch;
 }

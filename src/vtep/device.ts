@@ -126,12 +126,13 @@ export function featuresOf(config: DeviceConfig, { bridged = false, noarp = fals
     latelearning = false,
     honourdontlearn = false,
     knownsenders = false,
+    knownpeers = false,
   } = config;
   const { gso, gro = true, uso = true } = config;
   return {
     ...{ proxy, rsc, l2miss, l3miss, localbypass, external, vnifilter, gbp, gpe },
     ...{ remcsumtx, remcsumrx, udp6zerocsumrx, linkLocal: isLinkLocal(config), bridged, noarp },
-    ...{ proxyforward, latelearning, honourdontlearn, knownsenders },
+    ...{ proxyforward, latelearning, honourdontlearn, knownsenders, knownpeers },
     ...{ gsoOff: gso === 'off', gsoTunnel: gso === 'tunnel', groOff: !gro, usoOff: !uso },
   };
 }

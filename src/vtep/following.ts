@@ -127,6 +127,7 @@ export class Following implements PlaceListener {
     if (link.address !== config.address || link.mtu !== config.mtu) {
       Object.assign(config, { address: link.address, mtu: link.mtu });
       devices.setLink(device.index, link.address || NO_MAC, link.mtu);
+      tellLink(this.#core, device);
     }
     const { bridgePort: bridged, noarp } = link;
     if (bridged === device.bridged && noarp === device.noarp) return;

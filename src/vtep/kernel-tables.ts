@@ -32,6 +32,8 @@ const CONNECTED = 0x80 | 0x40 | 0x02;
 export function followTables(plane: Dataplane, full: (reason: string) => void): KernelTablesListener {
   return {
     onNeighbour(device, { address, lladdr, state }, removed) {
+      // Elsewhere nobody looks, and a node of flannel has more neighbours than there is room for.
+      if (!plane.devices.usesNeighbours(device)) return;
       const parsed = parseAddress(address);
       const mac = parseMac(lladdr);
       if (parsed === undefined) return;

@@ -52,9 +52,10 @@ export function checkNew(config: DeviceConfig, others: Iterable<Device>): void {
 }
 
 /** Our own options that are nothing without another one. */
-function checkNeeds({ proxyforward, proxy, honourdontlearn, gbp }: DeviceConfig): void {
+function checkNeeds({ proxyforward, proxy, honourdontlearn, gbp, knownpeers, gpe }: DeviceConfig): void {
   if (proxyforward && !proxy) throw refusal('proxyforward', 'needs "proxy"', 'say both, or leave it out');
   if (honourdontlearn && !gbp) throw refusal('honourdontlearn', 'needs "gbp"', 'say both, or leave it out');
+  if (knownpeers && gpe) throw refusal('knownpeers', 'packets of "gpe" have no MAC', 'leave one of them out');
 }
 
 /** Addresses, scopes, `dev` and the flow label. Returns the family of the underlay. */

@@ -58,7 +58,15 @@ export function deviceInfo(
     bytes: count('decap_bytes'),
     packets: count('decap_packets'),
     errors: count('drop_reserved_bits', 'drop_ecn', 'drop_short_inner_ip_received'),
-    dropped: count('drop_device_down', 'drop_tap_write', 'drop_policy', 'drop_unknown_sender'),
+    dropped: count(
+      'drop_device_down',
+      'drop_tap_write',
+      'drop_policy',
+      'drop_unknown_sender',
+      'drop_unknown_peer',
+      'drop_peer_address',
+      'drop_peer_subnet',
+    ),
     frame_errors: count('drop_reserved_bits', 'drop_ecn'),
     length_errors: count('drop_short_inner_ip_received'),
   };

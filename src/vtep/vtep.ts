@@ -28,6 +28,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PeerInfo,
+  PeerRequest,
   PolicyInfo,
   PolicyRequest,
   VniInfo,
@@ -230,6 +232,14 @@ class BatchedVtep implements Vtep {
     return this.#core.plane.policies.show(dev);
   }
 
+  peer(request: PeerRequest): void {
+    this.#core.plane.peers.apply(request);
+  }
+
+  peerShow(dev?: string): PeerInfo[] {
+    return this.#core.plane.peers.show(dev);
+  }
+
   mdb(request: MdbRequest): void {
     this.#core.plane.mdb.apply(request);
   }
@@ -257,6 +267,10 @@ class BatchedVtep implements Vtep {
       underlay: this.#underlay.state,
       devices: [...devices.values()],
     });
+  }
+
+  responds(milliseconds: number): Promise<boolean> {
+    return this.#core.workers.responds(milliseconds);
   }
 
   close(): Promise<void> {

@@ -2,8 +2,11 @@
  * How a worker waits. To be woken costs 2 us on the core it slept on and 20 to 40 us on another one of a
  * virtual machine; to look again costs one. So after work it looks again for a while, giving the core to
  * whoever else wants it each time, before it sleeps: an answer, or the rest of a burst, is met awake. Traffic
- * that never rewards this, such as single datagrams far apart, is soon left to sleep over.
+ * that never rewards this, such as single datagrams far apart, is soon left to sleep over. What rewards it is known
+ * by direction: who has sent a request may soon have the answer to carry, who has delivered an answer has not, and
+ * the vain looks after the one must not be the end of those after the other.
  */
+import type { Role } from './worker-context.ts';
 
 /** Looking, unless said otherwise, microseconds: as `net.core.busy_read` of a kernel that polls, twice. */
 export const SPIN_MICROSECONDS = 100;
@@ -17,7 +20,9 @@ export class Waiting {
   readonly #milliseconds: number;
   /** When looking ends; 0 = it does not look. */
   #until = 0;
-  #vain = 0;
+  /** Vain looks in a row after work of a kind, and the kind that was worked on last. */
+  readonly #vain: Record<Role['kind'], number> = { encap: 0, decap: 0 };
+  #last: Role['kind'] = 'encap';
 
   /**
    * @param spin microseconds to look for after work; 0 = never
@@ -36,21 +41,24 @@ export class Waiting {
   /** After the wait. Returns true when the core should be offered to others before the next look. */
   ended(found: boolean): boolean {
     if (found) {
-      if (this.#until !== 0) this.#vain = 0;
+      if (this.#until !== 0) this.#vain[this.#last] = 0;
+      this.#until = 0;
       return false;
     }
     if (this.#until === 0) return false;
     if (this.#clock() < this.#until) return true;
     this.#until = 0;
-    this.#vain += 1;
+    this.#vain[this.#last] += 1;
     return false;
   }
 
-  /** After the work that was found. */
-  worked(): void {
+  /** After the work that was found; `kind` is that of its last part. */
+  worked(kind: Role['kind']): void {
     if (this.#milliseconds === 0) return;
-    if (this.#vain >= VAIN_MAX && (this.#vain - VAIN_MAX) % PROBE_EVERY !== 0) {
-      this.#vain += 1;
+    this.#last = kind;
+    const vain = this.#vain[kind];
+    if (vain >= VAIN_MAX && (vain - VAIN_MAX) % PROBE_EVERY !== 0) {
+      this.#vain[kind] += 1;
       return;
     }
     this.#until = this.#clock() + this.#milliseconds;

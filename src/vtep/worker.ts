@@ -33,6 +33,7 @@ interface Server {
   readonly context: WorkerContext;
   /** Number of its block. */
   readonly block: number;
+  readonly kind: Role['kind'];
   /** @param id a device's for encap, a listener's for decap */
   serve(id: number): void;
   close(): void;
@@ -51,7 +52,7 @@ function serverOf(role: Role): Server {
   const context = contextOf(start, role, engine);
   const transfers = openTransfers(context, start.engine);
   refused ||= transfers.refused;
-  const shared = { context, block: role.index };
+  const shared = { context, block: role.index, kind: role.kind };
   if (role.kind === 'encap') {
     const paths = new Paths(context);
     const close = () => {
@@ -80,6 +81,7 @@ function run(roles: readonly Server[]): void {
   const written = roles.map((role) => (role.context.base + EVENTS_OFFSET + EVENTS_WRITTEN_OFFSET) >>> 2);
   const told = roles.map(() => 0);
   const waiting = new Waiting(start.spin);
+  let worked = first.kind;
   while (Atomics.load(i32, stop) === 0) {
     const sleep = waiting.next();
     const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, sleep ? -1 : 0);
@@ -88,10 +90,13 @@ function run(roles: readonly Server[]): void {
     for (let index = 0; index < count; ++index) {
       const token = view.getUint32(events + index * EPOLL_EVENT_BYTES + EPOLL_TOKEN_OFFSET, true);
       if (token === WAKE_TOKEN) sys.read(poller.wake, address + drained, 8);
-      else if (token < LISTENER_TOKEN) first.serve(token);
-      else last.serve(token - LISTENER_TOKEN);
+      else {
+        const server = token < LISTENER_TOKEN ? first : last;
+        server.serve(token & ~LISTENER_TOKEN);
+        worked = server.kind;
+      }
     }
-    if (count > 0) waiting.worked();
+    if (count > 0) waiting.worked(worked);
     for (let role = 0; role < roles.length; ++role) {
       const now = u32[written[role]!]!;
       if (now === told[role]) continue;

@@ -98,6 +98,7 @@ export class Workers {
         worker.once('error', (error) => reject(new VtepError('SYSTEM', `${name} worker: ${error.message}`)));
       });
     });
+    process.on('exit', this.#leave);
     await Promise.all(ready);
   }
 
@@ -125,7 +126,13 @@ export class Workers {
 
   /** Resolves when no worker can still hold what was read from the tables before this call. */
   async quiesce(): Promise<void> {
+    await this.responds(Number.POSITIVE_INFINITY);
+  }
+
+  /** Whether every thread has finished a round within this time; one that has died never does. */
+  async responds(milliseconds: number): Promise<boolean> {
     const { u32 } = this.#views;
+    const until = performance.now() + milliseconds;
     const waiting = this.#threads.map(({ start }) => {
       const at = (threadBase(start) + WORKER_ROUNDS_OFFSET) >>> 2;
       return { at, before: Atomics.load(u32, at), poller: start.poller };
@@ -133,10 +140,12 @@ export class Workers {
     for (const { poller } of waiting) wake(poller);
     for (const { at, before, poller } of waiting) {
       while (Atomics.load(u32, at) === before) {
+        if (performance.now() > until) return false;
         await new Promise((resolve) => setTimeout(resolve, 1));
         wake(poller);
       }
     }
+    return true;
   }
 
   statistics(): {
@@ -162,14 +171,20 @@ export class Workers {
   }
 
   async stop(): Promise<void> {
-    for (const { start } of this.#threads) {
-      Atomics.store(this.#views.i32, (threadBase(start) + WORKER_STOP_OFFSET) >>> 2, 1);
-      wake(start.poller);
-    }
+    this.#leave();
+    process.off('exit', this.#leave);
     await Promise.all(this.#threads.map(({ worker }) => ended(worker)));
     for (const { start } of this.#threads) closePoller(start.poller);
     this.#threads.length = 0;
   }
+
+  /** Also when the process ends with its VTEP open: it waits for its threads, and one asleep in epoll would never end. */
+  readonly #leave = (): void => {
+    for (const { start } of this.#threads) {
+      Atomics.store(this.#views.i32, (threadBase(start) + WORKER_STOP_OFFSET) >>> 2, 1);
+      wake(start.poller);
+    }
+  };
 
   #decapPoller(listener: number): Poller {
     return this.#pollerOf('decap', listener % (this.count / 2));

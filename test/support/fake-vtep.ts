@@ -13,6 +13,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PeerInfo,
+  PeerRequest,
   PolicyInfo,
   PolicyRequest,
   VniInfo,
@@ -48,6 +50,8 @@ export class FakeVtep implements Vtep {
   readonly calls: string[] = [];
   readonly listeners = new Set<(event: VtepEvent) => void>();
   closed = 0;
+  /** Whether its threads are alive, for the watchdog. */
+  responding = true;
   /** Names whose creation or change fails, to see what is left behind. */
   readonly failing = new Set<string>();
   /** Added to every status, so that rates and counters have something to show. */
@@ -55,6 +59,8 @@ export class FakeVtep implements Vtep {
   /** What `vni show` and `policy show` have to show. */
   vnis: VniInfo[] = [];
   policies: PolicyInfo[] = [];
+  /** By "dev mac". */
+  readonly peers = new Map<string, PeerInfo>();
   #devices: Device[] = [];
   #ifindex = 7;
 
@@ -117,6 +123,30 @@ export class FakeVtep implements Vtep {
   policyShow(dev?: string): PolicyInfo[] {
     if (dev !== undefined) this.#find(dev);
     return this.policies.filter(({ ifname }) => dev === undefined || ifname === dev);
+  }
+
+  peer(request: PeerRequest): void {
+    const { op, dev, mac } = request;
+    this.calls.push(`peer ${op} ${mac} ${dev}`);
+    this.#find(dev);
+    const key = `${dev} ${mac}`;
+    if (op === 'del') {
+      if (!this.peers.delete(key))
+        throw new VtepError('NOT_FOUND', `peer del ${mac}: No such file or directory`);
+      return;
+    }
+    const none = {
+      rx: { packets: 0, bytes: 0, address_drops: 0, subnet_drops: 0 },
+      tx: { packets: 0, bytes: 0 },
+    };
+    const { stats, ...counted } = this.peers.get(key) ?? { stats: none };
+    const prefixes = [...(request.prefixes ?? [])];
+    this.peers.set(key, { ...counted, ifname: dev, mac, src: request.src, prefixes, stats });
+  }
+
+  peerShow(dev?: string): PeerInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return [...this.peers.values()].filter(({ ifname }) => dev === undefined || ifname === dev);
   }
 
   mdb(request: MdbRequest): void {
@@ -233,6 +263,10 @@ export class FakeVtep implements Vtep {
         (filter.dst !== undefined && !remotes.some(({ dst }) => dst === filter.dst)),
     );
     return before - device.entries.length;
+  }
+
+  async responds(): Promise<boolean> {
+    return this.responding;
   }
 
   status(): VtepStatus {

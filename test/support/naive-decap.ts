@@ -17,6 +17,8 @@ export interface NaiveDevice {
   limit?: number;
   /** MAC -> where it is; an entry made by hand stays there. Learning adds to it. */
   fdb: Map<string, { sender: string; fixed: boolean }>;
+  /** With `knownpeers`: why a frame is refused. */
+  refusal?(frame: Uint8Array, sender: string): CounterName | undefined;
 }
 
 export interface NaiveVerdict {
@@ -43,6 +45,8 @@ export function decapNaively(
   if (frame.length < 14) return { verdict: 'drop_short_inner_frame', device };
   const source = macText(frame, 6);
   if (source === device.mac) return { verdict: 'drop_local_mac', device };
+  const refused = device.refusal?.(frame, sender);
+  if (refused) return { verdict: refused, device };
   let learned: NaiveVerdict['learned'];
   if (device.learning) {
     if (source === '00:00:00:00:00:00' || (frame[6]! & 1) === 1) {

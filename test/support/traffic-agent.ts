@@ -16,6 +16,7 @@ import {
   udpReceiver,
   udpSweep,
 } from './traffic-echo.ts';
+import { tcpHeldEcho, tcpHold, tcpRelease } from './traffic-held.ts';
 import { icmpSweep } from './traffic-icmp.ts';
 import { receiveTransfer, sendTransfer, transferResult } from './traffic-transfer.ts';
 
@@ -50,6 +51,9 @@ const operations = {
   addVxlan,
   tcpEchoServer,
   tcpEchoClient,
+  tcpHold,
+  tcpHeldEcho,
+  tcpRelease,
   udpEchoServer,
   udpSweep,
   udpReceiver,

@@ -82,6 +82,8 @@ export interface Host {
   fdb(operation: string, mac: string, ...words: string[]): void;
   /** Words of `link set` that only vxlane has: `gso off`. The kernel's device stays as it is. */
   set(...words: string[]): void;
+  /** A command of vxlane, which the kernel has not: `peer show`. Returns what it prints. */
+  command(...words: string[]): string;
   /** The VTEP's own counters, as the kernel's driver and vxlane's command line show them. */
   statistics(): Statistics;
   /** Ends the VTEP; resolves to what it said if it did not end well, else null. */
@@ -103,7 +105,7 @@ function vtepWords(side: 0 | 1, options: VtepOptions): string[] {
   ];
 }
 
-type VtepHandle = Pick<Host, 'fdb' | 'set' | 'statistics' | 'stopVtep' | 'assertAlive'>;
+type VtepHandle = Pick<Host, 'fdb' | 'set' | 'command' | 'statistics' | 'stopVtep' | 'assertAlive'>;
 
 function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
   namespace.ip(`link add ${VTEP} ${words.join(' ')}`);
@@ -112,6 +114,7 @@ function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
       namespace.run('bridge', 'fdb', operation, mac, 'dev', VTEP, ...rest);
     },
     set: () => undefined,
+    command: () => '',
     statistics: () => statistics(namespace.ipJson('-s', '-s', 'link', 'show', VTEP)[0]),
     async stopVtep() {
       namespace.ip(`link del ${VTEP}`);
@@ -162,6 +165,7 @@ async function vxlaneVtep(
     set: (...rest) => {
       namespace.run(process.execPath, PROGRAM, '--socket', socket, 'link', 'set', VTEP, ...rest);
     },
+    command: (...rest) => namespace.run(process.execPath, PROGRAM, '--socket', socket, ...rest),
     statistics: () => {
       const command = [PROGRAM, '--socket', socket, '-s', '-s', '-j', 'link', 'show', VTEP];
       return statistics(JSON.parse(namespace.run(process.execPath, ...command))[0]);
@@ -194,6 +198,7 @@ export async function startVtep(
       agent,
       fdb: () => undefined,
       set: () => undefined,
+      command: () => '',
       statistics: () => ({ rx: {}, tx: {} }),
       stopVtep: async () => null,
       assertAlive: () => undefined,
