@@ -196,6 +196,7 @@ export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
     const bytes = load<i32>(at, ARRIVAL_LENGTH_OFFSET);
     datagram(worker, listener, at, tos, load<u32>(at, ARRIVAL_ADDRESS_OFFSET), bytes, 0);
   }
+  peers.settle(worker);
   return coalesce.finish(worker);
 }
 

@@ -15,13 +15,6 @@ export { type MacvtapOptions, openMacvtap } from './io/macvtap.ts';
 export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions } from './io/memory-network.ts';
 export { createMemoryPort, type MemoryPort, type MemoryPortOptions } from './io/memory-port.ts';
 export { openPortablePort, type PortablePort } from './io/portable.ts';
-export type { SinkCounters } from './sink/counters.ts';
-export type { Rotation } from './sink/file-output.ts';
-export type { SinkPacket } from './sink/packet-output.ts';
-export type { SinkInterface } from './sink/recorder.ts';
-export type { SinkOptions } from './sink/settings.ts';
-export { createSink, type Sink } from './sink/sink.ts';
-export type { SinkStats } from './sink/stats.ts';
 export type {
   LossReason,
   OutgoingDatagram,
@@ -30,6 +23,13 @@ export type {
   UnderlayFamily,
   UnderlaySink,
 } from './io/underlay.ts';
+export type { SinkCounters } from './sink/counters.ts';
+export type { Rotation } from './sink/file-output.ts';
+export type { SinkPacket } from './sink/packet-output.ts';
+export type { SinkInterface } from './sink/recorder.ts';
+export type { SinkOptions } from './sink/settings.ts';
+export { createSink, type Sink } from './sink/sink.ts';
+export type { SinkStats } from './sink/stats.ts';
 export type {
   DeviceChange,
   DeviceConfig,

@@ -579,6 +579,27 @@ describe('all that the tables have', () => {
     assert.deepEqual(events, []);
   });
 
+  test('known peers and senders: others are refused, and what passes is counted for them', () => {
+    const { plane, queue, number } = planeWith({ knownpeers: true, knownsenders: true });
+    plane.fdb.apply({ op: 'add', dev: 'a', mac: macOf(3), dst: SENDER });
+    plane.peers.apply({ op: 'set', dev: 'a', mac: macOf(3), src: SENDER, prefixes: ['10.0.0.0/8'] });
+    const batch = queue.datagrams(3);
+    const inside = (source: string) =>
+      ethernet({ source: macOf(3), destination: OWN }, ipv4({ source }, udp({}, new Uint8Array(10))));
+    batch.slots[0]!.write(vxlan(VNI, inside('10.1.2.3')), SENDER);
+    batch.slots[1]!.write(vxlan(VNI, inside('11.1.2.3')), SENDER);
+    batch.slots[2]!.write(vxlan(VNI, inside('10.1.2.3')), '192.0.2.10');
+    const arrived = queue.decap(batch, PORT);
+    assert.ok(arrived.next());
+    assert.equal(arrived.slot, 0);
+    assert.ok(!arrived.next());
+    assert.equal(send(queue, number, [ping(macOf(3)), ping(macOf(3))]).length, 2);
+    const { drop_peer_subnet, drop_unknown_sender, decap_packets } = plane.counters('a');
+    assert.deepEqual([drop_peer_subnet, drop_unknown_sender, decap_packets], [1, 1, 1]);
+    const [peer] = plane.peers.show('a');
+    assert.deepEqual([peer?.stats.rx.packets, peer?.stats.tx.packets], [1, 2]);
+  });
+
   test('senders are taken as sockets report them', () => {
     const { plane, queue } = planeWith();
     const batch = queue.datagrams(1);

@@ -7,6 +7,8 @@ import type {
   MdbEntry,
   MdbFlush,
   MdbRequest,
+  PeerInfo,
+  PeerRequest,
   VniInfo,
   VniRequest,
   VtepEvent,
@@ -20,7 +22,7 @@ type Options = Pick<
 > &
   Pick<DeviceConfig, 'proxy' | 'proxyforward' | 'rsc' | 'l2miss' | 'l3miss' | 'external' | 'vnifilter'> &
   Pick<DeviceConfig, 'gbp' | 'policy' | 'gpe' | 'remcsumtx' | 'remcsumrx'> &
-  Pick<DeviceConfig, 'latelearning' | 'honourdontlearn' | 'knownsenders'>;
+  Pick<DeviceConfig, 'latelearning' | 'honourdontlearn' | 'knownsenders' | 'knownpeers'>;
 
 /**
  * A device of an embedded dataplane. The options are those of `DeviceConfig`; defaults are the kernel driver's where it
@@ -82,6 +84,13 @@ export interface EmbeddedVnis {
   show(dev?: string): VniInfo[];
 }
 
+/** Who devices with `knownpeers` take frames from. */
+export interface EmbeddedPeers {
+  /** @throws VtepError NOT_FOUND, USAGE or NO_SPACE; then nothing has changed */
+  apply(request: PeerRequest): void;
+  show(dev?: string): PeerInfo[];
+}
+
 /** Multicast groups, as `bridge mdb` has them. */
 export interface EmbeddedMdb {
   /** @throws VtepError; then nothing has changed */
@@ -95,6 +104,7 @@ export interface EmbeddedDataplane {
   readonly fdb: EmbeddedFdb;
   readonly vnis: EmbeddedVnis;
   readonly mdb: EmbeddedMdb;
+  readonly peers: EmbeddedPeers;
   /** The batch door of this thread. */
   readonly queue: DataplaneQueue;
   /** Bytes of memory that are reserved; what is not touched costs nothing. */

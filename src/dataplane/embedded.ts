@@ -22,7 +22,9 @@ import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
 import { Listening } from './listening.ts';
 import type { Mdb } from './mdb.ts';
+
 import { SOURCE, SOURCE_DF, wantParcels } from './parcels.ts';
+import type { Peers } from './peers.ts';
 import { Queue, VXLAN_PORT } from './queue.ts';
 import { QUEUE_BLOCKS, releaseQueue } from './queue-state.ts';
 import { Retirement } from './retirement.ts';
@@ -74,6 +76,10 @@ export class Embedded implements EmbeddedDataplane {
 
   get mdb(): Mdb {
     return this.#open.mdb;
+  }
+
+  get peers(): Peers {
+    return this.#open.peers;
   }
 
   get queue(): Queue {
@@ -254,7 +260,7 @@ export class Embedded implements EmbeddedDataplane {
 type Undo = (() => unknown)[];
 
 /** What tables don't look at. @throws VtepError USAGE */
-function check({ name, vni, external, vnifilter, gpe, gbp, remote, port }: EmbeddedDevice): void {
+function check({ name, vni, external, vnifilter, gpe, gbp, knownpeers, remote, port }: EmbeddedDevice): void {
   const refuse = (why: string) => {
     throw new VtepError('USAGE', `device ${name}: ${why}`);
   };
@@ -262,6 +268,7 @@ function check({ name, vni, external, vnifilter, gpe, gbp, remote, port }: Embed
   if (external && vni !== 0) refuse('an external device has VNI 0: give it others by vnis.apply');
   if (vnifilter && !external) refuse('vnifilter needs external');
   if (gpe && (gbp || external)) refuse('gpe excludes gbp and external');
+  if (gpe && knownpeers) refuse('knownpeers asks for MACs, which packets of gpe have not');
   if (remote !== undefined && parseAddress(remote) === undefined)
     refuse(`remote ${remote}: that is no IP address`);
   if (port !== undefined && !(Number.isInteger(port) && port > 0 && port <= 0xffff))
