@@ -391,6 +391,36 @@ export type VtepEvent =
   | { event: 'miss'; ifname: string; lladdr?: string; dst?: string }
   | { event: 'link'; deleted: boolean; ifname: string; ifindex: number; up: boolean };
 
+/** Frames of a device ("" = none: datagrams of unknown VNIs and the like) dropped since the last event, by reason. */
+export interface VtepDrop {
+  ifname: string;
+  /** A counter's name: "drop_no_target" ... */
+  reason: string;
+  packets: number;
+}
+
+/** Events of a `Vtep` as an EventEmitter, with what their listeners are given. */
+export type VtepEvents = {
+  /** Everything that `subscribe` tells. */
+  event: [event: VtepEvent];
+  /** A packet has taught a MAC; or that it is behind another remote now. */
+  learned: [entry: FdbEntry];
+  moved: [entry: FdbEntry];
+  /** Learned, and not heard of for the ageing time. */
+  aged: [entry: FdbEntry];
+  /**
+   * With `l2miss` and `l3miss`: no entry for this MAC (`lladdr`), no neighbour of this address (`dst`). The frame is
+   * dropped, or has gone to the default destinations; an entry that the listener makes serves the next one.
+   */
+  miss: [miss: { ifname: string; lladdr?: string; dst?: string }];
+  /** At most once a second for each device and reason. */
+  drop: [drop: VtepDrop];
+  link: [link: { deleted: boolean; ifname: string; ifindex: number; up: boolean }];
+};
+
+/** A device as programs ask for it: what is left out is as `ip link add type vxlan` has it. */
+export type DeviceRequest = Pick<DeviceConfig, 'name'> & Partial<DeviceConfig>;
+
 export interface WorkerStatus {
   /** "encap 0", "decap 0" ... */
   name: string;
@@ -439,8 +469,8 @@ export interface VtepStatus {
 }
 
 /** What the daemon, the command line and embedders drive. Every refusal is a VtepError. */
-export interface Vtep {
-  addDevice(config: DeviceConfig): Promise<DeviceInfo>;
+export interface Vtep extends AsyncDisposable {
+  addDevice(config: DeviceRequest): Promise<DeviceInfo>;
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo>;
   deleteDevice(name: string): Promise<void>;
   devices(): DeviceInfo[];

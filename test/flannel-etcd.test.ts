@@ -182,7 +182,7 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
   });
 
   test('what changed during a gap that was compacted away is there after it', async () => {
-    const [first] = theirs;
+    const [first, second] = theirs;
     world.plug(0, false);
     const { key } = published(guest);
     await stopNode(guest);
@@ -196,7 +196,11 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await world.etcd.start();
     world.plug(0, true);
     await settled(20_000);
-    await eventually(() => world.talkAll([ours, ...theirs]));
+    for (const other of [first, second]) await eventually(() => world.talkAll([ours, other]));
+    // flanneld compares leases by subnet after such a gap: the other one may know the old MAC until it is started anew.
+    await stopNode(second);
+    await startNode(second);
+    await eventually(() => world.talkAll([ours, first, second]));
   });
 
   test('killed and started again: connections between pods survive, and nothing stale remains', async () => {
@@ -223,9 +227,13 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await stopNode(ours);
     const took = performance.now() - started;
     assert.ok(took < 2500, `it took ${Math.round(took)} ms`);
-    await world.etcd.start();
+  });
+
+  test('started while etcd is away, it goes on with what it knew, and hears of changes when etcd is back', async () => {
     await startNode(ours);
-    await settled(10_000);
+    await eventually(() => world.talkAll([ours, ...theirs]), 15_000);
+    await world.etcd.start();
+    await settled(20_000);
   });
 
   test('stopped and started again: connections between pods survive', async () => {

@@ -25,6 +25,7 @@ import { enter, until } from './support/own-namespace.ts';
 
 /** After an announcement; it takes 50 ms and a pass. */
 const SOON_MS = 3000;
+const CALM_MS = 1500;
 const EMPTY: Tables = { routes: [], neighbours: [], fdb: [], sources: [] };
 const missing = missingForNamespaces() ?? missingForTap();
 const V4 = [OVERLAYS[0]!];
@@ -215,15 +216,21 @@ describe('the reconciler', missing === null ? {} : { skip: missing }, () => {
     const reconciler = start();
     const leases = range(1, 20).map((n) => dualLeaseOf(n));
     await reconciler.snapshot(leases);
+    const passes = () => reconciler.report().counters.full;
+    /** The kernel has news of a new device of its own for a while: addresses that turn out to be nobody else's. */
     const calm = async () => {
-      await new Promise((done) => setTimeout(done, 300));
-      return reconciler.report().counters.full;
+      for (let before = -1; before !== passes(); ) {
+        before = passes();
+        await new Promise((done) => setTimeout(done, CALM_MS));
+      }
     };
-    await until('it listens', () => reconciler.report().counters.full > 1, SOON_MS);
-    const passes = await calm();
+    await until('it listens', () => passes() > 1, SOON_MS);
+    await calm();
+    const before = passes();
     for (const n of range(21, 30)) await reconciler.change([dualLeaseOf(n)], [`member ${n - 20}`]);
     const now = range(11, 30).map((n) => dualLeaseOf(n));
-    assert.equal(await calm(), passes, 'no echo');
+    await new Promise((done) => setTimeout(done, 300));
+    assert.equal(passes(), before, 'no echo');
     for (const [what, break_] of [
       ['a route', () => here.ip('route del 10.0.15.0/24')],
       ['a neighbour', () => here.ip('neigh del 10.0.15.0 dev flannel.1')],

@@ -125,7 +125,7 @@ ${cases(words, '    ')}
 
 /** Finds object, verb and the rest among the words in front of the one that is being typed. */
 const SCAN = `    case $word in
-      --socket | --config | --engine | --threads | --spin | --seconds | --batch | -b | --netns | -n) skip=yes ;;
+      --socket | --config | --engine | --threads | --spin | --seconds | --write | --batch | -b | --netns | -n) skip=yes ;;
       -*) ;;
       type) typed=yes; count=$((count + 1)) ;;
       *)
@@ -147,7 +147,7 @@ _vxlane() {
 ${SCAN}
   done
   case $before in
-    --socket | --config | --batch | -b) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --socket | --config | --write | --batch | -b) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --netns | -n) COMPREPLY=($(compgen -W "$(ls /run/netns 2>/dev/null)" -- "$current")); return ;;
   esac
   if [ "$object" = wrap ]; then COMPREPLY=($(compgen -c -- "$current")); return; fi
@@ -177,7 +177,7 @@ _vxlane() {
 ${SCAN}
   done
   case $before in
-    --socket | --config | --batch | -b) _files; return ;;
+    --socket | --config | --write | --batch | -b) _files; return ;;
   esac
   if [ "$object" = wrap ]; then _command_names; return; fi
   local words=''

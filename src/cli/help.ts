@@ -249,6 +249,23 @@ Examples:
   vxlane run flannel.1 id 1 dev eth0 dstport 8472 nolearning
   vxlane --socket /run/vxlane/flannel.1.sock fdb show`;
 
+export const SINK = `
+One interface of the file per VNI and outer sender; counters and reasons of drops at its end, and, while it
+runs, on SIGUSR1 (with --json: as JSON). Ctrl-C writes what is left and ends it.
+
+The filter sees the inner packet: vni LIST, [src|dst] [host] ADDRESS, [src|dst] net PREFIX,
+[tcp|udp] [src|dst] port N, portrange N-N, ip, ip6, arp, tcp, udp, icmp, icmp6; joined by and, or, not and ( ).
+"and" and "or" bind alike, from left to right, as in pcap-filter.
+
+Examples:
+  vxlane sink --write mirror.pcapng
+  vxlane sink --write - | tcpdump -nr -
+  ssh host vxlane sink --write - | wireshark -k -i -
+  vxlane sink --write mirror.pcapng --rotate size=100M,files=10 --snaplen 128
+  vxlane sink --stats --vni 5,100-199 --filter 'tcp port 443 and not src net 10.0.0.0/8'
+  vxlane sink --tap mirror0
+  kill -USR1 $(pidof vxlane)`;
+
 export const DEMO = `
 Two hosts on this machine, joined by a tunnel that carries real traffic. Ctrl-C cleans up. Root uses network
 namespaces; others get a user namespace; where that is forbidden, the tunnel runs in this process.

@@ -26,6 +26,7 @@ import { FLAG_NAMES, FLANNEL_HELP } from './flannel-flags.ts';
 import * as help from './help.ts';
 import { OBJECTS } from './objects.ts';
 import type { Tuning } from './serve.ts';
+import type { SinkFlags } from './sink.ts';
 
 const NO_DAEMON = 3;
 /** Of what is no object of iproute2, and of words that no object gets to see. */
@@ -199,6 +200,24 @@ function describe(outside: Outside, exitWith: (code: number) => void): Commander
       if (words.at(-1) === 'help') return command.outputHelp();
       const { serveDevice } = await import('./serve.ts');
       await serveDevice(words, options().socket, tuning, outside);
+    });
+
+  program
+    .command('sink')
+    .description('inner packets of mirrored traffic, of any VNI, to pcapng or a TAP; needs no root')
+    .option('--port <list>', 'UDP ports to receive on (default: 4789)')
+    .option('--address <address>', 'receive what is sent to this address only')
+    .option('--vni <list>', 'VNIs to keep, as 5,7-9 (default: any)')
+    .option('--write <file>', 'pcapng to this file; "-": to standard output')
+    .option('--snaplen <bytes>', 'keep so much of each packet (default: all)')
+    .option('--rotate <limits>', 'a row of files: size=100M,seconds=3600,files=24')
+    .option('--filter <expression>', 'packets to keep, in words of pcap-filter')
+    .option('--tap <name>', 'write the packets to a TAP of this name (CAP_NET_ADMIN)')
+    .option('--stats', 'show counters, drops and senders at the end')
+    .addHelpText('after', help.SINK)
+    .action(async (flags: SinkFlags) => {
+      const { sink } = await import('./sink.ts');
+      exitWith(await sink(flags, flagsOf(options()), outside));
     });
 
   program

@@ -7,6 +7,8 @@ import {
   IOVEC_LENGTH_OFFSET,
   VIRTIO_CHECKSUM_FIELD_OFFSET,
   VIRTIO_CHECKSUM_START_OFFSET,
+  VIRTIO_GSO_TYPE_OFFSET,
+  VIRTIO_HEADER_BYTES,
   VIRTIO_NEEDS_CHECKSUM,
   WRITE_BYTES,
   WRITE_DEVICE_OFFSET,
@@ -106,6 +108,15 @@ export class Arrived implements ArrivedFrames {
 
   get isPartial(): boolean {
     return (this.#state.views.bytes[this.#write() + WRITE_VIRTIO_OFFSET]! & VIRTIO_NEEDS_CHECKSUM) !== 0;
+  }
+
+  get isSuper(): boolean {
+    return this.#state.views.bytes[this.#write() + WRITE_VIRTIO_OFFSET + VIRTIO_GSO_TYPE_OFFSET] !== 0;
+  }
+
+  get virtio(): Uint8Array {
+    const at = this.#write() + WRITE_VIRTIO_OFFSET;
+    return this.#state.views.bytes.subarray(at, at + VIRTIO_HEADER_BYTES);
   }
 
   complete(): void {

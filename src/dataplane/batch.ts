@@ -108,6 +108,10 @@ export interface ArrivedFrames {
    */
   readonly isPartial: boolean;
   complete(): void;
+  /** Whether it is a super-frame of TCP, which senders on virtual links don't cut: `virtio` says how to cut it. */
+  readonly isSuper: boolean;
+  /** struct virtio_net_hdr of the frame, 10 bytes, for devices that take one. */
+  readonly virtio: Uint8Array;
 }
 
 /** Frames that encap has for a device itself: answers of the ARP and ND proxy. */

@@ -109,6 +109,19 @@ export function readCounters(
   return found;
 }
 
+/** Counts for a worker that this thread is. */
+export function addToCounter(
+  { view }: Views,
+  worker: number,
+  device: number,
+  name: CounterName,
+  amount: number,
+): void {
+  const at =
+    workerBase(worker) + COUNTERS_OFFSET + device * COUNTER_ROW_BYTES + COUNTERS[name] * COUNTER_BYTES;
+  view.setBigUint64(at, view.getBigUint64(at, true) + BigInt(amount), true);
+}
+
 /** A device index is given to another device. */
 export function clearCounters(views: Views, workers: number, device: number): void {
   for (let worker = 0; worker < workers; ++worker) {

@@ -203,6 +203,10 @@ export class Devices {
     }
   }
 
+  isUp(index: number): boolean {
+    return this.#views.u32[(DEVICES_BASE + index * DEVICE_BYTES + DEVICE_STATE_OFFSET) >>> 2] === DEVICE_UP;
+  }
+
   /** Packets are delivered to a device that is up only. */
   setUp(index: number, up: boolean): void {
     const at = (DEVICES_BASE + index * DEVICE_BYTES + DEVICE_STATE_OFFSET) >>> 2;

@@ -5,13 +5,11 @@ import { VtepError } from '../errors.ts';
 import type { DeviceRecord } from './devices.ts';
 import type { EmbeddedDevice } from './embedded-types.ts';
 import { parseAddress } from './fdb-text.ts';
+import { SOURCE, SOURCE_DF } from './parcels.ts';
 import { VXLAN_PORT } from './queue.ts';
 
 const AGEING_DEFAULT = 300;
 const MTU_DEFAULT = 1500;
-/** Source groups, which sockets would stand for: the flow's number and DF are all that an embedder is told. */
-export const SOURCE = 0;
-export const SOURCE_DF = 1;
 
 /** What tables don't look at. @throws VtepError USAGE */
 export function checkDevice({

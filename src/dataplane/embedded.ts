@@ -3,23 +3,13 @@
  * a runtime's own modules. Two doors: `encap` and `decap`, which copy, one frame or datagram per call; and
  * `queue` (batch.ts), which does not.
  */
-import {
-  AF_INET,
-  AF_INET6,
-  HEADER_BASE,
-  HEADER_PARCELS_OFFSET,
-  RECEIVE_BUFFER_BYTES,
-  SOURCE_GROUP_BYTES,
-  SOURCE_PORT_COUNT,
-  SOURCE_PORTS_OFFSET,
-  SOURCES_BASE,
-} from '../../assembly/layout.ts';
+import { AF_INET, AF_INET6, RECEIVE_BUFFER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { VtepEvent } from '../types.ts';
 import type { DatagramBatch, FrameBatch } from './batch.ts';
 import { type CounterName, clearCounters, readCounters } from './counters.ts';
 import { Dataplane } from './dataplane.ts';
-import { checkDevice, familyOf, recordOf, SOURCE, SOURCE_DF } from './embedded-device.ts';
+import { checkDevice, familyOf, recordOf } from './embedded-device.ts';
 import type {
   Datagram,
   EmbeddedDataplane,
@@ -32,6 +22,7 @@ import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
 import { Listening } from './listening.ts';
 import type { Mdb } from './mdb.ts';
+import { wantParcels } from './parcels.ts';
 import type { Peers } from './peers.ts';
 import { Queue, VXLAN_PORT } from './queue.ts';
 import { QUEUE_BLOCKS, releaseQueue } from './queue-state.ts';
@@ -65,11 +56,7 @@ export class Embedded implements EmbeddedDataplane {
     this.#plane = new Dataplane(module, queues * QUEUE_BLOCKS, 0, undefined, shared);
     this.#isShared = shared;
     const { views, exports } = this.#plane;
-    views.view.setUint32(HEADER_BASE + HEADER_PARCELS_OFFSET, 1, true);
-    for (const group of [SOURCE, SOURCE_DF]) {
-      const at = SOURCES_BASE + group * SOURCE_GROUP_BYTES + SOURCE_PORTS_OFFSET;
-      views.view.setUint32(at, SOURCE_PORT_COUNT, true);
-    }
+    wantParcels(views);
     this.#queue = new Queue(views, exports);
     this.#listening = new Listening(views);
     this.#retirement = new Retirement(this.#plane);
@@ -162,7 +149,7 @@ export class Embedded implements EmbeddedDataplane {
     const datagrams: Datagram[] = [];
     while (sent.next()) {
       const { address, port, flow } = sent;
-      datagrams.push({ bytes: Uint8Array.from(sent.bytes), address, port, flow });
+      datagrams.push({ bytes: sent.bytes.slice(), address, port, flow });
     }
     return datagrams;
   }
@@ -175,7 +162,7 @@ export class Embedded implements EmbeddedDataplane {
     const frames: Frame[] = [];
     while (arrived.next()) {
       arrived.complete();
-      frames.push({ device: devices.nameOf(arrived.device), bytes: Uint8Array.from(arrived.bytes) });
+      frames.push({ device: devices.nameOf(arrived.device), bytes: arrived.bytes.slice() });
     }
     return frames;
   }

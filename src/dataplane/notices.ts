@@ -7,23 +7,28 @@ import type { WorkerEvent } from './events.ts';
 import type { Fdb } from './fdb.ts';
 import { formatAddress, formatMac, isZero } from './fdb-text.ts';
 
-type Listener = (event: VtepEvent) => void;
+/** @param cause of an entry that packets made, rather than commands */
+type Listener = (event: VtepEvent, cause?: 'learned' | 'moved') => void;
 
 export class Notices {
-  readonly #listeners = new Set<Listener>();
+  readonly #listeners = new Map<Listener, () => boolean>();
 
-  /** Returns what ends it. */
-  subscribe(listener: Listener): () => void {
-    this.#listeners.add(listener);
+  /**
+   * Returns what ends it.
+   * @param listens whether it has a use for events right now; nothing is put into words for nobody
+   */
+  subscribe(listener: Listener, listens: () => boolean = () => true): () => void {
+    this.#listeners.set(listener, listens);
     return () => this.#listeners.delete(listener);
   }
 
   get isHeard(): boolean {
-    return this.#listeners.size > 0;
+    for (const listens of this.#listeners.values()) if (listens()) return true;
+    return false;
   }
 
-  emit(event: VtepEvent): void {
-    for (const listener of this.#listeners) listener(event);
+  emit(event: VtepEvent, cause?: 'learned' | 'moved'): void {
+    for (const listener of this.#listeners.keys()) listener(event, cause);
   }
 
   /** A worker's event in the words of the control API. */
@@ -36,7 +41,7 @@ export class Notices {
       case 'learned':
       case 'moved': {
         const entry = fdb.describeLearned(event.domain, event.mac, event.remote, event.ifindex);
-        this.emit({ event: 'fdb', deleted: false, entry });
+        this.emit({ event: 'fdb', deleted: false, entry }, event.kind);
         break;
       }
       case 'l2-miss':

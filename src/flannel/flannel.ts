@@ -1,11 +1,19 @@
 /** Flannel networks of this node, any number in one process: each has its VNI, port and source of leases. */
+import { setFlagsFromString } from 'node:v8';
 import type { Vtep } from '../types.ts';
 import { goPattern } from './go-pattern.ts';
 import { type Health, startHealth } from './health.ts';
+import type { LeaseSource } from './lease.ts';
 import { Network } from './network.ts';
 import type { Logger, NetworkOptions } from './network-options.ts';
 import type { FlannelStatus } from './network-status.ts';
+import { membersPath } from './node-state.ts';
+import { RememberingSource } from './remembering.ts';
 import { openSource, type SourceSetup } from './sources.ts';
+
+/** A source may take as long as it likes; who waits is not to be slower for it. */
+const SPARING_MS_MOST = 60_000;
+const SPARING_MS_AFTER = 15_000;
 
 export interface NetworkSetup extends NetworkOptions {
   source: SourceSetup;
@@ -45,7 +53,7 @@ export async function startFlannel(
     for (const { source, ...options } of setups) {
       // A pattern that is none never will be one: said now, and not when it is first tried.
       for (const pattern of options.ifaceRegex) goPattern(`--iface-regex ${pattern}`, pattern);
-      networks.push(new Network(options, { vtep, log, source: await openSource(source, log) }));
+      networks.push(new Network(options, { vtep, log, source: await sourceOf(source, options, log) }));
     }
     const ready = () => {
       const reasons = networks.flatMap((network) => network.ready());
@@ -56,6 +64,7 @@ export async function startFlannel(
     await close();
     throw error;
   }
+  const sparing = spareMemory(networks.map(({ programmed }) => programmed));
   for (const network of networks) network.start();
   let closing: Promise<void> | undefined;
   return {
@@ -65,8 +74,35 @@ export async function startFlannel(
       return { serving: all.every(({ serving }) => serving), text: all.map(({ text }) => text).join('; ') };
     },
     close() {
-      closing ??= close();
+      closing ??= close().finally(sparing);
       return closing;
     },
   };
+}
+
+/** A file is there when this machine is; any other source may be away when the node is started. */
+async function sourceOf(
+  setup: SourceSetup,
+  { name, stateDirectory }: NetworkOptions,
+  logger: Logger,
+): Promise<LeaseSource> {
+  const source = await openSource(setup, logger);
+  if (setup.kind === 'file') return source;
+  return new RememberingSource(source, { path: membersPath(stateDirectory, name), logger });
+}
+
+/**
+ * Thousands of leases that arrive at once leave 100 MB of heap behind, unless V8 is told to collect rather than to grow
+ * meanwhile. No longer than that: it also compiles differently then, and round trips are a fifth longer.
+ * @returns what ends it
+ */
+function spareMemory(programmed: readonly Promise<void>[]): () => void {
+  setFlagsFromString('--optimize-for-size');
+  const end = () => {
+    clearTimeout(latest);
+    setFlagsFromString('--no-optimize-for-size');
+  };
+  const latest = setTimeout(end, SPARING_MS_MOST).unref();
+  void Promise.all(programmed).then(() => setTimeout(end, SPARING_MS_AFTER).unref());
+  return end;
 }

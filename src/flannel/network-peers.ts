@@ -31,6 +31,11 @@ export class NetworkPeers {
   #told = { overlays: '', self: '', probing: '' };
   #probing: NodeJS.Timeout | undefined;
   #closed = false;
+  #isProgrammed: () => void = () => {};
+  /** Resolves when the first members that were heard of have been programmed. */
+  readonly programmed = new Promise<void>((resolve) => {
+    this.#isProgrammed = resolve;
+  });
 
   constructor(options: NetworkPeersOptions) {
     this.#options = options;
@@ -69,7 +74,10 @@ export class NetworkPeers {
   }
 
   snapshot(leases: readonly Lease[]): void {
-    void this.#reconciler?.snapshot(leases).then(() => this.#probeSoon());
+    void this.#reconciler?.snapshot(leases).then(() => {
+      this.#isProgrammed();
+      this.#probeSoon();
+    });
   }
 
   change(changed: readonly Lease[], removed: readonly string[]): void {

@@ -78,6 +78,11 @@ export class Network {
     });
   }
 
+  /** Resolves when the members that there were at the start have been programmed. */
+  get programmed(): Promise<void> {
+    return this.#peers.programmed;
+  }
+
   status(): NetworkStatus {
     return {
       name: this.#options.name,

@@ -22,6 +22,11 @@ export function statePath(directory: string, network: string): string {
   return join(directory, `flannel-${network}.json`);
 }
 
+/** What was known last of the network and its members (remembering.ts). */
+export function membersPath(directory: string, network: string): string {
+  return join(directory, `flannel-${network}.members.json`);
+}
+
 /** What can't be read, or isn't what it should be, is not there. */
 export function readState(path: string): NodeState {
   try {

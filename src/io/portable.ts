@@ -14,14 +14,20 @@ export interface PortablePort {
 
 /**
  * @param port 0 = any free one
+ * @param bufferBytes of the socket, for what is received; the system may give less
  * @throws Error EADDRINUSE and the like, from the bind
  */
 export async function openPortablePort(
   address: string,
   port: number,
   received: (datagram: Uint8Array, sender: string, senderPort: number) => void,
+  bufferBytes?: number,
 ): Promise<PortablePort> {
-  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  const type = address.includes(':') ? 'udp6' : 'udp4';
+  const socket = createSocket({
+    type,
+    ...(bufferBytes === undefined ? {} : { recvBufferSize: bufferBytes }),
+  });
   socket.on('message', (datagram, sender) => received(datagram, sender.address, sender.port));
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject);

@@ -3,7 +3,7 @@
  * which only send. Whatever the kernel's driver sets per device is a socket option here.
  */
 import ipaddr from 'ipaddr.js';
-import { UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
+import { SO_TIMESTAMPNS, SOCKADDR_IN6_BYTES, UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
 import { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, systemError } from './errno.ts';
 import { AF_INET, AF_INET6, type Family } from './family.ts';
 import { syscalls } from './syscalls.ts';
@@ -17,6 +17,9 @@ const SO_NO_CHECK = 11;
 const SO_ATTACH_FILTER = 26;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
+const SO_MEMINFO = 55;
+const SK_MEMINFO_DROPS = 8;
+const SK_MEMINFO_WORDS = 9;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SOL_IP = 0;
@@ -108,6 +111,28 @@ export function openListener(options: ListenerOptions): number {
 /** Bundles of datagrams (UDP_GRO) from now on, or none; a kernel without them has none. */
 export function setGro(fd: number, on: boolean): void {
   trySet(fd, SOL_UDP, UDP_GRO, Number(on));
+}
+
+/** From now on each datagram comes with the time it arrived at (nanoseconds). */
+export function tellTimes(fd: number): void {
+  set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1, 'listener');
+}
+
+/** Messages that the socket had no room for, since it was opened (modulo 2^32); 0 before Linux 4.12. */
+export function dropsOf(fd: number): number {
+  const words = new Uint32Array(SK_MEMINFO_WORDS);
+  const bytes = new Uint8Array(new Uint32Array([words.byteLength]).buffer);
+  const value = new Uint8Array(words.buffer);
+  if (syscalls().getsockopt(fd, SOL_SOCKET, SO_MEMINFO, value, bytes) !== 0) return 0;
+  return words[SK_MEMINFO_DROPS]!;
+}
+
+/** The port that a socket is bound to. */
+export function portOf(fd: number): number {
+  const name = new Uint8Array(SOCKADDR_IN6_BYTES);
+  const bytes = new Uint8Array(new Uint32Array([name.length]).buffer);
+  if (syscalls().getsockname(fd, name, bytes) !== 0) throw systemError('listener: getsockname');
+  return new DataView(name.buffer).getUint16(2, false);
 }
 
 /** From now on each datagram comes with the interface that it came in through (IPv6). */

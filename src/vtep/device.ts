@@ -140,8 +140,8 @@ export function featuresOf(config: DeviceConfig, { bridged = false, noarp = fals
 export function recordOf(
   device: Pick<
     Device,
-    'config' | 'tap' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
-  >,
+    'config' | 'family' | 'source' | 'sourceDf' | 'ifindex' | 'link' | 'bridged' | 'noarp'
+  > & { tap: Pick<Tap, 'uso'> },
 ): DeviceRecord {
   const { config, family, tap } = device;
   const features = featuresOf(config, device);

@@ -29,7 +29,7 @@ const ADD_AGAIN = 'delete the device and add it again';
 const UNICAST = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i;
 
 /** A device that is to be made. @throws VtepError USAGE, EXISTS or UNSUPPORTED */
-export function checkNew(config: DeviceConfig, others: Iterable<Device>): void {
+export function checkNew(config: DeviceConfig, others: Iterable<Pick<Device, 'config' | 'family'>>): void {
   const { name, local, address } = config;
   if (address !== undefined && !config.gpe && (!UNICAST.test(address) || /^0+(:0+){5}$/.test(address))) {
     throw refusal(
@@ -132,7 +132,7 @@ export function reservedBitsOf(config: DeviceConfig): string {
 }
 
 /** Whether two devices would be handed the same datagrams. `local` has no part in it. */
-function isSame(config: DeviceConfig, family: Family, other: Device): boolean {
+function isSame(config: DeviceConfig, family: Family, other: Pick<Device, 'config' | 'family'>): boolean {
   const taken = other.config;
   // What a device with `vnifilter` receives is checked by VNI.
   if (taken.vnifilter || taken.id !== config.id || taken.dstport !== config.dstport) return false;
@@ -146,7 +146,7 @@ function isSame(config: DeviceConfig, family: Family, other: Device): boolean {
  * The configuration after a change.
  * @throws VtepError USAGE, EXISTS or UNSUPPORTED when the kernel would refuse
  */
-export function changed(device: Device, change: DeviceChange): CompleteConfig {
+export function changed(device: Pick<Device, 'config' | 'family'>, change: DeviceChange): CompleteConfig {
   const { config: before, family } = device;
   const { up: _, ttl, ...values } = change;
   const config = { ...before };
@@ -181,7 +181,11 @@ function checkFamilies(change: DeviceChange, family: Family): void {
 }
 
 /** What `ip link set` would be refused for the interface itself. */
-function checkInterface(device: Device, change: DeviceChange, config: CompleteConfig): void {
+function checkInterface(
+  device: Pick<Device, 'config' | 'family'>,
+  change: DeviceChange,
+  config: CompleteConfig,
+): void {
   const { name, address, mtu, dev } = change;
   if (name !== undefined && name !== device.config.name && indexOf(name) !== 0) {
     throw new VtepError(

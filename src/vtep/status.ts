@@ -16,7 +16,7 @@ import type { Workers } from './workers.ts';
 export function deviceInfo(
   { views, policies }: { views: Views; policies: Pick<Dataplane['policies'], 'ofDevice'> },
   workers: number,
-  device: Device,
+  device: Pick<Device, 'index' | 'config' | 'family' | 'ifindex' | 'up'>,
 ): DeviceInfo {
   const { index } = device;
   const config = { ...device.config };

@@ -22,6 +22,7 @@ import type {
   DeviceChange,
   DeviceConfig,
   DeviceInfo,
+  DeviceRequest,
   FdbEntry,
   FdbFlush,
   FdbRequest,
@@ -44,12 +45,14 @@ import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
+import { Happenings } from './happenings.ts';
 import { type EngineChoice, engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
 import { failuresOf, probeOffloads } from './offloads.ts';
 import type { Place } from './places.ts';
+import type { Readers } from './readers.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
 import { UnderlayTaps } from './underlay-tap.ts';
 import { SPIN_MICROSECONDS } from './waiting.ts';
@@ -72,9 +75,13 @@ export interface VtepOptions {
   threads?: 1 | 2;
   /** Microseconds that a worker looks for more after work, before it sleeps; 100 unless given, 0 = none. */
   spin?: number;
+  /** Closes the VTEP when it aborts. */
+  signal?: AbortSignal;
   logger?: Logger;
 }
 
+/** Who has filled in everything already. */
+const COMPLETE: Pick<Readers, 'device'> = { device: (input) => input as DeviceConfig };
 const CLOCK_MILLISECONDS = 500;
 /** Fewer, and both directions of a queue share a thread: no more busy threads than cores. */
 const CORES_PER_QUEUE = 4;
@@ -84,13 +91,16 @@ const FIRST_AGEING_SECONDS = 10;
 /**
  * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
-export async function createVtep(options: VtepOptions = {}): Promise<Vtep> {
-  const vtep = new BatchedVtep(options);
+export async function createVtep(
+  options: VtepOptions = {},
+  readers: Pick<Readers, 'device'> = COMPLETE,
+): Promise<Vtep & Happenings> {
+  const vtep = new BatchedVtep(options, readers);
   await vtep.start();
   return vtep;
 }
 
-class BatchedVtep implements Vtep {
+class BatchedVtep extends Happenings implements Vtep {
   readonly #core: Core;
   readonly #following: Following;
   readonly #underlay: UnderlayTaps;
@@ -101,8 +111,15 @@ class BatchedVtep implements Vtep {
   readonly #ageingDue = new Map<Device, number>();
   #closing: Promise<void> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
+  readonly #readers: Pick<Readers, 'device'>;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = () => void this.close();
 
-  constructor(options: VtepOptions) {
+  constructor(options: VtepOptions, readers: Pick<Readers, 'device'>) {
+    super();
+    this.#readers = readers;
+    this.#signal = options.signal;
+    if (options.signal?.aborted) throw new VtepError('USAGE', 'signal: it has been aborted already');
     const queues = options.queues ?? 1;
     const offloads = probeOffloads(options.offloads ?? {});
     for (const failure of failuresOf(offloads)) options.logger?.('warn', failure);
@@ -134,6 +151,7 @@ class BatchedVtep implements Vtep {
       emit: (event) => plane.notices.emit(event),
       inTurn: (work) => this.#inTurn(work),
     };
+    this.watch(plane, this.#core.log);
     this.#following = new Following(this.#core);
     this.#underlay = new UnderlayTaps({ views: plane.views, workers, log: this.#core.log });
   }
@@ -161,11 +179,14 @@ class BatchedVtep implements Vtep {
       throw error;
     }
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
+    this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
+    // It may have come to that meanwhile.
+    if (this.#signal?.aborted) await this.close();
   }
 
-  addDevice(config: DeviceConfig): Promise<DeviceInfo> {
+  addDevice(request: DeviceRequest): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
-      const device = await createDevice(this.#core, config);
+      const device = await createDevice(this.#core, this.#readers.device(request));
       this.#following.settle(device);
       await this.#settleUnderlay();
       return this.#info(device);
@@ -190,7 +211,9 @@ class BatchedVtep implements Vtep {
 
   deleteDevice(name: string): Promise<void> {
     return this.#inTurn(async () => {
-      await destroyDevice(this.#core, this.#find(name));
+      const device = this.#find(name);
+      await destroyDevice(this.#core, device);
+      this.forgetDrops(device.index);
       await this.#following.leaveUnused();
       await this.#settleUnderlay();
     });
@@ -275,6 +298,7 @@ class BatchedVtep implements Vtep {
 
   close(): Promise<void> {
     this.#closing ??= this.#inTurn(async () => {
+      this.#signal?.removeEventListener('abort', this.#onAbort);
       clearInterval(this.#clock);
       await this.#following.close();
       for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
@@ -282,6 +306,10 @@ class BatchedVtep implements Vtep {
       await this.#core.workers.stop();
     });
     return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   #find(name: string): Device {
@@ -315,6 +343,7 @@ class BatchedVtep implements Vtep {
     const { plane, devices } = this.#core;
     // A device may have gone from outside.
     if (this.#underlay.tick([...devices.values()])) void this.#inTurn(() => this.#settleUnderlay());
+    this.tellDrops([[0, ''], ...[...devices.values()].map((one) => [one.index, one.config.name] as const)]);
     const now = plane.tick();
     for (const device of this.#ageingDue.keys()) {
       if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);

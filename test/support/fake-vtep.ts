@@ -285,6 +285,10 @@ export class FakeVtep implements Vtep {
     };
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
   async close(): Promise<void> {
     this.closed++;
     this.#devices = [];

@@ -1,0 +1,228 @@
+/**
+ * Carries packets of a portable VTEP: frames of ports through encap to the underlay, and its datagrams through decap
+ * to the ports, in batches, on this thread.
+ */
+import { addToCounter, type CounterName } from '../dataplane/counters.ts';
+import type { Dataplane } from '../dataplane/dataplane.ts';
+import { Queue } from '../dataplane/queue.ts';
+import type { FramePort } from '../io/frame-port.ts';
+import { splitFrame } from '../io/split.ts';
+import type { LossReason, Underlay } from '../io/underlay.ts';
+import type { Logger } from './core.ts';
+
+const BATCH_PACKETS = 32;
+const SLOT_BYTES = 65_536;
+/** The worker blocks of the one queue. */
+const ENCAP_BLOCK = 0;
+const DECAP_BLOCK = 1;
+/** VXLAN and inner Ethernet header, which a device's bytes leave out. */
+const UNCOUNTED_BYTES = 22;
+
+const LOSSES: Readonly<Record<LossReason, CounterName>> = {
+  full: 'drop_socket_full',
+  'too-big': 'drop_too_big',
+  unreachable: 'drop_unreachable',
+  refused: 'drop_refused',
+  error: 'drop_send_error',
+};
+
+interface Received {
+  bytes: Uint8Array;
+  sender: string;
+  port: number;
+  tos: number;
+}
+
+export class Carrier {
+  readonly #plane: Dataplane;
+  readonly #underlay: Underlay;
+  readonly #log: Logger;
+  readonly #queue: Queue;
+  readonly #frames;
+  readonly #datagrams;
+  /** By number of the device. */
+  readonly #ports = new Map<number, FramePort>();
+  #received: Received[] = [];
+  #isScheduled = false;
+  #isSending = false;
+  /** What came while a batch was being sent, by a port or underlay that calls back at once. */
+  #later: (() => void)[] = [];
+  #replies: { device: number; frame: Uint8Array }[] = [];
+  #isClosed = false;
+  batches = 0;
+
+  constructor(plane: Dataplane, underlay: Underlay, log: Logger) {
+    this.#plane = plane;
+    this.#underlay = underlay;
+    this.#log = log;
+    this.#queue = new Queue(plane.views, plane.exports);
+    this.#frames = this.#queue.frames(BATCH_PACKETS, SLOT_BYTES);
+    this.#datagrams = this.#queue.datagrams(BATCH_PACKETS, SLOT_BYTES);
+    this.#queue.replied = (device, frame) => this.#replies.push({ device, frame: new Uint8Array(frame) });
+  }
+
+  /** Frames for the device go to the port from now on; undefined: nowhere. */
+  attach(device: number, port: FramePort | undefined): void {
+    if (port === undefined) this.#ports.delete(device);
+    else this.#ports.set(device, port);
+  }
+
+  /** Frames that a device is to send. Never throws. */
+  send(device: number, frames: readonly Uint8Array[]): void {
+    if (this.#isClosed || !this.#ports.has(device)) return;
+    if (this.#isSending) {
+      const copies = frames.map((frame) => new Uint8Array(frame));
+      this.#postpone(() => this.send(device, copies));
+      return;
+    }
+    this.#isSending = true;
+    try {
+      for (let at = 0; at < frames.length; ) at = this.#sendSome(device, frames, at);
+    } catch (error) {
+      this.#log('error', `encap: ${String((error as Error).stack ?? error)}`);
+    } finally {
+      this.#isSending = false;
+    }
+    if (this.#replies.length > 0) {
+      for (const { device: to, frame } of this.#replies.splice(0)) this.#hand(to, [frame]);
+    }
+    this.#plane.relayEvents(ENCAP_BLOCK);
+  }
+
+  /** A datagram from the underlay, which is ours from now on. */
+  receive(bytes: Uint8Array, sender: string, port: number, tos: number): void {
+    if (this.#isClosed) return;
+    this.#received.push({ bytes, sender, port, tos });
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    // Those that the same turn of the event loop brings make a batch.
+    setImmediate(() => this.#receiveAll());
+  }
+
+  /** What the engine has counted as sent is taken back. */
+  lost(device: number, bytes: number, reason: LossReason): void {
+    this.#count(ENCAP_BLOCK, device, LOSSES[reason], 1);
+    this.#count(ENCAP_BLOCK, device, 'encap_packets', -1);
+    this.#count(ENCAP_BLOCK, device, 'encap_bytes', UNCOUNTED_BYTES - bytes);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#received = [];
+    this.#ports.clear();
+    this.#queue.close();
+  }
+
+  /** One batch. Returns where the next one begins. */
+  #sendSome(device: number, frames: readonly Uint8Array[], first: number): number {
+    const { slots } = this.#frames;
+    let count = 0;
+    let at = first;
+    for (; at < frames.length && count < slots.length; ++at) {
+      const frame = frames[at];
+      if (!(frame instanceof Uint8Array) || frame.length > SLOT_BYTES) {
+        this.#count(ENCAP_BLOCK, device, 'drop_tap_read', 1);
+        continue;
+      }
+      const slot = slots[count++]!;
+      slot.write(frame);
+      slot.device = device;
+    }
+    if (count === 0 || !this.#plane.devices.isUp(device)) return at;
+    ++this.batches;
+    const sent = this.#queue.encap(this.#frames, count);
+    while (sent.next()) {
+      const reason = this.#trySend(sent);
+      if (reason !== undefined) this.lost(sent.device, sent.length, reason);
+    }
+    return at;
+  }
+
+  #trySend(datagram: Parameters<Underlay['send']>[0]): LossReason | undefined {
+    try {
+      return this.#underlay.send(datagram);
+    } catch (error) {
+      this.#log('error', `underlay ${this.#underlay.kind}: send: ${String(error)}`);
+      return 'error';
+    }
+  }
+
+  #receiveAll(): void {
+    this.#isScheduled = false;
+    if (this.#isClosed) return;
+    const received = this.#received;
+    this.#received = [];
+    for (let at = 0; at < received.length && !this.#isClosed; ) at = this.#receiveSome(received, at);
+    if (!this.#isClosed) this.#plane.relayEvents(DECAP_BLOCK);
+  }
+
+  /** One batch of one port. Returns where the next one begins. */
+  #receiveSome(received: readonly Received[], first: number): number {
+    const { slots } = this.#datagrams;
+    const { port } = received[first]!;
+    let count = 0;
+    let at = first;
+    for (; at < received.length && count < slots.length && received[at]!.port === port; ++at) {
+      const { bytes, sender, tos } = received[at]!;
+      const slot = slots[count]!;
+      try {
+        slot.write(bytes, sender);
+        slot.tos = tos;
+        ++count;
+      } catch {
+        // No datagram that a socket could have handed out.
+        this.#count(DECAP_BLOCK, 0, 'drop_truncated', 1);
+      }
+    }
+    if (count === 0) return at;
+    ++this.batches;
+    const arrived = this.#queue.decap(this.#datagrams, port, count);
+    let device = 0;
+    let frames: Uint8Array[] = [];
+    let headers: Uint8Array[] = [];
+    while (arrived.next()) {
+      if (arrived.device !== device) {
+        this.#hand(device, frames, headers);
+        device = arrived.device;
+        frames = [];
+        headers = [];
+      }
+      if (this.#ports.get(device)?.takesSuperFrames) {
+        frames.push(arrived.bytes);
+        headers.push(arrived.virtio);
+      } else if (arrived.isSuper) {
+        frames.push(...(splitFrame(arrived.bytes, arrived.virtio) ?? []));
+      } else {
+        arrived.complete();
+        frames.push(arrived.bytes);
+      }
+    }
+    this.#hand(device, frames, headers);
+    return at;
+  }
+
+  /** Frames that have arrived, to the device's port. */
+  #hand(device: number, frames: readonly Uint8Array[], headers?: readonly Uint8Array[]): void {
+    if (frames.length === 0) return;
+    const port = this.#ports.get(device);
+    let taken = 0;
+    try {
+      if (port !== undefined) taken = headers?.length ? port.write(frames, headers) : port.write(frames);
+    } catch (error) {
+      this.#log('error', `port ${port?.kind}: write: ${String(error)}`);
+    }
+    if (!(taken >= 0 && taken <= frames.length)) taken = 0;
+    if (taken < frames.length) this.#count(DECAP_BLOCK, device, 'drop_tap_write', frames.length - taken);
+  }
+
+  #postpone(work: () => void): void {
+    if (this.#later.push(work) > 1) return;
+    setImmediate(() => {
+      for (const one of this.#later.splice(0)) one();
+    });
+  }
+
+  #count(block: number, device: number, name: CounterName, amount: number): void {
+    addToCounter(this.#plane.views, block, device, name, amount);
+  }
+}

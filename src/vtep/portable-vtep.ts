@@ -1,0 +1,327 @@
+/**
+ * A VTEP without TAPs, sockets of its own, threads and privilege: each device has a port, all share an underlay, and
+ * packets are carried on this thread. Devices, tables and words are those of the batched one.
+ */
+import { FDB_CAPACITY } from '../../assembly/layout.ts';
+import { readCounter, readCounters } from '../dataplane/counters.ts';
+import { Dataplane } from '../dataplane/dataplane.ts';
+import { compileEngine, preferredBuild } from '../dataplane/engine-file.ts';
+import { parseAddress, parseMac } from '../dataplane/fdb-text.ts';
+import { wantParcels } from '../dataplane/parcels.ts';
+import { QUEUE_BLOCKS } from '../dataplane/queue-state.ts';
+import { VtepError } from '../errors.ts';
+import type { FramePort } from '../io/frame-port.ts';
+import type { Underlay } from '../io/underlay.ts';
+import type {
+  DeviceChange,
+  DeviceInfo,
+  DeviceRequest,
+  FdbEntry,
+  FdbFlush,
+  FdbRequest,
+  MdbEntry,
+  MdbFlush,
+  MdbRequest,
+  PeerInfo,
+  PeerRequest,
+  PolicyInfo,
+  PolicyRequest,
+  VniInfo,
+  VniRequest,
+  Vtep,
+  VtepEvent,
+  VtepStatus,
+} from '../types.ts';
+import { version } from '../version.ts';
+import { Carrier } from './carrier.ts';
+import type { Logger } from './core.ts';
+import { Happenings } from './happenings.ts';
+import { PortableDevices } from './portable-devices.ts';
+import type { Readers } from './readers.ts';
+import { deviceInfo } from './status.ts';
+
+const CLOCK_MILLISECONDS = 500;
+
+/** A device of a portable VTEP: `DeviceConfig`, of which the name and `id` are enough, and where its frames go. */
+export interface PortDeviceRequest extends DeviceRequest {
+  /** The device's from now on: closed when the device is deleted. */
+  port: FramePort;
+  /** Unless false the device is up at once. */
+  up?: boolean;
+}
+
+export interface PortableVtepOptions {
+  /** What carries the datagrams: `dgramUnderlay()`, a host of `createMemoryNetwork()`, or a program's own. */
+  underlay: Underlay;
+  /** Closes the VTEP when it aborts. */
+  signal?: AbortSignal;
+  logger?: Logger;
+}
+
+/** What `createVtep({ underlay })` gives: a `Vtep` whose devices have ports. */
+export interface PortableVtep extends Vtep {
+  /** @throws VtepError USAGE, EXISTS, IN_USE, PERMISSION, UNSUPPORTED, NO_SPACE; then there is no device, and the port is the caller's to close */
+  addDevice(device: PortDeviceRequest): Promise<DeviceInfo>;
+  /**
+   * What `proxy` answers from and `rsc` routes by: the overlay's own IP addresses.
+   * @param mac absent: it is no neighbour any more. @throws VtepError NOT_FOUND, USAGE, NO_SPACE
+   */
+  setNeighbour(device: string, address: string, mac?: string): void;
+}
+
+export class PortVtep extends Happenings implements PortableVtep {
+  readonly #plane: Dataplane;
+  readonly #underlay: Underlay;
+  readonly #carrier: Carrier;
+  readonly #devices: PortableDevices;
+  readonly #readers: Readers;
+  readonly #started = Date.now();
+  readonly #clock: NodeJS.Timeout;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = () => void this.close();
+  #turn: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
+
+  /** @param readers what is handed in by programs -> what the tables take */
+  constructor({ underlay, signal, logger = () => {} }: PortableVtepOptions, readers: Readers) {
+    super();
+    check(underlay, signal);
+    this.#readers = readers;
+    this.#underlay = underlay;
+    this.#plane = new Dataplane(compileEngine(), QUEUE_BLOCKS, 0, {
+      ifindex: () => 0,
+      ifname: () => '',
+      joinGroup: (_, group) => {
+        throw new VtepError('UNSUPPORTED', `group ${group}: this underlay joins none: give remotes`);
+      },
+    });
+    wantParcels(this.#plane.views);
+    this.#carrier = new Carrier(this.#plane, underlay, logger);
+    this.#devices = new PortableDevices(this.#plane, underlay, this.#carrier, logger);
+    this.watch(this.#plane, logger);
+    underlay.start({
+      arrived: (bytes, sender, port, tos) => this.#carrier.receive(bytes, sender, port, tos),
+      lost: (device, bytes, reason) => this.#carrier.lost(device, bytes, reason),
+      warn: (message) => logger('warn', message),
+    });
+    this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
+    // Sockets keep the process alive, a clock alone has no reason to.
+    this.#clock.unref();
+    this.#signal = signal;
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  addDevice(request: PortDeviceRequest): Promise<DeviceInfo> {
+    return this.#inTurn(async () => {
+      if (typeof request !== 'object' || request === null)
+        throw new VtepError('USAGE', 'device: an object with "name", "id" and "port" is expected');
+      const { port, up = true, ...words } = request;
+      const device = await this.#devices.add(this.#readers.device(words), words, port, up);
+      return this.#info(device.config.name);
+    });
+  }
+
+  setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
+    return this.#inTurn(async () => {
+      const device = await this.#devices.change(name, this.#readers.change(change));
+      return this.#info(device.config.name);
+    });
+  }
+
+  deleteDevice(name: string): Promise<void> {
+    return this.#inTurn(async () => {
+      const { index } = this.#devices.find(name);
+      await this.#devices.remove(name);
+      this.forgetDrops(index);
+    });
+  }
+
+  devices(): DeviceInfo[] {
+    return this.#devices.all().map(({ config }) => this.#info(config.name));
+  }
+
+  fdb(request: FdbRequest): void {
+    this.#open.fdb.apply(this.#readers.fdb(request));
+  }
+
+  fdbShow(dev?: string): FdbEntry[] {
+    return this.#open.fdb.show(dev);
+  }
+
+  fdbGet(dev: string, mac: string, vni?: number): FdbEntry {
+    return this.#open.fdb.get(dev, mac, vni);
+  }
+
+  fdbFlush(filter: FdbFlush): number {
+    return this.#open.fdb.flush(this.#readers.fdbFlush(filter));
+  }
+
+  vni(request: VniRequest): void {
+    this.#open.vnis.apply(request);
+  }
+
+  vniShow(dev?: string): VniInfo[] {
+    return this.#open.vnis.show(dev);
+  }
+
+  policy(request: PolicyRequest): void {
+    this.#open.policies.apply(request);
+  }
+
+  policyShow(dev?: string): PolicyInfo[] {
+    return this.#open.policies.show(dev);
+  }
+
+  peer(request: PeerRequest): void {
+    this.#open.peers.apply(request);
+  }
+
+  peerShow(dev?: string): PeerInfo[] {
+    return this.#open.peers.show(dev);
+  }
+
+  mdb(request: MdbRequest): void {
+    this.#open.mdb.apply(request);
+  }
+
+  mdbShow(dev?: string): MdbEntry[] {
+    return this.#open.mdb.show(dev);
+  }
+
+  mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
+    return this.#open.mdb.get(dev, grp, src, src_vni);
+  }
+
+  mdbFlush(filter: MdbFlush): number {
+    return this.#open.mdb.flush(filter);
+  }
+
+  setNeighbour(name: string, address: string, mac?: string): void {
+    const { neighbours } = this.#open;
+    const { index } = this.#devices.find(name);
+    const what = `neighbour ${address} dev ${name}`;
+    const parsed = typeof address === 'string' ? parseAddress(address) : undefined;
+    if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
+    if (mac === undefined) {
+      neighbours.remove(index, parsed);
+      return;
+    }
+    const parsedMac = typeof mac === 'string' ? parseMac(mac) : undefined;
+    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${mac}" is no MAC`);
+    neighbours.set(index, parsed, parsedMac, true);
+  }
+
+  subscribe(listener: (event: VtepEvent) => void): () => void {
+    return this.#open.notices.subscribe((event) => listener(event));
+  }
+
+  status(): VtepStatus {
+    const { views, blocks, entries } = this.#plane;
+    const devices = this.#devices.all();
+    const counters: VtepStatus['counters'] = {};
+    for (const [index, name] of this.#names()) {
+      const found = readCounters(views, blocks, index);
+      if (Object.keys(found).length > 0) counters[name] = found as Record<string, number>;
+    }
+    const sum = (...names: ('encap_packets' | 'decap_packets' | 'encap_bytes' | 'decap_bytes')[]) =>
+      devices.reduce(
+        (total, { index }) =>
+          names.reduce((some, name) => some + readCounter(views, blocks, index, name), total),
+        0,
+      );
+    const { kind, can } = this.#underlay;
+    const ability = (has: boolean) => (has ? 'on' : `off: ${kind} can't set it`);
+    return {
+      version: version(),
+      pid: process.pid,
+      uptime: Math.round((Date.now() - this.#started) / 1000),
+      engine: {
+        io: `portable (${kind})`,
+        uring: 'off: packets are carried on the program’s own thread',
+        wasm: preferredBuild() === 'scalar' ? 'scalar' : 'simd',
+        memoryBytes: views.memory.buffer.byteLength,
+      },
+      offloads: { tos: ability(can.tos), ttl: ability(can.ttl), df: ability(can.df) },
+      workers: [
+        {
+          name: 'main',
+          packets: sum('encap_packets', 'decap_packets'),
+          bytes: sum('encap_bytes', 'decap_bytes'),
+          batches: this.#carrier.batches,
+          syscalls: 0,
+          sleeps: 0,
+        },
+      ],
+      listeners: this.#devices.listeners(),
+      devices: this.devices(),
+      counters,
+      fdb: { entries, capacity: FDB_CAPACITY },
+    };
+  }
+
+  async responds(milliseconds: number): Promise<boolean> {
+    const asked = performance.now();
+    await new Promise((resolve) => setImmediate(resolve));
+    return this.#closing === undefined && performance.now() - asked <= milliseconds;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#turn.then(async () => {
+      this.#signal?.removeEventListener('abort', this.#onAbort);
+      clearInterval(this.#clock);
+      for (const { config } of this.#devices.all()) await this.#devices.remove(config.name);
+      this.#carrier.close();
+      await this.#underlay.close();
+    });
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** @throws VtepError USAGE when it has been closed */
+  get #open(): Dataplane {
+    if (this.#closing !== undefined)
+      throw new VtepError('USAGE', 'vtep: it has been closed: create another one');
+    return this.#plane;
+  }
+
+  #info(name: string): DeviceInfo {
+    const { plane, device } = { plane: this.#plane, device: this.#devices.find(name) };
+    return deviceInfo(plane, plane.blocks, device);
+  }
+
+  /** Numbers of devices with their names; 0 = datagrams of none. */
+  *#names(): Generator<[number, string]> {
+    yield [0, ''];
+    for (const { index, config } of this.#devices.all()) yield [index, config.name];
+  }
+
+  #tick(): void {
+    this.#plane.tick();
+    for (const { index, up } of this.#devices.all()) if (up) this.#plane.fdb.age(index);
+    this.tellDrops(this.#names());
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(() => {
+      void this.#open;
+      return work();
+    });
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function check(underlay: Underlay, signal: AbortSignal | undefined): void {
+  for (const name of ['start', 'open', 'shut', 'send', 'close', 'owns'] as const)
+    if (typeof underlay?.[name] !== 'function')
+      throw new VtepError(
+        'USAGE',
+        `underlay: ${name}() is missing: give dgramUnderlay(), or one of that shape`,
+      );
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new VtepError('USAGE', 'signal: an AbortSignal is expected');
+  if (signal?.aborted) throw new VtepError('USAGE', 'signal: it has been aborted already');
+}
