@@ -9,25 +9,14 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { WORKER_ROUNDS_OFFSET } from '../assembly/layout.ts';
-import {
-  attachDataplane,
-  createDataplane,
-  type SharedDataplane,
-  VtepError,
-  type VtepErrorCode,
-} from '../src/dataplane/index.ts';
+import { attachDataplane, createDataplane, type SharedDataplane } from '../src/dataplane/index.ts';
 import { workerBase } from '../src/dataplane/memory.ts';
+import { OWN, PORT, refused } from './support/embedded.ts';
 
 const BUILT = new URL('../dist/src/dataplane/index.js', import.meta.url).href;
-const OWN = '02:00:00:00:00:ff';
 const THREADS = 3;
 const BATCHES = 1500;
 const BATCH = 64;
-const PORT = 4789;
-
-function refused(code: VtepErrorCode, work: () => unknown): void {
-  assert.throws(work, (error) => error instanceof VtepError && error.code === code);
-}
 
 /**
  * Sends frames that have their thread and number in them to all kinds of MACs, and takes datagrams from MACs of its own;

@@ -3,13 +3,13 @@
  * a runtime's own modules. Two doors: `encap` and `decap`, which copy, one frame or datagram per call; and
  * `queue` (batch.ts), which does not.
  */
-import ipaddr from 'ipaddr.js';
 import { AF_INET, AF_INET6, RECEIVE_BUFFER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { VtepEvent } from '../types.ts';
 import type { DatagramBatch, FrameBatch } from './batch.ts';
 import { type CounterName, clearCounters, readCounters } from './counters.ts';
 import { Dataplane } from './dataplane.ts';
+import { checkDevice, familyOf, recordOf } from './embedded-device.ts';
 import type {
   Datagram,
   EmbeddedDataplane,
@@ -22,16 +22,12 @@ import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
 import { Listening } from './listening.ts';
 import type { Mdb } from './mdb.ts';
-
-import { SOURCE, SOURCE_DF, wantParcels } from './parcels.ts';
+import { wantParcels } from './parcels.ts';
 import type { Peers } from './peers.ts';
 import { Queue, VXLAN_PORT } from './queue.ts';
 import { QUEUE_BLOCKS, releaseQueue } from './queue-state.ts';
 import { Retirement } from './retirement.ts';
 import type { Vnis } from './vnis.ts';
-
-const AGEING_DEFAULT = 300;
-const MTU_DEFAULT = 1500;
 
 /** Where the datagrams of a device are expected. */
 interface Place {
@@ -93,7 +89,7 @@ export class Embedded implements EmbeddedDataplane {
   addDevice(device: EmbeddedDevice): number {
     const { devices, fdb, views, blocks } = this.#open;
     const { name } = device;
-    check(device);
+    checkDevice(device);
     if (devices.indexOf(name) !== 0)
       throw new VtepError('EXISTS', `device ${name}: there is one of that name`);
     this.#retirement.settle();
@@ -153,7 +149,7 @@ export class Embedded implements EmbeddedDataplane {
     const datagrams: Datagram[] = [];
     while (sent.next()) {
       const { address, port, flow } = sent;
-      datagrams.push({ bytes: Uint8Array.from(sent.bytes), address, port, flow });
+      datagrams.push({ bytes: sent.bytes.slice(), address, port, flow });
     }
     return datagrams;
   }
@@ -166,7 +162,7 @@ export class Embedded implements EmbeddedDataplane {
     const frames: Frame[] = [];
     while (arrived.next()) {
       arrived.complete();
-      frames.push({ device: devices.nameOf(arrived.device), bytes: Uint8Array.from(arrived.bytes) });
+      frames.push({ device: devices.nameOf(arrived.device), bytes: arrived.bytes.slice() });
     }
     return frames;
   }
@@ -258,43 +254,6 @@ export class Embedded implements EmbeddedDataplane {
 }
 
 type Undo = (() => unknown)[];
-
-/** What tables don't look at. @throws VtepError USAGE */
-function check({ name, vni, external, vnifilter, gpe, gbp, knownpeers, remote, port }: EmbeddedDevice): void {
-  const refuse = (why: string) => {
-    throw new VtepError('USAGE', `device ${name}: ${why}`);
-  };
-  if (typeof name !== 'string' || name === '' || name.includes('\0')) refuse('give it a name');
-  if (external && vni !== 0) refuse('an external device has VNI 0: give it others by vnis.apply');
-  if (vnifilter && !external) refuse('vnifilter needs external');
-  if (gpe && (gbp || external)) refuse('gpe excludes gbp and external');
-  if (gpe && knownpeers) refuse('knownpeers asks for MACs, which packets of gpe have not');
-  if (remote !== undefined && parseAddress(remote) === undefined)
-    refuse(`remote ${remote}: that is no IP address`);
-  if (port !== undefined && !(Number.isInteger(port) && port > 0 && port <= 0xffff))
-    refuse(`port ${port}: give a number from 1 to 65535`);
-}
-
-function familyOf({
-  remote,
-  family,
-}: Pick<EmbeddedDevice, 'remote' | 'family'>): typeof AF_INET | typeof AF_INET6 {
-  const isIpv6 = remote === undefined ? family === 'inet6' : ipaddr.IPv6.isValid(remote);
-  return isIpv6 ? AF_INET6 : AF_INET;
-}
-
-function recordOf(device: EmbeddedDevice): Parameters<Dataplane['devices']['write']>[1] {
-  const { vni, address, port = VXLAN_PORT, mtu = MTU_DEFAULT, learning = !device.gpe } = device;
-  const { ageing, maxaddress = 0, ttl = 0, tos = 0, df = 'unset', flowlabel = 0 } = device;
-  return {
-    ...{ vni, address, port, mtu, learning, maxaddress, ttl, tos, df, flowlabel },
-    ageing: ageing || AGEING_DEFAULT,
-    family: familyOf(device),
-    source: SOURCE,
-    sourceDf: SOURCE_DF,
-    features: device,
-  };
-}
 
 function bytesOf(what: string, bytes: Uint8Array): Uint8Array {
   if (bytes instanceof Uint8Array) return bytes;
