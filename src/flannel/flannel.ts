@@ -13,7 +13,7 @@ import { openSource, type SourceSetup } from './sources.ts';
 
 /** A source may take as long as it likes; who waits is not to be slower for it. */
 const SPARING_MS_MOST = 60_000;
-const SPARING_MS_AFTER = 15_000;
+const SPARING_MS_AFTER = 1000;
 
 export interface NetworkSetup extends NetworkOptions {
   source: SourceSetup;
