@@ -44,11 +44,6 @@ export interface Injected {
 
 /** Why a hook was stopped: the values of the global `fault`. */
 export const FAULT = { none: 0, fuel: 1, access: 2 } as const;
-/**
- * An address that was found to lie in the area or the window may be followed by accesses up to this far behind it
- * without another look; so many bytes behind the window are nobody's, and so many at the end of the area are not used so.
- */
-export const HOOK_FENCE_BYTES = 256;
 /** Bytes of instructions, or of a bulk operation, that one unit of fuel pays for. */
 export const FUEL_BYTES_SHIFT = 8;
 

@@ -2,10 +2,10 @@
  * A hook in WebAssembly: compiled once, and then, in each thread that carries packets, instantiated on the memory of
  * the dataplane. It runs between two calls of the engine, so that whatever becomes of it the engine's own state is whole.
  */
-import { HOOK_AREA_BYTES } from '../../assembly/layout.ts';
+import { HOOK_AREA_BYTES, HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
-import { FAULT, HOOK_FENCE_BYTES } from './hook-guard-code.ts';
+import { FAULT } from './hook-guard-code.ts';
 import type { DataSegment } from './hook-guard-module.ts';
 
 /** Fuel of one batch, for each packet in it: turns of loops, more or less. */
