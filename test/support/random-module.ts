@@ -1,12 +1,12 @@
 /**
  * Random functions of valid WebAssembly that load and store through locals which branches, loops and calls change: what
  * a rewriter that remembers checked addresses could get wrong. Addresses lie in the first half of a page, with offsets
- * up to 300; one in some dozens lies outside of any memory of the hook's.
+ * up to 300; one in some eighty lies outside of any memory of the hook's.
  */
 import { handMade, I32, i32, uleb } from './hook-modules.ts';
 import { below, type Prng } from './mutate.ts';
 
-const LOCALS = 6;
+const LOCALS = 3;
 /** Parameters: records, count. */
 const FIRST_LOCAL = 2;
 /** Counts the turns of all loops down, so that they end. */
@@ -77,7 +77,7 @@ export class RandomModule {
 
   #nested(choice: number): number[] {
     this.#depth++;
-    const isLoop = choice === 8;
+    const isLoop = choice < 10;
     this.#labels.push(isLoop);
     let code: number[];
     if (isLoop) code = this.#loop();
@@ -93,11 +93,12 @@ export class RandomModule {
     return this.#below(2) === 0 ? [] : [OPS.else, ...this.#statements(4)];
   }
 
-  /** Turns while there are turns left and some expression says so. */
+  /** Turns while there are turns left and, of some, an expression says so. */
   #loop(): number[] {
     const body = this.#statements(5);
     const turn = [OPS.get, TURNS, ...i32(1), 0x6b, OPS.tee, TURNS, ...i32(0), 0x4a];
-    return [OPS.loop, 0x40, ...body, ...turn, ...this.#expression(1), 0x71, 0x0d, 0, OPS.end];
+    const also = this.#below(4) === 0 ? [...this.#expression(1), 0x71] : [];
+    return [OPS.loop, 0x40, ...body, ...turn, ...also, 0x0d, 0, OPS.end];
   }
 
   /** Forwards only: to a loop's label would be a turn that is not counted. */
@@ -110,7 +111,7 @@ export class RandomModule {
 
   /** An address, or what is used as one later. */
   #address(): number[] {
-    if (this.#below(40) === 0) return i32(this.#pick(OUTSIDE));
+    if (this.#below(80) === 0) return i32(this.#pick(OUTSIDE));
     if (this.#below(3) === 0) return [OPS.get, this.#local()];
     return [...this.#expression(2), ...i32(ADDRESS_MASK), 0x71];
   }
