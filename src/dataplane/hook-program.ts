@@ -135,7 +135,7 @@ export class HookProgram implements HookRunner {
    */
   run(records: number, count: number): HookFault | undefined {
     try {
-      this.#hook(records, count, Math.min(this.#fuel * count, FUEL_MAX));
+      this.#hook(records, count, Math.min(this.#fuel * Math.max(count, 1), FUEL_MAX));
       return undefined;
     } catch (error) {
       return this.#faultOf(error);
