@@ -144,7 +144,7 @@ describe('refused when it is loaded', () => {
     for (let round = 0; round < 12000; ++round) {
       const bytes =
         round % 10 === 0
-          ? Uint8Array.from({ length: below(prng, 200) }, () => below(prng, 256))
+          ? Uint8Array.from({ length: 8 + below(prng, 200) }, () => below(prng, 256))
           : whole.slice();
       if (round % 10 === 0) bytes.set(whole.subarray(0, 8));
       const end = round % 7 === 0 ? below(prng, bytes.length) : bytes.length;
