@@ -51,7 +51,9 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
     far = bed.namespace('far');
     enter(here);
     here.sysctl({ 'net.ipv6.conf.default.accept_dad': 0 });
-    vtep = await createVtep({ logger: (level, message) => log.push(`${level}: ${message}`) });
+    // The VTEP's own refusals: nobody has looked at the requests before.
+    const readers = { device: (input: unknown) => input as DeviceConfig };
+    vtep = await createVtep({ logger: (level, message) => log.push(`${level}: ${message}`) }, readers);
     vtep.subscribe((event) => events.push(event));
   });
   after(async () => {
@@ -694,7 +696,7 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
   });
 
   it('a program that ends without closing it does end', () => {
-    const library = new URL('../src/vtep/vtep.ts', import.meta.url);
+    const library = new URL('../src/create-vtep.ts', import.meta.url);
     const program = `import { createVtep } from '${library}'; await createVtep(); process.exit(7);`;
     const parameters = ['--import', 'tsx', '--input-type=module', '--eval', program];
     const { status, signal, stderr } = spawnSync(process.execPath, parameters, {

@@ -20,7 +20,6 @@ import { makeResident, preferHugePages } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
   DeviceChange,
-  DeviceConfig,
   DeviceInfo,
   DeviceRequest,
   FdbEntry,
@@ -80,8 +79,6 @@ export interface VtepOptions {
   logger?: Logger;
 }
 
-/** Who has filled in everything already. */
-const COMPLETE: Pick<Readers, 'device'> = { device: (input) => input as DeviceConfig };
 const CLOCK_MILLISECONDS = 500;
 /** Fewer, and both directions of a queue share a thread: no more busy threads than cores. */
 const CORES_PER_QUEUE = 4;
@@ -89,11 +86,12 @@ const CORES_PER_QUEUE = 4;
 const FIRST_AGEING_SECONDS = 10;
 
 /**
+ * @param readers fill in what a request for a device leaves out
  * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
 export async function createVtep(
-  options: VtepOptions = {},
-  readers: Pick<Readers, 'device'> = COMPLETE,
+  options: VtepOptions,
+  readers: Pick<Readers, 'device'>,
 ): Promise<Vtep & Happenings> {
   const vtep = new BatchedVtep(options, readers);
   await vtep.start();
