@@ -1,11 +1,10 @@
 /** The devices of a flannel network, one a family: what they are called and how they are made. */
 import type { DeviceRequest } from '../types.ts';
 import type { BackendConfig, NetConfig } from './lease.ts';
+import type { IpVersion } from './prefix.ts';
 
 /** Outer headers of each family: IP, UDP, VXLAN, inner Ethernet. */
 const OVERHEAD_BYTES = { 4: 50, 6: 70 };
-
-export type IpVersion = 4 | 6;
 
 /** Families in use, IPv4 first. */
 export function familiesOf({ enableIpv4, enableIpv6 }: NetConfig): IpVersion[] {

@@ -6,7 +6,8 @@ import { refuseRouterAdvertisements, settleAddress } from './interface-address.t
 import type { NetConfig, Subnets } from './lease.ts';
 import type { Logger, NetworkOptions } from './network-options.ts';
 import type { OverlayStatus } from './network-status.ts';
-import { familiesOf, type IpVersion, overlayMtu, overlayName, overlayRequest } from './overlay.ts';
+import { familiesOf, overlayMtu, overlayName, overlayRequest } from './overlay.ts';
+import type { IpVersion } from './prefix.ts';
 import type { Underlay } from './underlay.ts';
 
 export type Macs = Partial<Record<IpVersion, string | undefined>>;
