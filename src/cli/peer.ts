@@ -49,7 +49,7 @@ export async function peer({
 }
 
 /** One line each; with counters two more. */
-export function peerText(peers: readonly PeerInfo[], counted: boolean): string {
+function peerText(peers: readonly PeerInfo[], counted: boolean): string {
   return peers
     .map(({ mac, ifname, src, prefixes, last, stats: { rx, tx } }) =>
       [
@@ -68,7 +68,7 @@ export function peerText(peers: readonly PeerInfo[], counted: boolean): string {
     .join('');
 }
 
-export function peerObjects(peers: readonly PeerInfo[], counted: boolean): object[] {
+function peerObjects(peers: readonly PeerInfo[], counted: boolean): object[] {
   return counted
     ? [...peers]
     : peers.map(({ mac, ifname, src, prefixes }) => ({ ifname, mac, src, prefixes }));

@@ -58,7 +58,7 @@ export async function policy({
 }
 
 /** One line for each, below its device. */
-export function policyText(devices: readonly PolicyInfo[]): string {
+function policyText(devices: readonly PolicyInfo[]): string {
   return devices
     .map(({ ifname, sent, refused, received }) =>
       [
@@ -80,7 +80,7 @@ export function policyText(devices: readonly PolicyInfo[]): string {
     .join('');
 }
 
-export function policyObjects(devices: readonly PolicyInfo[]): object[] {
+function policyObjects(devices: readonly PolicyInfo[]): object[] {
   const rangeObject = ([id, last]: NumberRange) => ({ id, idEnd: last === id ? undefined : last });
   return devices.map((device) => ({ ...device, refused: device.refused.map(rangeObject) }));
 }

@@ -78,7 +78,7 @@ export interface FdbHost extends DeviceNames {
 type Reason = 'command' | 'aged' | 'flushed' | 'device';
 
 /** Seconds between two runs of the kernel's ageing timer when nothing expires sooner. */
-export const AGE_INTERVAL_SECONDS = 10;
+const AGE_INTERVAL_SECONDS = 10;
 
 export class Fdb {
   readonly #host: FdbHost;

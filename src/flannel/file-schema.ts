@@ -94,7 +94,7 @@ const fileSchema = v.strictObject({
 });
 
 /** What is wrong with a file, and where. */
-export class FileError extends Error {}
+class FileError extends Error {}
 
 /** @param where name of the file, for messages. @throws FileError with line and column */
 export async function parseLeaseFile(text: string, where: string): Promise<LeaseFile> {

@@ -70,16 +70,6 @@ function backendJson({ vni, mac, port }: BackendData) {
   return { VNI: vni, VtepMAC: mac, ...(port !== undefined && { Port: port }) };
 }
 
-/** The record of a value, or what is wrong with it. */
-export function parseLeaseValue(text: string, vni = 1): MemberRecord | { reason: string } {
-  try {
-    return readRecord(text, vni);
-  } catch (error) {
-    if (!(error instanceof Malformed)) throw error;
-    return { reason: error.message };
-  }
-}
-
 function readRecord(text: string, vni: number): MemberRecord {
   const json = objectOf(readJson(text));
   if (json === undefined) throw new Malformed('the value is not a JSON object');

@@ -223,7 +223,7 @@ function firstAddress(flag: string, link: Link, family: Family, host: Host): Way
  * Addresses of an interface as flanneld prefers them: global ones before link-local ones, those without a lifetime
  * before others, temporary ones last, else as the kernel lists them. Deprecated ones are left out.
  */
-export function usableAddresses(link: Link, family: Family, host: Host): string[] {
+function usableAddresses(link: Link, family: Family, host: Host): string[] {
   const rank = ({ address, permanent, temporary }: Address) =>
     Number(isLinkLocal(address)) * 4 + Number(!permanent) * 2 + Number(temporary);
   return host
