@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import { VtepError } from '../errors.ts';
 import type { Flannel } from '../flannel/flannel.ts';
 import type { DeviceRequest, Vtep } from '../types.ts';
-import type { Readers } from '../vtep/readers.ts';
+import { AS_GIVEN, type Readers } from '../vtep/readers.ts';
 import type { VtepOptions } from '../vtep/vtep.ts';
 import { createApi, type Running } from './api.ts';
 import type { Config, DeviceSetup } from './config.ts';
@@ -20,9 +20,12 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Answers under way get this long at the end. */
 const FAREWELL_MS = 200;
 
-export type CreateVtep = (options: VtepOptions, readers: Pick<Readers, 'device'>) => Promise<Vtep>;
+export type CreateVtep = (options: VtepOptions, readers: Readers) => Promise<Vtep>;
 /** Requests have been looked at when they come to the VTEP: the API's, the configuration's; flannel's leave defaults out. */
-const READERS = { device: (input: unknown) => completeDevice(input as DeviceRequest) };
+const READERS: Readers = {
+  ...AS_GIVEN,
+  device: (input: unknown) => completeDevice(input as DeviceRequest),
+};
 
 export type Logger = (level: 'info' | 'warn' | 'error', message: string) => void;
 

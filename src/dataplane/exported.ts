@@ -36,3 +36,5 @@ export type {
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
+export type { FrameRing, RingConsumer, RingProducer, SharedRing } from './ring.ts';
+export { attachConsumer, attachProducer } from './ring-ends.ts';

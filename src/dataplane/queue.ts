@@ -27,7 +27,9 @@ import type { EngineExports } from './exports.ts';
 import { Frames } from './frames.ts';
 import { listenerOf } from './listening.ts';
 import type { Views } from './memory.ts';
+import { Ring } from './queue-ring.ts';
 import { claimQueue, QueueState, releaseQueue } from './queue-state.ts';
+import type { FrameRing } from './ring.ts';
 
 export const VXLAN_PORT = 8472;
 /** Room for what an Ethernet of 1500 bytes carries. */
@@ -57,14 +59,20 @@ export class Queue implements DataplaneQueue {
     return new Frames(this.#state, count, bytes, () => this.#walk());
   }
 
+  ring(count: number, bytes: number = SLOT_BYTES): FrameRing {
+    this.#state.assertOpen();
+    return new Ring(this.#state, count, bytes, () => this.#walk());
+  }
+
   datagrams(count: number, bytes: number = SLOT_BYTES): DatagramBatch {
     this.#state.assertOpen();
     return new Datagrams(this.#state, count, bytes);
   }
 
-  encap(frames: FrameBatch, count: number = frames?.slots?.length): SentDatagrams {
+  encap(frames: FrameBatch | FrameRing, count?: number): SentDatagrams {
     this.#state.assertOpen();
-    if (!(frames instanceof Frames) || !frames.isOf(this.#state)) throw notOurs('encap', 'frames');
+    if (!(frames instanceof Frames || frames instanceof Ring) || !frames.isOf(this.#state))
+      throw notOurs('encap', 'frames');
     return frames.send(count);
   }
 
