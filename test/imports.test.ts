@@ -38,7 +38,7 @@ const OUTSIDE: Record<string, string[]> = {
   'node:http2': ['flannel'],
   'node:dgram': ['io', 'cli'],
   'node:child_process': ['netlink', 'cli'],
-  'node:worker_threads': ['vtep', 'sink', 'netlink', 'cli'],
+  'node:worker_threads': ['vtep', 'sink', 'netlink', 'io', 'cli'],
   koffi: ['io'],
 };
 

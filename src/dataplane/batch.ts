@@ -21,6 +21,7 @@
  */
 
 import type { HookDirection, HookFailure, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import type { FrameRing } from './ring.ts';
 
 /** Room for one frame. */
 export interface FrameSlot {
@@ -139,11 +140,18 @@ export interface DataplaneQueue {
   frames(count: number, bytes?: number): FrameBatch;
   datagrams(count: number, bytes?: number): DatagramBatch;
   /**
-   * Sends the first `count` frames of a batch; absent: all. What must be dropped is counted, and no datagram.
+   * Slots that another thread fills (or reads), of the memory that batches of frames have.
+   * @param count a power of two, to 256
+   * @throws VtepError USAGE, NO_SPACE
+   */
+  ring(count: number, bytes?: number): FrameRing;
+  /**
+   * Sends the first `count` frames of a batch, or at most so many of those that a ring's producer has published;
+   * absent: all. What must be dropped is counted, and no datagram.
    * @throws VtepError USAGE (length, batch, or the last one's datagrams have not all been taken), NOT_FOUND (device);
    *   then nothing has been sent
    */
-  encap(frames: FrameBatch, count?: number): SentDatagrams;
+  encap(frames: FrameBatch | FrameRing, count?: number): SentDatagrams;
   /**
    * Takes the first `count` datagrams of a batch, which came to UDP `port` of this host.
    * @param port 8472

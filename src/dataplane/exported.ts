@@ -46,3 +46,5 @@ export type {
   HookRunner,
   HookWay,
 } from './hook-types.ts';
+export type { FrameRing, RingConsumer, RingProducer, SharedRing } from './ring.ts';
+export { attachConsumer, attachProducer } from './ring-ends.ts';

@@ -35,7 +35,9 @@ import type { HookDirection, HookFailure, HookFunction, HookModule, HookRunner }
 import { Hooks } from './hooks.ts';
 import { listenerOf } from './listening.ts';
 import type { Views } from './memory.ts';
+import { Ring } from './queue-ring.ts';
 import { claimQueue, QUEUE_BLOCKS, QueueState, releaseQueue } from './queue-state.ts';
+import type { FrameRing } from './ring.ts';
 import { Forwarded } from './sent.ts';
 import { PlaceViews } from './slot-views.ts';
 
@@ -78,14 +80,20 @@ export class Queue implements DataplaneQueue {
     return new Frames(this.#state, count, bytes, this.#walk);
   }
 
+  ring(count: number, bytes: number = SLOT_BYTES): FrameRing {
+    this.#state.assertOpen();
+    return new Ring(this.#state, count, bytes, this.#walk);
+  }
+
   datagrams(count: number, bytes: number = SLOT_BYTES): DatagramBatch {
     this.#state.assertOpen();
     return new Datagrams(this.#state, count, bytes);
   }
 
-  encap(frames: FrameBatch, count: number = frames?.slots?.length): SentDatagrams {
+  encap(frames: FrameBatch | FrameRing, count?: number): SentDatagrams {
     this.#state.assertOpen();
-    if (!(frames instanceof Frames) || !frames.isOf(this.#state)) throw notOurs('encap', 'frames');
+    if (!(frames instanceof Frames || frames instanceof Ring) || !frames.isOf(this.#state))
+      throw notOurs('encap', 'frames');
     if (this.#forwarded.isCurrent) this.#abandon();
     return frames.send(count);
   }
