@@ -2,6 +2,7 @@
  * Rewrites the body of one function. Instructions are copied as they are, but for those that touch memory, loops (which
  * pay fuel) and globals (whose numbers shift).
  */
+import { HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
 import { ModuleReader, ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
 import { AddressFacts, constantOf, UNKNOWN } from './hook-guard-facts.ts';
 import { below, type FunctionBody, type HookModule, readType } from './hook-guard-module.ts';
