@@ -20,7 +20,8 @@
  * shows memory that others now fill: it lies within one slot, so no table can be harmed through it.
  */
 
-import type { HookDirection, HookFailure, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFailure, HookFunction } from './hook-types.ts';
 import type { FrameRing } from './ring.ts';
 
 /** Room for one frame. */
@@ -167,8 +168,8 @@ export interface DataplaneQueue {
   setHook(
     device: number,
     direction: HookDirection,
-    hook: HookFunction | HookModule | undefined,
-  ): HookRunner | undefined;
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined;
   /**
    * The datagrams that the hooks of the last decap sent into tunnels, in the slots of those that came. To be taken
    * before those are filled again; what is left at the next encap or decap is dropped, and counted as `drop_hook_forward`.

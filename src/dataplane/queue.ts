@@ -31,7 +31,8 @@ import { addToCounter } from './counters.ts';
 import { Datagrams } from './datagrams.ts';
 import type { EngineExports } from './exports.ts';
 import { Frames } from './frames.ts';
-import type { HookDirection, HookFailure, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFailure, HookFunction } from './hook-types.ts';
 import { Hooks } from './hooks.ts';
 import { listenerOf } from './listening.ts';
 import type { Views } from './memory.ts';
@@ -118,8 +119,8 @@ export class Queue implements DataplaneQueue {
   setHook(
     device: number,
     direction: HookDirection,
-    hook: HookFunction | HookModule | undefined,
-  ): HookRunner | undefined {
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined {
     const what = `hook: device ${device} ${direction}`;
     if (this.#state.closed) this.#state.assertOpen();
     if (!(Number.isInteger(device) && device > 0 && device < DEVICE_COUNT))
