@@ -188,10 +188,9 @@ for (const seed of [1, 2, 3, 4]) {
             if (!hooked.includes(device)) goOn(before, way, device, frame);
           const seen: Seen = [];
           while (arrived.next()) seen.push([arrived.device, hex(arrived.bytes)]);
-          assert.deepEqual(seen.slice(0, before.ports.length), told(before.ports));
-          // Programs are called one after the other, verdicts done in the order of arrival.
-          assert.deepEqual(seen.slice(before.ports.length).sort(), told(fate.ports).sort(), `round ${round}`);
-          assert.deepEqual(takeSent(queue.forwarded).sort(), told(fate.tunnels).sort());
+          // What no hook sees does not wait for it.
+          assert.deepEqual(seen, [...told(before.ports), ...told(fate.ports)], `round ${round}`);
+          assert.deepEqual(takeSent(queue.forwarded), told(fate.tunnels));
           assert.equal(queue.forwarded.next(), false);
           for (const [key, value] of before.counters)
             fate.counters.set(key, (fate.counters.get(key) ?? 0) + value);
