@@ -7,7 +7,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { DEVICE_COUNT } from '../../assembly/layout.ts';
-import type { HookSource } from '../dataplane/hook-program.ts';
+import type { CompiledHook } from '../dataplane/hook-program.ts';
 import type { HookDirection } from '../types.ts';
 
 /** One direction of one device: where one program at a time may be. */
@@ -17,7 +17,7 @@ export interface Seat {
 }
 
 export type HookCode =
-  | { readonly kind: 'wasm'; readonly source: HookSource; readonly fuel: number }
+  | { readonly kind: 'wasm'; readonly compiled: CompiledHook; readonly fuel: number }
   /** A module's URL. */
   | { readonly kind: 'js'; readonly url: string };
 
@@ -25,7 +25,7 @@ export interface Program extends Seat {
   /** Of one VTEP no two programs have the same. */
   readonly generation: number;
   readonly code: HookCode;
-  readonly rules: Uint8Array;
+  readonly rules?: Uint8Array;
 }
 
 export type HookOrder =
@@ -56,10 +56,11 @@ export const CONTROL_ORDERS = 0;
 export const CONTROL_STATE = 1;
 export const CONTROL_CALLS = 2;
 export const CONTROL_SEAT = 3;
-/** i32s: what the batch is that the program is shown: HELD_*; device or listener; messages received. */
+/** i32s: what the batch is that the program is shown: HELD_*; listener, messages received; first record of the call. */
 export const CONTROL_HELD = 4;
 export const CONTROL_HELD_BY = 5;
 export const CONTROL_HELD_COUNT = 6;
+export const CONTROL_HELD_RECORD = 7;
 /** i32: descriptors that only the thread knows, -1 = none: what it leaves behind when it is terminated. */
 export const CONTROL_DESCRIPTORS = 8;
 export const CONTROL_DESCRIPTORS_MAX = 8;

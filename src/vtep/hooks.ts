@@ -6,10 +6,9 @@
  * nothing inside the thread can end it: so it is looked at from here, and a call that lasts costs the thread its life.
  */
 import { pathToFileURL } from 'node:url';
-import type { CounterName } from '../dataplane/counters.ts';
-import { readCounter } from '../dataplane/counters.ts';
-import { HOOK_FUEL_DEFAULT, compileHook } from '../dataplane/hook-program.ts';
+import { type CounterName, readCounter } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
+import { compileHook, HOOK_FUEL } from '../dataplane/hook-program.ts';
 import { VtepError } from '../errors.ts';
 import type { HookDirection, HookInfo, HookRequest, HookStats, VtepEvent } from '../types.ts';
 import type { Logger } from './core.ts';
@@ -87,12 +86,12 @@ export class Hooks {
       this.#settleWatch();
       return;
     }
-    if (device.config.gpe && false) throw new VtepError('UNSUPPORTED', what);
     if (request.op === 'add' && before !== undefined)
       throw new VtepError('EXISTS', `${what}: File exists: "hook replace" takes its place`);
     const generation = ++this.#generation;
-    const code = await codeOf(request, generation, what);
-    const program: Program = { ...seat, generation, code, rules: request.rules ?? new Uint8Array() };
+    const code = codeOf(request, generation, what);
+    const { rules } = request;
+    const program: Program = { ...seat, generation, code, ...(rules !== undefined && { rules }) };
     const hook: Hook = {
       ...{ device, program, file: request.file },
       ...{ before: before?.before ?? this.#count(seat), told: before?.told ?? this.#count(seat).faults },
@@ -269,16 +268,16 @@ export class Hooks {
   }
 }
 
-async function codeOf(
+function codeOf(
   request: Exclude<HookRequest, { op: 'del' }>,
   generation: number,
   what: string,
-): Promise<HookCode> {
-  const { file, wasm, fuel = HOOK_FUEL_DEFAULT } = request;
+): HookCode {
+  const { file, wasm, fuel = HOOK_FUEL } = request;
   // A module is imported once for each URL.
   if (wasm === undefined) return { kind: 'js', url: `${pathToFileURL(file).href}?generation=${generation}` };
   try {
-    return { kind: 'wasm', source: await compileHook(wasm), fuel };
+    return { kind: 'wasm', compiled: compileHook(wasm), fuel };
   } catch (error) {
     if (!(error instanceof VtepError)) throw error;
     throw new VtepError(error.code, `${what}: ${error.message}`);
