@@ -1,0 +1,373 @@
+/**
+ * Rewrites the body of one function. Instructions are copied as they are, but for those that touch memory, loops (which
+ * pay fuel) and globals (whose numbers shift).
+ */
+import { ModuleReader, ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
+import { below, type FunctionBody, type HookModule, readType } from './hook-guard-module.ts';
+import {
+  type Access,
+  ATOMIC_FENCE,
+  atomicAccess,
+  EXTERNREF,
+  FUNCREF,
+  MISC,
+  NO_RESULT,
+  nameOfRefused,
+  OP,
+  plainAccess,
+  simdAccess,
+  simdImmediateBytes,
+  VALUE,
+} from './hook-guard-opcodes.ts';
+
+/** Numbers of what is added to a module. */
+export interface Injected {
+  /** Globals in front of the user's: imported, constant. */
+  readonly base: number;
+  readonly low: number;
+  readonly high: number;
+  /** high - low - NEAR_BYTES */
+  readonly reach: number;
+  /** How far the user's own globals shift. */
+  readonly shift: number;
+  /** Globals behind the user's. */
+  readonly fuel: number;
+  readonly fault: number;
+  readonly address: number;
+  /** Functions behind the user's. */
+  readonly spent: number;
+  readonly outside: number;
+  readonly range: number;
+  readonly areaBytes: number;
+}
+
+/** Where an address and an immediate offset reach no farther than this, one comparison is enough. */
+export const NEAR_BYTES = 1024;
+/** Bytes of instructions, or of a bulk operation, that one unit of fuel pays for. */
+export const FUEL_BYTES_SHIFT = 8;
+
+/** The body, with its length before it. */
+export function rewriteBody(module: HookModule, body: FunctionBody, injected: Injected): Uint8Array {
+  return new Rewriter(module, body, injected).run();
+}
+
+class Rewriter {
+  readonly #module: HookModule;
+  readonly #body: FunctionBody;
+  readonly #injected: Injected;
+  readonly #reader: ModuleReader;
+  readonly #code = new ModuleWriter();
+  /** The user's parameters and locals. */
+  readonly #own: number;
+  readonly #added: number[] = [];
+  readonly #temporaries = new Map<number, number>();
+  /** Bytes up to here have been copied or replaced. */
+  #copied: number;
+
+  constructor(module: HookModule, body: FunctionBody, injected: Injected) {
+    const { parameters } = module.types[body.type]!;
+    this.#module = module;
+    this.#body = body;
+    this.#injected = injected;
+    this.#reader = new ModuleReader(module.bytes, body.from, body.to);
+    this.#own = body.locals.reduce((sum, run) => sum + run.count, parameters.length);
+    this.#copied = body.from;
+  }
+
+  run(): Uint8Array {
+    const reader = this.#reader;
+    this.#pay(1 + ((this.#body.to - this.#body.from) >> FUEL_BYTES_SHIFT));
+    let last = -1;
+    while (!reader.isAtEnd) {
+      last = reader.at;
+      this.#instruction(last);
+    }
+    if (last < 0 || reader.bytes[last] !== OP.end) throw malformed('a function without an end', reader.at);
+    this.#copy(reader.at);
+    const { locals } = this.#body;
+    const whole = new ModuleWriter();
+    whole.u32(locals.length + this.#added.length);
+    for (const { count, type } of locals) whole.u32(count).write(type);
+    for (const type of this.#added) whole.u32(1).write(type);
+    return whole.append(this.#code.bytes).bytes;
+  }
+
+  #instruction(at: number): void {
+    const reader = this.#reader;
+    const opcode = reader.byte();
+    const access = plainAccess(opcode);
+    if (access !== undefined) {
+      this.#access(at, access);
+      return;
+    }
+    switch (opcode) {
+      case OP.block:
+      case OP.if:
+        this.#blockType();
+        return;
+      case OP.loop:
+        this.#blockType();
+        this.#copy(reader.at);
+        this.#pay(1);
+        return;
+      case OP.br:
+      case OP.brIf:
+        reader.u32();
+        return;
+      case OP.brTable:
+        reader.vector(() => reader.u32());
+        reader.u32();
+        return;
+      case OP.call:
+      case OP.refFunc:
+        below(reader.u32(), this.#module.functions.length, 'function', reader);
+        return;
+      case OP.callIndirect:
+        below(reader.u32(), this.#module.types.length, 'type', reader);
+        below(reader.u32(), this.#module.tables, 'table', reader);
+        return;
+      case OP.selectTyped:
+        reader.vector(() => readType(reader));
+        return;
+      case OP.localGet:
+      case OP.localSet:
+      case OP.localTee:
+        below(reader.u32(), this.#own, 'local', reader);
+        return;
+      case OP.globalGet:
+      case OP.globalSet:
+        this.#global(at, opcode);
+        return;
+      case OP.tableGet:
+      case OP.tableSet:
+        below(reader.u32(), this.#module.tables, 'table', reader);
+        return;
+      case OP.memorySize:
+        this.#onlyMemory();
+        this.#replace(at)
+          .write(OP.i32Const)
+          .i32(this.#injected.areaBytes / 65536);
+        return;
+      case OP.memoryGrow:
+        this.#onlyMemory();
+        this.#replace(at).write(OP.drop, OP.i32Const).i32(-1);
+        return;
+      case OP.i32Const:
+        reader.skipNumber(5);
+        return;
+      case OP.i64Const:
+        reader.skipNumber(10);
+        return;
+      case OP.f32Const:
+        reader.skip(4);
+        return;
+      case OP.f64Const:
+        reader.skip(8);
+        return;
+      case OP.refNull:
+        this.#referenceType(at);
+        return;
+      case OP.misc:
+        this.#misc(at);
+        return;
+      case OP.simd:
+        this.#simd(at);
+        return;
+      case OP.atomic:
+        this.#atomic(at);
+        return;
+      default:
+        if (!isPlain(opcode)) this.#refuse(at, opcode);
+    }
+  }
+
+  #misc(at: number): void {
+    const reader = this.#reader;
+    const opcode = reader.u32();
+    switch (opcode) {
+      case MISC.memoryInit:
+      case MISC.dataDrop: {
+        const segment = below(reader.u32(), this.#module.segments.length, 'data segment', reader);
+        if (opcode === MISC.dataDrop) return;
+        this.#onlyMemory();
+        this.#bulk(at, false, (code) => code.write(OP.misc).u32(opcode).u32(segment).write(0));
+        return;
+      }
+      case MISC.memoryCopy:
+        this.#onlyMemory();
+        this.#onlyMemory();
+        this.#bulk(at, true, (code) => code.write(OP.misc).u32(opcode).write(0, 0));
+        return;
+      case MISC.memoryFill:
+        this.#onlyMemory();
+        this.#bulk(at, false, (code) => code.write(OP.misc).u32(opcode).write(0));
+        return;
+      case MISC.tableSize:
+        below(reader.u32(), this.#module.tables, 'table', reader);
+        return;
+      default:
+        if (opcode > MISC.lastTruncate) this.#refuse(at, OP.misc, opcode);
+    }
+  }
+
+  #simd(at: number): void {
+    const opcode = this.#reader.u32();
+    const access = simdAccess(opcode);
+    if (access !== undefined) {
+      this.#access(at, access);
+      return;
+    }
+    const bytes = simdImmediateBytes(opcode);
+    if (bytes === undefined) this.#refuse(at, OP.simd, opcode);
+    else this.#reader.skip(bytes);
+  }
+
+  #atomic(at: number): void {
+    const opcode = this.#reader.u32();
+    const access = atomicAccess(opcode);
+    if (access !== undefined) {
+      this.#access(at, access);
+      return;
+    }
+    // Waiting would stop the thread that carries packets.
+    if (opcode !== ATOMIC_FENCE) this.#refuse(at, OP.atomic, opcode);
+    this.#reader.byte();
+  }
+
+  /** Copies an access with its address confined; the reader stands behind its opcode. */
+  #access(at: number, { bytes, operands, hasLane }: Access): void {
+    const reader = this.#reader;
+    const alignment = reader.u32();
+    // Bit 6: a memory's number follows.
+    if (alignment >= 32) throw unsupported(`another memory at byte ${at}`, 'a hook has one');
+    const offset = reader.u32();
+    if (hasLane) reader.byte();
+    const code = this.#replace(at);
+    const temporaries = operands.map((type, index) => this.#temporary(type, index));
+    for (const local of temporaries.toReversed()) code.write(OP.localSet).u32(local);
+    this.#confine(offset, bytes);
+    for (const local of temporaries) code.write(OP.localGet).u32(local);
+    code.append(reader.bytes.subarray(at, reader.at));
+  }
+
+  /** An address on the stack becomes the one that it stands for. */
+  #confine(offset: number, bytes: number): void {
+    const { low, reach, base, outside, areaBytes } = this.#injected;
+    const code = this.#code;
+    const address = this.#temporary(VALUE.i32, 2);
+    const extent = offset + bytes;
+    code.write(OP.localTee).u32(address);
+    if (extent <= NEAR_BYTES) {
+      code.write(OP.globalGet).u32(low).write(OP.i32Sub, OP.globalGet).u32(reach).write(OP.i32GtU);
+      code
+        .write(OP.localGet)
+        .u32(address)
+        .write(OP.i32Const)
+        .i32(areaBytes - NEAR_BYTES);
+      code.write(OP.i32GtU, OP.i32And, OP.if, NO_RESULT);
+      code.write(OP.localGet).u32(address).write(OP.i32Const).i32(offset).write(OP.i32Const).i32(bytes);
+      code.write(OP.call).u32(outside).write(OP.end);
+    } else {
+      code.write(OP.i32Const).i32(offset).write(OP.i32Const).i32(bytes).write(OP.call).u32(outside);
+    }
+    code.write(OP.localGet).u32(address).write(OP.globalGet).u32(base).write(OP.i32Const, 0);
+    code.write(OP.localGet).u32(address).write(OP.i32Const).i32(areaBytes).write(OP.i32LtU);
+    code.write(OP.select, OP.localGet).u32(address).write(OP.i32Add);
+  }
+
+  /** [to, value or from, length] */
+  #bulk(at: number, hasSource: boolean, write: (code: ModuleWriter) => unknown): void {
+    const { range } = this.#injected;
+    const code = this.#replace(at);
+    const second = this.#temporary(VALUE.i32, 0);
+    const length = this.#temporary(VALUE.i32, 1);
+    code.write(OP.localSet).u32(length).write(OP.localSet).u32(second);
+    code.write(OP.localGet).u32(length).write(OP.call).u32(range);
+    code.write(OP.localGet).u32(second);
+    if (hasSource) code.write(OP.localGet).u32(length).write(OP.call).u32(range);
+    write(code.write(OP.localGet).u32(length));
+  }
+
+  /** Takes fuel; traps where none is left. */
+  #pay(units: number): void {
+    const { fuel, spent } = this.#injected;
+    const left = this.#temporary(VALUE.i32, 2);
+    const code = this.#code;
+    code.write(OP.globalGet).u32(fuel).write(OP.i32Const).i32(units).write(OP.i32Sub);
+    code.write(OP.localTee).u32(left).write(OP.globalSet).u32(fuel);
+    code.write(OP.localGet).u32(left).write(OP.i32Const, 0, OP.i32LtS, OP.if, NO_RESULT);
+    code.write(OP.call).u32(spent).write(OP.end);
+  }
+
+  #global(at: number, opcode: number): void {
+    const { globals } = this.#module;
+    const index = below(this.#reader.u32(), globals.length, 'global', this.#reader);
+    this.#replace(at)
+      .write(opcode)
+      .u32(index + this.#injected.shift);
+  }
+
+  #blockType(): void {
+    const reader = this.#reader;
+    const { at } = reader;
+    const type = reader.s33();
+    if (type >= 0) below(type, this.#module.types.length, 'type', reader);
+    else {
+      reader.at = at;
+      if (reader.bytes[at] === NO_RESULT) reader.byte();
+      else readType(reader);
+    }
+  }
+
+  #referenceType(at: number): void {
+    const type = this.#reader.byte();
+    if (type !== FUNCREF && type !== EXTERNREF)
+      throw unsupported(`a reference at byte ${at}`, 'a hook computes with numbers');
+  }
+
+  #onlyMemory(): void {
+    below(this.#reader.u32(), 1, 'memory', this.#reader);
+  }
+
+  /** A local of our own for an operand. @param place operands of the same type that are needed at the same time differ */
+  #temporary(type: number, place: number): number {
+    const key = type * 4 + place;
+    let index = this.#temporaries.get(key);
+    if (index === undefined) {
+      index = this.#own + this.#added.length;
+      this.#added.push(type);
+      this.#temporaries.set(key, index);
+    }
+    return index;
+  }
+
+  /** What stood from `at` to the reader's place is left out; the caller writes something else. */
+  #replace(at: number): ModuleWriter {
+    this.#copy(at);
+    this.#copied = this.#reader.at;
+    return this.#code;
+  }
+
+  #copy(to: number): void {
+    this.#code.append(this.#reader.bytes.subarray(this.#copied, to));
+    this.#copied = to;
+  }
+
+  #refuse(at: number, opcode: number, second?: number): never {
+    throw unsupported(`${nameOfRefused(opcode, second)} at byte ${at}`, 'compile without it');
+  }
+}
+
+/** Instructions without immediates that touch nothing but the stack. */
+function isPlain(opcode: number): boolean {
+  return (
+    opcode <= 0x01 ||
+    opcode === OP.else ||
+    opcode === OP.end ||
+    opcode === OP.return ||
+    opcode === OP.drop ||
+    opcode === OP.select ||
+    (opcode > OP.f64Const && opcode <= OP.lastPlain) ||
+    opcode === OP.refIsNull
+  );
+}
