@@ -33,13 +33,13 @@ export function decapServer(
   /** As far as there is room for writes. Returns the system calls made. */
   function walk(listener: number, received: number): number {
     const writes = exports.decap(base, listener, received);
-    return hooks.parked('decap') === 0 ? writer.write(writes) : judge(listener, received);
+    return hooks.parked === 0 ? writer.write(writes) : judge(listener, received);
   }
 
   /** Shows what is parked to its programs, and does what they say. */
   function judge(listener: number, received: number): number {
     hooks.hold(HELD_DATAGRAMS, listener, received);
-    hooks.show('decap');
+    hooks.show('decap', hooks.parked);
     const calls = writer.write(exports.decapVerdicts(base, forwarding.base)) + forwarding.send();
     hooks.letGo();
     return calls;

@@ -50,7 +50,7 @@ export function encapServer(
 
   // A thread before this one has left frames that their program had not seen to the end.
   if (hooks.held.kind === HELD_FRAMES) {
-    hooks.show('encap');
+    hooks.show('encap', hooks.held.count);
     note(context, drain(), 0);
     hooks.letGo();
   }
@@ -61,9 +61,10 @@ export function encapServer(
     for (let more = true, batch = 0; more && batch < BATCH_MAX; ++batch) {
       more = reader.fill(device, fd);
       const calls = reader.calls;
-      if (hooks.isHooked('encap', device) && exports.encapPark(base) > 0) {
-        hooks.hold(HELD_FRAMES, 0, 0);
-        hooks.show('encap');
+      const parked = hooks.isHooked('encap', device) ? exports.encapPark(base) : 0;
+      if (parked > 0) {
+        hooks.hold(HELD_FRAMES, device, parked);
+        hooks.show('encap', parked);
         hooks.letGo();
       }
       note(context, calls + drain(), 0);

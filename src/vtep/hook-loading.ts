@@ -73,3 +73,7 @@ function loadModule(
     throw error;
   }
 }
+
+function loadScript(_program: Program, _url: string, _context: WorkerContext): Promise<Loaded> {
+  throw new VtepError('UNSUPPORTED', 'TODO');
+}

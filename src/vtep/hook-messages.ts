@@ -56,7 +56,7 @@ export const CONTROL_ORDERS = 0;
 export const CONTROL_STATE = 1;
 export const CONTROL_CALLS = 2;
 export const CONTROL_SEAT = 3;
-/** i32s: what the batch is that the program is shown: HELD_*; listener, messages received; first record of the call. */
+/** i32s: what the batch is that programs are shown: HELD_*; device or listener; records or messages; first record of the call. */
 export const CONTROL_HELD = 4;
 export const CONTROL_HELD_BY = 5;
 export const CONTROL_HELD_COUNT = 6;

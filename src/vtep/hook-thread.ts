@@ -6,8 +6,6 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import {
   DECAP_PARKED_OFFSET,
   DECAP_STATE_OFFSET,
-  ENCAP_PARKED_OFFSET,
-  ENCAP_STATE_OFFSET,
   HOOK_FAULT,
   HOOK_RECORD_BYTES,
   HOOK_RECORD_DEVICE_OFFSET,
@@ -46,12 +44,6 @@ import type { WorkerContext } from './worker-context.ts';
 
 /** So often at most the host hears of a seat's faults. */
 const FAULT_MILLISECONDS = 500;
-
-/** u32s in a block: how many. */
-const PARKED: Record<HookDirection, number> = {
-  encap: ENCAP_STATE_OFFSET + ENCAP_PARKED_OFFSET,
-  decap: DECAP_STATE_OFFSET + DECAP_PARKED_OFFSET,
-};
 
 type Contexts = Partial<Record<HookDirection, WorkerContext>>;
 
@@ -152,17 +144,16 @@ export class HookThread {
     return bytes[base + WORKER_HOOKED_OFFSET + device] !== 0;
   }
 
-  /** Records that wait for a program of that direction. */
-  parked(direction: HookDirection): number {
-    const { base, u32 } = this.#contexts[direction]!;
-    return u32[(base + PARKED[direction]) >>> 2]!;
+  /** Records of datagrams that wait for a program. */
+  get parked(): number {
+    const { base, u32 } = this.#contexts.decap!;
+    return u32[(base + DECAP_STATE_OFFSET + DECAP_PARKED_OFFSET) >>> 2]!;
   }
 
-  /** Shows the programs of a direction what its walk has parked: those of one device in a row at a time. */
-  show(direction: HookDirection): void {
+  /** Shows the programs of a direction the records of its walk: those of one device in a row at a time. */
+  show(direction: HookDirection, end: number): void {
     const context = this.#contexts[direction]!;
     const { base, view } = context;
-    const end = this.parked(direction);
     const records = base + HOOK_RECORDS_OFFSET;
     const deviceOf = (index: number) =>
       view.getUint16(records + index * HOOK_RECORD_BYTES + HOOK_RECORD_DEVICE_OFFSET, true);

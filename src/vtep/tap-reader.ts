@@ -3,7 +3,6 @@ import {
   DESCRIPTOR_ADDRESS_OFFSET,
   DESCRIPTOR_BYTES,
   DESCRIPTOR_DEVICE_OFFSET,
-  DESCRIPTOR_HOOK_OFFSET,
   DESCRIPTOR_LENGTH_OFFSET,
   DROP_TAP_READ,
   ENCAP_ARENA_BYTES,
@@ -83,7 +82,6 @@ export function describe(
   u32[descriptor + (DESCRIPTOR_ADDRESS_OFFSET >> 2)] = header;
   i32[descriptor + (DESCRIPTOR_LENGTH_OFFSET >> 2)] = bytes - VIRTIO_HEADER_BYTES;
   u32[descriptor + (DESCRIPTOR_DEVICE_OFFSET >> 2)] = device;
-  u32[descriptor + (DESCRIPTOR_HOOK_OFFSET >> 2)] = 0;
 }
 
 /** The TAP has been deleted under us: waiting for it would spin. The main thread sees it go and reports. */
