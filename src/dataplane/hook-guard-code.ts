@@ -272,7 +272,7 @@ class Rewriter {
     }
     code.write(OP.localGet).u32(address).write(OP.globalGet).u32(base).write(OP.i32Const, 0);
     code.write(OP.localGet).u32(address).write(OP.i32Const).i32(areaBytes).write(OP.i32LtU);
-    code.write(OP.select, OP.localGet).u32(address).write(OP.i32Add);
+    code.write(OP.select, OP.i32Add);
   }
 
   /** [to, value or from, length] */

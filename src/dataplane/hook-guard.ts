@@ -19,7 +19,7 @@
  * seconds. A fault is contained, not undone: what the hook wrote to its area and its window before stays.
  */
 import { ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
-import { type Injected, NEAR_BYTES, rewriteBody } from './hook-guard-code.ts';
+import { type Injected, rewriteBody } from './hook-guard-code.ts';
 import { doorHelper, type Helper, outsideHelper, rangeHelper, spentHelper } from './hook-guard-helpers.ts';
 import {
   type DataSegment,
@@ -238,4 +238,3 @@ function constantsOf({ exports, globals }: HookModule): Map<string, number> {
   return constants;
 }
 
-export { NEAR_BYTES };
