@@ -19,11 +19,14 @@ import type { WorkerContext } from './worker-context.ts';
 export class Forwarding {
   readonly #context: WorkerContext;
   readonly #sender: Sender;
+  readonly #own: (...descriptors: number[]) => void;
   /** Opened when there is something to send. */
   #paths: Paths | undefined;
 
-  constructor(context: WorkerContext) {
+  /** @param own takes down descriptors that are opened later */
+  constructor(context: WorkerContext, own: (...descriptors: number[]) => void) {
     this.#context = context;
+    this.#own = own;
     this.#sender = new Sender(context);
   }
 
@@ -39,7 +42,7 @@ export class Forwarding {
     const filled = (ring + RING_FILLED_OFFSET) >>> 2;
     const taken = (ring + RING_TAKEN_OFFSET) >>> 2;
     if (u32[taken] === u32[filled]) return 0;
-    this.#paths ??= new Paths(this.#context);
+    this.#paths ??= this.#openPaths();
     this.#paths.tick();
     const injects = (base + ENCAP_STATE_OFFSET + ENCAP_INJECTS_USED_OFFSET) >>> 2;
     const wanted = (base + ENCAP_STATE_OFFSET + ENCAP_PATH_WANTED_OFFSET) >>> 2;
@@ -51,6 +54,12 @@ export class Forwarding {
     }
     u32[(ring + RING_FREED_OFFSET) >>> 2] = u32[taken]!;
     return calls;
+  }
+
+  #openPaths(): Paths {
+    const paths = new Paths(this.#context);
+    this.#own(...paths.descriptors);
+    return paths;
   }
 
   close(): void {

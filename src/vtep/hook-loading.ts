@@ -1,4 +1,5 @@
 /** Makes a program ready to be called by the thread that will call it. */
+import { fileURLToPath } from 'node:url';
 import {
   HOOK_AREA_BYTES,
   HOOK_AREA_COUNT,
@@ -7,11 +8,19 @@ import {
   HOOK_WINDOW_ENCAP_OFFSET,
   HOOK_WINDOW_END_OFFSET,
 } from '../../assembly/layout.ts';
+import { HookScript } from '../dataplane/hook-batch.ts';
 import { HookProgram } from '../dataplane/hook-program.ts';
+import type { HookFunction } from '../dataplane/hook-types.ts';
 import { VtepError } from '../errors.ts';
 import type { HookDirection } from '../types.ts';
 import type { HookCode, Program, Seat } from './hook-messages.ts';
 import type { WorkerContext } from './worker-context.ts';
+
+/** What a module in JavaScript exports. */
+interface HookModule {
+  default: HookFunction;
+  configure(rules: Uint8Array): void | Promise<void>;
+}
 
 export interface Loaded {
   readonly kind: HookCode['kind'];
@@ -74,6 +83,23 @@ function loadModule(
   }
 }
 
-function loadScript(_program: Program, _url: string, _context: WorkerContext): Promise<Loaded> {
-  throw new VtepError('UNSUPPORTED', 'TODO');
+/** A module's default export is the program; `configure`, where it has one, gets the rules. */
+async function loadScript(
+  { generation, device, direction, rules }: Program,
+  url: string,
+  context: WorkerContext,
+): Promise<Loaded> {
+  const { default: program, configure } = (await import(url)) as Partial<HookModule>;
+  if (typeof program !== 'function')
+    throw new VtepError('USAGE', `${fileURLToPath(url)}: its default export must be a function of a batch`);
+  if (rules !== undefined) {
+    if (typeof configure !== 'function')
+      throw new VtepError('USAGE', `${fileURLToPath(url)}: it takes no rules: export "configure" from it`);
+    await configure(rules);
+  }
+  const script = new HookScript(program, context, direction);
+  return {
+    ...{ kind: 'js', generation, seat: { device, direction }, close() {} },
+    run: (records, count) => script.run(records, count)?.message,
+  };
 }

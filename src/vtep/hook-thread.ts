@@ -7,6 +7,7 @@ import {
   DECAP_PARKED_OFFSET,
   DECAP_STATE_OFFSET,
   HOOK_FAULT,
+  HOOK_MIRROR,
   HOOK_RECORD_BYTES,
   HOOK_RECORD_DEVICE_OFFSET,
   HOOK_RECORDS_OFFSET,
@@ -19,6 +20,8 @@ import { type Loaded, loadProgram } from './hook-loading.ts';
 import {
   CALLING,
   CONTROL_CALLS,
+  CONTROL_DESCRIPTORS,
+  CONTROL_DESCRIPTORS_MAX,
   CONTROL_HELD,
   CONTROL_HELD_BY,
   CONTROL_HELD_COUNT,
@@ -139,6 +142,15 @@ export class HookThread {
     return { kind: words[CONTROL_HELD]!, by: words[CONTROL_HELD_BY]!, count: words[CONTROL_HELD_COUNT]! };
   }
 
+  /** Takes down what only this thread knows of, for the host to close should the thread be terminated. */
+  own(...descriptors: number[]): void {
+    const owned = this.#words.subarray(CONTROL_DESCRIPTORS, CONTROL_DESCRIPTORS + CONTROL_DESCRIPTORS_MAX);
+    for (const fd of descriptors) {
+      const free = owned.indexOf(-1);
+      if (free >= 0 && !owned.includes(fd)) owned[free] = fd;
+    }
+  }
+
   isHooked(direction: HookDirection, device: number): boolean {
     const { base, bytes } = this.#contexts[direction]!;
     return bytes[base + WORKER_HOOKED_OFFSET + device] !== 0;
@@ -170,8 +182,9 @@ export class HookThread {
   #run(seat: Seat, context: WorkerContext, records: number, count: number): void {
     const number = seatNumber(seat);
     const loaded = this.#seats.get(number);
-    this.#shown[number]! += count;
+    // It has gone with the thread before this one, which had not come to the end of them.
     if (loaded === undefined) return settle(context, records, count);
+    this.#shown[number]! += count;
     const isScript = loaded.kind === 'js';
     if (isScript) this.#enter(CALLING, number);
     const fault = loaded.run(records, count);
@@ -248,7 +261,7 @@ export class HookThread {
 function settle({ u32 }: WorkerContext, records: number, count: number): void {
   for (let index = 0; index < count; ++index) {
     const verdict = (records + index * HOOK_RECORD_BYTES + HOOK_RECORD_VERDICT_OFFSET) >>> 2;
-    if (u32[verdict] === HOOK_UNDECIDED) u32[verdict] = HOOK_FAULT;
+    if ((u32[verdict]! & ~HOOK_MIRROR) === HOOK_UNDECIDED) u32[verdict] = HOOK_FAULT;
   }
 }
 

@@ -60,16 +60,18 @@ function serverOf(role: Role, index: number): Server {
   const context = contexts[index]!;
   const transfers = openTransfers(context, start.engine);
   refused ||= transfers.refused;
+  hooks.own(transfers.ring);
   const shared = { context, block: role.index, kind: role.kind };
   if (role.kind === 'encap') {
     const paths = new Paths(context);
+    hooks.own(...paths.descriptors);
     const close = () => {
       paths.close();
       transfers.close();
     };
     return { ...shared, serve: encapServer(context, paths, transfers.reader, hooks), close };
   }
-  const forwarding = new Forwarding(contextOf(start, { ...role, index: role.index + 1 }, engine));
+  const forwarding = new Forwarding(contextOf(start, { ...role, index: role.index + 1 }, engine), (...fds) => hooks.own(...fds));
   const drain = decapServer(context, transfers.writer, hooks, forwarding);
   const serve = (listener: number) => {
     const fd = listenerSocket(context.i32, listener);
