@@ -35,6 +35,7 @@ import {
   HOOK_MIRRORS_LOST,
   HOOK_PARKED_ADDRESS_OFFSET,
   HOOK_PARKED_MIRRORED_OFFSET,
+  HOOK_PARKED_PLACE_OFFSET,
   HOOK_PARKED_VIRTIO_OFFSET,
   HOOK_RECORD_ADDRESS_OFFSET,
   HOOK_RECORD_LENGTH_OFFSET,
@@ -101,6 +102,7 @@ function park(worker: usize, index: u32, device: u32, descriptor: usize, isPacke
   store<u64>(record, 0, HOOK_RECORD_SENDER_OFFSET);
   store<u64>(record, 0, HOOK_RECORD_SENDER_OFFSET + 8);
   const parked = hook.parkedOf(worker, index);
+  store<u32>(parked, device | (device << 16), HOOK_PARKED_PLACE_OFFSET);
   store<u64>(parked, load<u64>(header), HOOK_PARKED_VIRTIO_OFFSET);
   store<u16>(parked, load<u16>(header, 8), HOOK_PARKED_VIRTIO_OFFSET + 8);
 }

@@ -36,3 +36,13 @@ export type {
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
+export type {
+  HookBatch,
+  HookDirection,
+  HookFailure,
+  HookFunction,
+  HookModule,
+  HookPlace,
+  HookRunner,
+  HookWay,
+} from './hook-types.ts';
