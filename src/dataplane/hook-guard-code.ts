@@ -3,6 +3,7 @@
  * pay fuel) and globals (whose numbers shift).
  */
 import { ModuleReader, ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
+import { AddressFacts, constantOf, UNKNOWN } from './hook-guard-facts.ts';
 import { below, type FunctionBody, type HookModule, readType } from './hook-guard-module.ts';
 import {
   type Access,
@@ -14,6 +15,7 @@ import {
   NO_RESULT,
   nameOfRefused,
   OP,
+  operandsOf,
   plainAccess,
   simdAccess,
   simdImmediateBytes,
@@ -26,7 +28,7 @@ export interface Injected {
   readonly base: number;
   readonly low: number;
   readonly high: number;
-  /** high - low - NEAR_BYTES */
+  /** high - low */
   readonly reach: number;
   /** How far the user's own globals shift. */
   readonly shift: number;
@@ -35,14 +37,18 @@ export interface Injected {
   readonly fault: number;
   readonly address: number;
   /** Functions behind the user's. */
-  readonly spent: number;
   readonly outside: number;
   readonly range: number;
   readonly areaBytes: number;
 }
 
-/** Where an address and an immediate offset reach no farther than this, one comparison is enough. */
-export const NEAR_BYTES = 1024;
+/** Why a hook was stopped: the values of the global `fault`. */
+export const FAULT = { none: 0, fuel: 1, access: 2 } as const;
+/**
+ * An address that was found to lie in the area or the window may be followed by accesses up to this far behind it
+ * without another look; so many bytes behind the window are nobody's, and so many at the end of the area are not used so.
+ */
+export const HOOK_FENCE_BYTES = 256;
 /** Bytes of instructions, or of a bulk operation, that one unit of fuel pays for. */
 export const FUEL_BYTES_SHIFT = 8;
 
@@ -61,6 +67,8 @@ class Rewriter {
   readonly #own: number;
   readonly #added: number[] = [];
   readonly #temporaries = new Map<number, number>();
+  readonly #shadows = new Map<number, number>();
+  readonly #facts = new AddressFacts();
   /** Bytes up to here have been copied or replaced. */
   #copied: number;
 
@@ -94,21 +102,44 @@ class Rewriter {
 
   #instruction(at: number): void {
     const reader = this.#reader;
+    const facts = this.#facts;
     const opcode = reader.byte();
     const access = plainAccess(opcode);
     if (access !== undefined) {
       this.#access(at, access);
+      if (access.operands.length === 0) facts.push(UNKNOWN);
       return;
     }
+    const operands = operandsOf(opcode);
+    if (operands > 0) {
+      facts.pop(operands);
+      facts.push(UNKNOWN);
+      return;
+    }
+    if (this.#isSimple(at, opcode)) return;
+    facts.clearStack();
     switch (opcode) {
       case OP.block:
       case OP.if:
         this.#blockType();
+        facts.enter(false);
         return;
       case OP.loop:
         this.#blockType();
+        facts.enter(true);
         this.#copy(reader.at);
         this.#pay(1);
+        return;
+      case OP.else:
+        facts.else();
+        return;
+      case OP.end:
+        facts.leave();
+        return;
+      case OP.unreachable:
+      case OP.nop:
+      case OP.return:
+      case OP.refIsNull:
         return;
       case OP.br:
       case OP.brIf:
@@ -129,15 +160,6 @@ class Rewriter {
       case OP.selectTyped:
         reader.vector(() => readType(reader));
         return;
-      case OP.localGet:
-      case OP.localSet:
-      case OP.localTee:
-        below(reader.u32(), this.#own, 'local', reader);
-        return;
-      case OP.globalGet:
-      case OP.globalSet:
-        this.#global(at, opcode);
-        return;
       case OP.tableGet:
       case OP.tableSet:
         below(reader.u32(), this.#module.tables, 'table', reader);
@@ -152,18 +174,6 @@ class Rewriter {
         this.#onlyMemory();
         this.#replace(at).write(OP.drop, OP.i32Const).i32(-1);
         return;
-      case OP.i32Const:
-        reader.skipNumber(5);
-        return;
-      case OP.i64Const:
-        reader.skipNumber(10);
-        return;
-      case OP.f32Const:
-        reader.skip(4);
-        return;
-      case OP.f64Const:
-        reader.skip(8);
-        return;
       case OP.refNull:
         this.#referenceType(at);
         return;
@@ -177,7 +187,54 @@ class Rewriter {
         this.#atomic(at);
         return;
       default:
-        if (!isPlain(opcode)) this.#refuse(at, opcode);
+        this.#refuse(at, opcode);
+    }
+  }
+
+  /** Instructions whose effect on the stack is known, beside those that compute. */
+  #isSimple(at: number, opcode: number): boolean {
+    const reader = this.#reader;
+    const facts = this.#facts;
+    switch (opcode) {
+      case OP.drop:
+        facts.pop();
+        return true;
+      case OP.localGet:
+        facts.push(this.#local());
+        return true;
+      case OP.localSet:
+        facts.pop();
+        facts.change(this.#local());
+        return true;
+      case OP.localTee: {
+        const local = this.#local();
+        facts.pop();
+        facts.change(local);
+        facts.push(local);
+        return true;
+      }
+      case OP.globalGet:
+        this.#global(at, opcode);
+        facts.push(UNKNOWN);
+        return true;
+      case OP.globalSet:
+        this.#global(at, opcode);
+        facts.pop();
+        return true;
+      case OP.i32Const:
+        facts.pushConstant(reader.s33());
+        return true;
+      case OP.i64Const:
+        reader.skipNumber(10);
+        facts.push(UNKNOWN);
+        return true;
+      case OP.f32Const:
+      case OP.f64Const:
+        reader.skip(opcode === OP.f32Const ? 4 : 8);
+        facts.push(UNKNOWN);
+        return true;
+      default:
+        return false;
     }
   }
 
@@ -245,34 +302,75 @@ class Rewriter {
     const code = this.#replace(at);
     const temporaries = operands.map((type, index) => this.#temporary(type, index));
     for (const local of temporaries.toReversed()) code.write(OP.localSet).u32(local);
-    this.#confine(offset, bytes);
+    this.#facts.pop(operands.length);
+    this.#confine(this.#facts.pop(), offset, bytes);
     for (const local of temporaries) code.write(OP.localGet).u32(local);
     code.append(reader.bytes.subarray(at, reader.at));
   }
 
-  /** An address on the stack becomes the one that it stands for. */
-  #confine(offset: number, bytes: number): void {
-    const { low, reach, base, outside, areaBytes } = this.#injected;
+  /** The address on the stack becomes the one that it stands for. @param operand what it is (hook-guard-facts.ts) */
+  #confine(operand: number, offset: number, bytes: number): void {
+    const { base, outside, areaBytes } = this.#injected;
+    const facts = this.#facts;
     const code = this.#code;
-    const address = this.#temporary(VALUE.i32, 2);
-    const extent = offset + bytes;
+    const constant = constantOf(operand);
+    if (constant !== undefined && constant + offset + bytes <= areaBytes) {
+      code.write(OP.globalGet).u32(base).write(OP.i32Add);
+      return;
+    }
+    const isNear = offset + bytes <= HOOK_FENCE_BYTES;
+    const address = operand >= 0 && isNear ? this.#shadow(operand) : this.#temporary(VALUE.i32, 2);
+    if (isNear && operand >= 0 && facts.isConfined(operand)) {
+      code.write(OP.drop, OP.localGet).u32(address);
+      return;
+    }
     code.write(OP.localTee).u32(address);
-    if (extent <= NEAR_BYTES) {
-      code.write(OP.globalGet).u32(low).write(OP.i32Sub, OP.globalGet).u32(reach).write(OP.i32GtU);
-      code
-        .write(OP.localGet)
-        .u32(address)
-        .write(OP.i32Const)
-        .i32(areaBytes - NEAR_BYTES);
-      code.write(OP.i32GtU, OP.i32And, OP.if, NO_RESULT);
-      code.write(OP.localGet).u32(address).write(OP.i32Const).i32(offset).write(OP.i32Const).i32(bytes);
-      code.write(OP.call).u32(outside).write(OP.end);
+    if (isNear) {
+      this.#checkNear(address);
+      if (operand >= 0) facts.setConfined(operand);
     } else {
       code.write(OP.i32Const).i32(offset).write(OP.i32Const).i32(bytes).write(OP.call).u32(outside);
+      code.write(OP.localSet).u32(address);
     }
-    code.write(OP.localGet).u32(address).write(OP.globalGet).u32(base).write(OP.i32Const, 0);
-    code.write(OP.localGet).u32(address).write(OP.i32Const).i32(areaBytes).write(OP.i32LtU);
-    code.write(OP.select, OP.i32Add);
+    code.write(OP.localGet).u32(address);
+  }
+
+  /**
+   * [address, which the local holds too] -> []: the local becomes the confined address, from which HOOK_FENCE_BYTES may be
+   * touched. The way that frames and records take comes first.
+   */
+  #checkNear(address: number): void {
+    const { low, reach, base, areaBytes } = this.#injected;
+    const code = this.#code;
+    code
+      .write(OP.globalGet)
+      .u32(low)
+      .write(OP.i32Sub, OP.globalGet)
+      .u32(reach)
+      .write(OP.i32GeU, OP.if, NO_RESULT);
+    code
+      .write(OP.localGet)
+      .u32(address)
+      .write(OP.i32Const)
+      .i32(areaBytes - HOOK_FENCE_BYTES);
+    code.write(OP.i32GtU, OP.if, NO_RESULT, OP.localGet).u32(address);
+    this.#stop(FAULT.access);
+    code
+      .write(OP.end, OP.localGet)
+      .u32(address)
+      .write(OP.globalGet)
+      .u32(base)
+      .write(OP.i32Add, OP.localSet)
+      .u32(address);
+    code.write(OP.end);
+  }
+
+  /** Traps, and says why. @param fault of an access: the address is on the stack */
+  #stop(fault: number): void {
+    const { fault: reason, address } = this.#injected;
+    const code = this.#code;
+    if (fault === FAULT.access) code.write(OP.globalSet).u32(address);
+    code.write(OP.i32Const, fault, OP.globalSet).u32(reason).write(OP.unreachable);
   }
 
   /** [to, value or from, length] */
@@ -290,13 +388,14 @@ class Rewriter {
 
   /** Takes fuel; traps where none is left. */
   #pay(units: number): void {
-    const { fuel, spent } = this.#injected;
+    const { fuel } = this.#injected;
     const left = this.#temporary(VALUE.i32, 2);
     const code = this.#code;
     code.write(OP.globalGet).u32(fuel).write(OP.i32Const).i32(units).write(OP.i32Sub);
     code.write(OP.localTee).u32(left).write(OP.globalSet).u32(fuel);
     code.write(OP.localGet).u32(left).write(OP.i32Const, 0, OP.i32LtS, OP.if, NO_RESULT);
-    code.write(OP.call).u32(spent).write(OP.end);
+    this.#stop(FAULT.fuel);
+    code.write(OP.end);
   }
 
   #global(at: number, opcode: number): void {
@@ -342,6 +441,21 @@ class Rewriter {
   }
 
   /** What stood from `at` to the reader's place is left out; the caller writes something else. */
+  /** A local of our own for the confined address of one of the user's. */
+  #shadow(local: number): number {
+    let index = this.#shadows.get(local);
+    if (index === undefined) {
+      index = this.#own + this.#added.length;
+      this.#added.push(VALUE.i32);
+      this.#shadows.set(local, index);
+    }
+    return index;
+  }
+
+  #local(): number {
+    return below(this.#reader.u32(), this.#own, 'local', this.#reader);
+  }
+
   #replace(at: number): ModuleWriter {
     this.#copy(at);
     this.#copied = this.#reader.at;
@@ -356,18 +470,4 @@ class Rewriter {
   #refuse(at: number, opcode: number, second?: number): never {
     throw unsupported(`${nameOfRefused(opcode, second)} at byte ${at}`, 'compile without it');
   }
-}
-
-/** Instructions without immediates that touch nothing but the stack. */
-function isPlain(opcode: number): boolean {
-  return (
-    opcode <= 0x01 ||
-    opcode === OP.else ||
-    opcode === OP.end ||
-    opcode === OP.return ||
-    opcode === OP.drop ||
-    opcode === OP.select ||
-    (opcode > OP.f64Const && opcode <= OP.lastPlain) ||
-    opcode === OP.refIsNull
-  );
 }

@@ -1,10 +1,7 @@
 /** The functions that are added to a module: what happens off the fast path, and the doors for the host. */
 import { ModuleWriter } from './hook-guard-bytes.ts';
-import { FUEL_BYTES_SHIFT, type Injected } from './hook-guard-code.ts';
+import { FAULT, FUEL_BYTES_SHIFT, type Injected } from './hook-guard-code.ts';
 import { NO_RESULT, OP, VALUE } from './hook-guard-opcodes.ts';
-
-/** Why a hook was stopped: the values of the global `fault`. */
-export const FAULT = { none: 0, fuel: 1, access: 2 } as const;
 
 const { i32, i64 } = VALUE;
 /** A function that is added: its type and its body, locals included. */
@@ -14,44 +11,34 @@ export interface Helper {
   readonly body: Uint8Array;
 }
 
-/** () -> (): fuel is spent. */
-export function spentHelper({ fault }: Injected): Helper {
-  const code = new ModuleWriter().u32(0);
-  code.write(OP.i32Const, FAULT.fuel, OP.globalSet).u32(fault).write(OP.unreachable, OP.end);
-  return { parameters: [], results: [], body: code.bytes };
-}
-
-/** (address, offset, bytes) -> (): the exact comparison, in 64 bits; returns where the access is allowed after all. */
+/** (address, offset, bytes) -> the address that it stands for: the exact comparison, in 64 bits. */
 export function outsideHelper(injected: Injected): Helper {
   const [address, offset, bytes, begin, end] = [0, 1, 2, 3, 4];
   const code = new ModuleWriter().u32(1).u32(2).write(i64);
   extend(extend(code, address), offset).write(OP.i64Add, OP.localTee).u32(begin);
   extend(code, bytes).write(OP.i64Add, OP.localSet).u32(end);
-  returnWithinArea(code, injected, end);
+  returnWithinArea(code, injected, address, end);
   // A logical address stays one: no immediate offset leads out of the area.
   code.write(OP.localGet).u32(address).write(OP.i32Const).i32(injected.areaBytes).write(OP.i32GeU);
-  isWithinWindow(code, injected, begin, end).write(OP.i32And, OP.if, NO_RESULT, OP.return, OP.end);
-  refuse(code, injected, begin).write(OP.end);
-  return { parameters: [i32, i32, i32], results: [], body: code.bytes };
+  isWithinWindow(code, injected, begin, end).write(OP.i32And);
+  returnOrRefuse(code, injected, address, begin);
+  return { parameters: [i32, i32, i32], results: [i32], body: code.bytes };
 }
 
 /** (address, bytes) -> address in this memory: for bulk operations, which pay for their length. */
 export function rangeHelper(injected: Injected): Helper {
   const [address, bytes, begin, end] = [0, 1, 2, 3];
-  const { fuel, spent, base } = injected;
+  const { fuel, fault } = injected;
   const code = new ModuleWriter().u32(1).u32(2).write(i64);
   code.write(OP.globalGet).u32(fuel).write(OP.localGet).u32(bytes);
   code.write(OP.i32Const, FUEL_BYTES_SHIFT, OP.i32ShrU, OP.i32Sub, OP.globalSet).u32(fuel);
   code.write(OP.globalGet).u32(fuel).write(OP.i32Const, 0, OP.i32LtS, OP.if, NO_RESULT);
-  code.write(OP.call).u32(spent).write(OP.end);
+  code.write(OP.i32Const, FAULT.fuel, OP.globalSet).u32(fault).write(OP.unreachable, OP.end);
   extend(code, address).write(OP.localTee).u32(begin);
   extend(code, bytes).write(OP.i64Add, OP.localSet).u32(end);
-  returnWithinArea(code, injected, end, () => {
-    code.write(OP.localGet).u32(address).write(OP.globalGet).u32(base).write(OP.i32Add);
-  });
-  isWithinWindow(code, injected, begin, end).write(OP.if, NO_RESULT);
-  code.write(OP.localGet).u32(address).write(OP.return, OP.end);
-  refuse(code, injected, begin).write(OP.end);
+  returnWithinArea(code, injected, address, end);
+  isWithinWindow(code, injected, begin, end);
+  returnOrRefuse(code, injected, address, begin);
   return { parameters: [i32, i32], results: [i32], body: code.bytes };
 }
 
@@ -76,13 +63,12 @@ function extend(code: ModuleWriter, local: number): ModuleWriter {
 
 function returnWithinArea(
   code: ModuleWriter,
-  { areaBytes }: Injected,
+  { areaBytes, base }: Injected,
+  address: number,
   end: number,
-  result?: () => void,
 ): void {
   code.write(OP.localGet).u32(end).write(OP.i64Const).i32(areaBytes).write(OP.i64LeU, OP.if, NO_RESULT);
-  result?.();
-  code.write(OP.return, OP.end);
+  code.write(OP.localGet).u32(address).write(OP.globalGet).u32(base).write(OP.i32Add, OP.return, OP.end);
 }
 
 function isWithinWindow(
@@ -96,7 +82,9 @@ function isWithinWindow(
   return code.write(OP.i32And);
 }
 
-function refuse(code: ModuleWriter, { fault, address }: Injected, begin: number): ModuleWriter {
-  code.write(OP.localGet).u32(begin).write(OP.i32WrapI64, OP.globalSet).u32(address);
-  return code.write(OP.i32Const, FAULT.access, OP.globalSet).u32(fault).write(OP.unreachable);
+/** [whether it may] -> the end of the function */
+function returnOrRefuse(code: ModuleWriter, injected: Injected, address: number, begin: number): void {
+  code.write(OP.if, NO_RESULT, OP.localGet).u32(address).write(OP.return, OP.end);
+  code.write(OP.localGet).u32(begin).write(OP.i32WrapI64, OP.globalSet).u32(injected.address);
+  code.write(OP.i32Const, FAULT.access, OP.globalSet).u32(injected.fault).write(OP.unreachable, OP.end);
 }

@@ -11,6 +11,7 @@ export const NO_RESULT = 0x40;
 
 export const OP = {
   unreachable: 0x00,
+  nop: 0x01,
   block: 0x02,
   loop: 0x03,
   if: 0x04,
@@ -51,7 +52,6 @@ export const OP = {
   i64Add: 0x7c,
   i32WrapI64: 0xa7,
   i64ExtendI32U: 0xad,
-  lastPlain: 0xc4,
   refNull: 0xd0,
   refIsNull: 0xd1,
   refFunc: 0xd2,
@@ -100,6 +100,34 @@ const PLAIN_FIRST = 0x28;
 /** @returns undefined: it touches no memory */
 export function plainAccess(opcode: number): Access | undefined {
   return PLAIN[opcode - PLAIN_FIRST];
+}
+
+/** First of each run of instructions that compute with as many operands as stand beside it. */
+const COMPUTING: readonly (readonly [number, number])[] = [
+  ...([
+    [0x45, 1],
+    [0x46, 2],
+    [0x50, 1],
+    [0x51, 2],
+    [0x67, 1],
+    [0x6a, 2],
+    [0x79, 1],
+    [0x7c, 2],
+  ] as const),
+  ...([
+    [0x8b, 1],
+    [0x92, 2],
+    [0x99, 1],
+    [0xa0, 2],
+    [0xa7, 1],
+    [0xc5, 0],
+  ] as const),
+];
+
+/** @returns operands of an instruction that computes a value from them and has no immediates; 0: it is none */
+export function operandsOf(opcode: number): number {
+  if (opcode === OP.select) return 3;
+  return COMPUTING.findLast(([first]) => opcode >= first)?.[1] ?? 0;
 }
 
 const SIMD_STORE = 11;

@@ -20,7 +20,7 @@
  */
 import { ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
 import { type Injected, rewriteBody } from './hook-guard-code.ts';
-import { doorHelper, type Helper, outsideHelper, rangeHelper, spentHelper } from './hook-guard-helpers.ts';
+import { doorHelper, type Helper, outsideHelper, rangeHelper } from './hook-guard-helpers.ts';
 import {
   type DataSegment,
   type FunctionType,
@@ -92,12 +92,13 @@ export function rewriteModule(module: HookModule, areaBytes: number, shared: boo
   const injected: Injected = {
     ...{ base: 0, low: 1, high: 2, reach: 3, shift },
     ...{ fuel: own, fault: own + 1, address: own + 2 },
-    ...{ spent: functions, outside: functions + 1, range: functions + 2 },
+    ...{ outside: functions, range: functions + 1 },
     areaBytes,
   };
   const doors = doorsOf(module);
   const helpers: Helper[] = [
-    ...[spentHelper(injected), outsideHelper(injected), rangeHelper(injected)],
+    outsideHelper(injected),
+    rangeHelper(injected),
     ...doors.map(({ index, type }) => doorHelper(injected, index, type.parameters, type.results)),
   ];
   const writer = new ModuleWriter().append(PREAMBLE);
@@ -237,4 +238,3 @@ function constantsOf({ exports, globals }: HookModule): Map<string, number> {
   }
   return constants;
 }
-

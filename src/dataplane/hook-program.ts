@@ -5,8 +5,7 @@
 import { HOOK_AREA_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
-import { NEAR_BYTES } from './hook-guard-code.ts';
-import { FAULT } from './hook-guard-helpers.ts';
+import { FAULT, HOOK_FENCE_BYTES } from './hook-guard-code.ts';
 import type { DataSegment } from './hook-guard-module.ts';
 
 /** Fuel of one batch, for each packet in it: turns of loops, more or less. */
@@ -86,20 +85,28 @@ export class HookProgram {
       area >= HOOK_AREA_BYTES &&
       area + HOOK_AREA_BYTES <= byteLength &&
       low >= HOOK_AREA_BYTES &&
-      high - low >= NEAR_BYTES &&
-      high <= byteLength &&
+      high - low >= HOOK_FENCE_BYTES &&
+      high + HOOK_FENCE_BYTES <= byteLength &&
       (area + HOOK_AREA_BYTES <= low || area >= high);
-    if (!isPlace) throw new VtepError('USAGE', `hook: area ${area} and window ${low} to ${high} can't be: ask the layout`);
-    if (!(fuel >= 1 && fuel <= FUEL_MAX)) throw new VtepError('USAGE', `hook: fuel ${fuel} is not between 1 and ${FUEL_MAX}`);
+    if (!isPlace)
+      throw new VtepError(
+        'USAGE',
+        `hook: area ${area} and window ${low} to ${high} can't be: ask the layout`,
+      );
+    if (!(fuel >= 1 && fuel <= FUEL_MAX))
+      throw new VtepError('USAGE', `hook: fuel ${fuel} is not between 1 and ${FUEL_MAX}`);
     this.#compiled = compiled;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#area = area;
     this.#fuel = Math.floor(fuel);
     this.#bytes.fill(0, area, area + HOOK_AREA_BYTES);
     for (const { offset, bytes } of compiled.segments) this.#bytes.set(bytes, area + offset!);
-    this.#exports = instantiate(compiled.module, { memory, base: area, low, high, reach: high - low - NEAR_BYTES });
+    this.#exports = instantiate(compiled.module, { memory, base: area, low, high, reach: high - low });
     this.#hook = this.#exports[DOOR.hook] as Door;
-    if (compiled.hasStart) this.#setUp('its start function', () => (this.#exports[DOOR.start] as (fuel: number) => undefined)(SETUP_FUEL));
+    if (compiled.hasStart)
+      this.#setUp('its start function', () =>
+        (this.#exports[DOOR.start] as (fuel: number) => undefined)(SETUP_FUEL),
+      );
   }
 
   /**
@@ -129,7 +136,8 @@ export class HookProgram {
     this.#bytes.set(settings, this.#area + address);
     const configure = this.#exports[DOOR.configure] as Door;
     const answer = this.#setUp('configure', () => configure(address, settings.length, SETUP_FUEL)) ?? 0;
-    if (answer !== 0) throw new VtepError('USAGE', `hook: configure answered ${answer}: give it settings that it knows`);
+    if (answer !== 0)
+      throw new VtepError('USAGE', `hook: configure answered ${answer}: give it settings that it knows`);
   }
 
   /** As readHook, of this instance. */
@@ -179,7 +187,10 @@ export function readHook(
 function settingsOf(constants: ReadonlyMap<string, number>): { address: number; room: number } {
   const [address, room] = [constants.get(SETTINGS), constants.get(SETTINGS_BYTES)];
   if (address === undefined || room === undefined || address + room > HOOK_AREA_BYTES) {
-    throw new VtepError('USAGE', `hook: configure without constants ${SETTINGS} and ${SETTINGS_BYTES}: export them`);
+    throw new VtepError(
+      'USAGE',
+      `hook: configure without constants ${SETTINGS} and ${SETTINGS_BYTES}: export them`,
+    );
   }
   return { address, room };
 }
