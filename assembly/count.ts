@@ -44,7 +44,7 @@ export function one(worker: usize, device: u32, counter: i32): void {
 }
 
 /** Per-VNI counters, DOMAIN_*: of external devices only. */
-export function ofDomain(worker: usize, domain: u32, counter: i32, amount: u32): void {
+function ofDomain(worker: usize, domain: u32, counter: i32, amount: u32): void {
   const at = worker + DOMAIN_COUNTERS_OFFSET + domain * DOMAIN_COUNTER_ROW_BYTES + counter * COUNTER_BYTES;
   store<u64>(at, load<u64>(at) + amount);
 }

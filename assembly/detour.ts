@@ -31,7 +31,7 @@ import * as virtio from './wire/virtio';
 /** What becomes of a copy on its path. */
 export const GOES_OUT = 0;
 export const ENDS_HERE = 1;
-export const COMES_BACK = 2;
+const COMES_BACK = 2;
 
 /** Looks at the path. Returns GOES_OUT, ENDS_HERE or COMES_BACK; only what ends here has been counted. */
 export function follow(

@@ -1092,6 +1092,12 @@ export const HOOK_RECORD_COUNT = 256;
 export const HOOK_RECORD_BYTES = 64;
 export const HOOK_RECORDS_OFFSET = 6291456;
 export const HOOK_RECORDS_BYTES = HOOK_RECORD_COUNT * HOOK_RECORD_BYTES;
+/**
+ * Behind the records, nobody's: an address that was found to lie in a program's memory may be followed by accesses up to
+ * this far behind it (src/dataplane/hook-guard.ts).
+ */
+export const HOOK_FENCE_BYTES = 256;
+export const HOOK_FENCE_OFFSET = HOOK_RECORDS_OFFSET + HOOK_RECORDS_BYTES;
 /** Where the memory that a program may write begins, by direction, and where it ends. */
 export const HOOK_WINDOW_ENCAP_OFFSET = ENCAP_ARENA_OFFSET;
 export const HOOK_WINDOW_DECAP_OFFSET = RECEIVE_BUFFERS_OFFSET;
@@ -1144,7 +1150,7 @@ export const HOOK_ROOM_DECAP_BYTES = 4;
 
 /** What the engine knows of each record, out of the program's reach. */
 export const HOOK_PARKED_BYTES = 64;
-export const HOOK_PARKEDS_OFFSET = HOOK_RECORDS_OFFSET + HOOK_RECORDS_BYTES;
+export const HOOK_PARKEDS_OFFSET = HOOK_FENCE_OFFSET + HOOK_FENCE_BYTES;
 export const HOOK_PARKEDS_BYTES = HOOK_RECORD_COUNT * HOOK_PARKED_BYTES;
 /** u32s: place as in a write; segment size that the socket reported; address, room and its end; 1 = has been mirrored; 10 bytes: virtio header */
 export const HOOK_PARKED_PLACE_OFFSET = 0;
@@ -1162,7 +1168,7 @@ export const HOOK_WORD_BORROWED = 262144;
 
 /** Copies of mirrored frames, each behind HOOK_MIRROR_HEADROOM_BYTES. */
 export const HOOK_MIRRORS_OFFSET = HOOK_PARKEDS_OFFSET + HOOK_PARKEDS_BYTES;
-export const HOOK_MIRRORS_BYTES = 1015808;
+export const HOOK_MIRRORS_BYTES = 1015552;
 export const HOOK_MIRROR_HEADROOM_BYTES = 64;
 
 /** Memory of the programs themselves, which they see at 0: an area for each that is loaded, two while one is being replaced. */

@@ -12,7 +12,7 @@ import { firewallRules } from '../examples/hooks/firewall-rules.ts';
 import type { HookDirection, HookInfo, Vtep, VtepEvent } from '../src/types.ts';
 import { createVtep } from '../src/vtep/vtep.ts';
 import { deviceConfig } from './support/device-config.ts';
-import { compileExample, compileProgram, MODE, MODES } from './support/hook-modules.ts';
+import { compileExample, compileProgram, MODE, MODES } from './support/node-hooks.ts';
 import type { Bed, Namespace } from './support/netns.ts';
 import { enter, until } from './support/own-namespace.ts';
 import { Agent } from './support/traffic.ts';

@@ -71,7 +71,7 @@ describe('layout', () => {
   const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', ...lanes, 'RUNS'];
   const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
   const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'DECAP_STATE', 'WRITES'];
-  const hooks = ['HOOK_RECORDS', 'HOOK_PARKEDS', 'HOOK_MIRRORS', 'HOOK_AREAS'];
+  const hooks = ['HOOK_RECORDS', 'HOOK_FENCE', 'HOOK_PARKEDS', 'HOOK_MIRRORS', 'HOOK_AREAS'];
 
   it('shared regions follow each other, the first page left to the compiler', () => {
     const regions = chained(shared, 'BASE');

@@ -6,10 +6,12 @@
 import { createServer } from 'node:http';
 import { VtepError } from '../errors.ts';
 import type { Flannel } from '../flannel/flannel.ts';
-import type { Vtep } from '../types.ts';
+import type { DeviceRequest, Vtep } from '../types.ts';
+import { AS_GIVEN, type Readers } from '../vtep/readers.ts';
 import type { VtepOptions } from '../vtep/vtep.ts';
 import { createApi, type Running } from './api.ts';
 import type { Config, DeviceSetup } from './config.ts';
+import { completeDevice } from './device-schema.ts';
 import { DevicesFile } from './devices-file.ts';
 import { hookOf } from './hook-schema.ts';
 import { listenAt } from './socket.ts';
@@ -19,7 +21,13 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Answers under way get this long at the end. */
 const FAREWELL_MS = 200;
 
-export type CreateVtep = (options?: VtepOptions) => Promise<Vtep>;
+export type CreateVtep = (options: VtepOptions, readers: Readers) => Promise<Vtep>;
+/** Requests have been looked at when they come to the VTEP: the API's, the configuration's; flannel's leave defaults out. */
+const READERS: Readers = {
+  ...AS_GIVEN,
+  device: (input: unknown) => completeDevice(input as DeviceRequest),
+};
+
 export type Logger = (level: 'info' | 'warn' | 'error', message: string) => void;
 
 export interface DaemonOptions {
@@ -72,14 +80,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 
   try {
-    vtep = await createVtep({
+    const tuning: VtepOptions = {
       logger,
       ...(config.queues === undefined ? {} : { queues: config.queues }),
       ...(config.threads === undefined ? {} : { threads: config.threads }),
       ...(config.spin === undefined ? {} : { spin: config.spin }),
       ...(config.engine === undefined ? {} : { engine: config.engine }),
       ...(config.offloads === undefined ? {} : { offloads: config.offloads }),
-    });
+    };
+    vtep = await createVtep(tuning, READERS);
     await setUp(vtep, config.devices);
     if (config.flannel !== undefined) {
       const { startFlannel } = await import('../flannel/flannel.ts');

@@ -20,7 +20,9 @@
  * shows memory that others now fill: it lies within one slot, so no table can be harmed through it.
  */
 
-import type { HookDirection, HookFailure, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFailure, HookFunction } from './hook-types.ts';
+import type { FrameRing } from './ring.ts';
 
 /** Room for one frame. */
 export interface FrameSlot {
@@ -139,11 +141,18 @@ export interface DataplaneQueue {
   frames(count: number, bytes?: number): FrameBatch;
   datagrams(count: number, bytes?: number): DatagramBatch;
   /**
-   * Sends the first `count` frames of a batch; absent: all. What must be dropped is counted, and no datagram.
+   * Slots that another thread fills (or reads), of the memory that batches of frames have.
+   * @param count a power of two, to 256
+   * @throws VtepError USAGE, NO_SPACE
+   */
+  ring(count: number, bytes?: number): FrameRing;
+  /**
+   * Sends the first `count` frames of a batch, or at most so many of those that a ring's producer has published;
+   * absent: all. What must be dropped is counted, and no datagram.
    * @throws VtepError USAGE (length, batch, or the last one's datagrams have not all been taken), NOT_FOUND (device);
    *   then nothing has been sent
    */
-  encap(frames: FrameBatch, count?: number): SentDatagrams;
+  encap(frames: FrameBatch | FrameRing, count?: number): SentDatagrams;
   /**
    * Takes the first `count` datagrams of a batch, which came to UDP `port` of this host.
    * @param port 8472
@@ -159,8 +168,8 @@ export interface DataplaneQueue {
   setHook(
     device: number,
     direction: HookDirection,
-    hook: HookFunction | HookModule | undefined,
-  ): HookRunner | undefined;
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined;
   /**
    * The datagrams that the hooks of the last decap sent into tunnels, in the slots of those that came. To be taken
    * before those are filled again; what is left at the next encap or decap is dropped, and counted as `drop_hook_forward`.

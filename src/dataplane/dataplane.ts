@@ -97,7 +97,6 @@ export class Dataplane {
     this.vnis = new Vnis(
       {
         ...host,
-        workers: blocks,
         setDefault: (device, domain, before, after) => setDefault(this.fdb, device, domain, before, after),
         forgetVni: (device, vni) => this.policies.forgetVni(device, vni),
         rebind: (device) => this.mdb.rebind(device),
@@ -106,7 +105,6 @@ export class Dataplane {
     );
     this.policies = new Policies({
       ...host,
-      workers: blocks,
       domainOf: (device, vni) => (this.vnis.has(device, vni) ? this.vnis.domainOf(device, vni) : 0),
     });
     this.peers = new Peers(host);

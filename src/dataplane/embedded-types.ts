@@ -15,7 +15,8 @@ import type {
 } from '../types.ts';
 import type { DataplaneQueue } from './batch.ts';
 import type { CounterName } from './counters.ts';
-import type { HookDirection, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFunction } from './hook-types.ts';
 
 type Options = Pick<
   DeviceConfig,
@@ -137,8 +138,8 @@ export interface EmbeddedDataplane {
   setHook(
     device: string,
     direction: HookDirection,
-    hook: HookFunction | HookModule | undefined,
-  ): HookRunner | undefined;
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined;
 
   /** Counters that are not zero, of all threads; "" = datagrams that belong to no device. @throws VtepError NOT_FOUND */
   counters(device: string): Partial<Record<CounterName, number>>;

@@ -20,7 +20,8 @@ import type {
 import type { Fdb } from './fdb.ts';
 import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
-import type { HookDirection, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFunction } from './hook-types.ts';
 import { Listening } from './listening.ts';
 import type { Mdb } from './mdb.ts';
 import { wantParcels } from './parcels.ts';
@@ -172,8 +173,8 @@ export class Embedded implements EmbeddedDataplane {
   setHook(
     device: string,
     direction: HookDirection,
-    hook: HookFunction | HookModule | undefined,
-  ): HookRunner | undefined {
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined {
     return this.#queue.setHook(this.numberOf(device), direction, hook);
   }
 

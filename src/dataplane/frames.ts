@@ -97,7 +97,7 @@ export class Frames implements FrameBatch {
   }
 
   /** Puts the first `count` frames into the ring and walks it. */
-  send(count: number): Sent {
+  send(count: number = this.slots.length): Sent {
     this.#claim.check();
     this.#fill(count);
     this.#sent.begin();
@@ -156,7 +156,8 @@ export class Frames implements FrameBatch {
   }
 }
 
-function isUp(u32: Uint32Array, device: number): boolean {
+/** Whether there is a device of that number, and it sends. */
+export function isUp(u32: Uint32Array, device: number): boolean {
   return (
     device > 0 &&
     device < DEVICE_COUNT &&

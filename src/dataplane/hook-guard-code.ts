@@ -2,6 +2,7 @@
  * Rewrites the body of one function. Instructions are copied as they are, but for those that touch memory, loops (which
  * pay fuel) and globals (whose numbers shift).
  */
+import { HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
 import { ModuleReader, ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
 import { AddressFacts, constantOf, UNKNOWN } from './hook-guard-facts.ts';
 import { below, type FunctionBody, type HookModule, readType } from './hook-guard-module.ts';
@@ -17,6 +18,7 @@ import {
   OP,
   operandsOf,
   plainAccess,
+  SIMD_CONST,
   simdAccess,
   simdImmediateBytes,
   VALUE,
@@ -44,11 +46,6 @@ export interface Injected {
 
 /** Why a hook was stopped: the values of the global `fault`. */
 export const FAULT = { none: 0, fuel: 1, access: 2 } as const;
-/**
- * An address that was found to lie in the area or the window may be followed by accesses up to this far behind it
- * without another look; so many bytes behind the window are nobody's, and so many at the end of the area are not used so.
- */
-export const HOOK_FENCE_BYTES = 256;
 /** Bytes of instructions, or of a bulk operation, that one unit of fuel pays for. */
 export const FUEL_BYTES_SHIFT = 8;
 
@@ -107,7 +104,6 @@ class Rewriter {
     const access = plainAccess(opcode);
     if (access !== undefined) {
       this.#access(at, access);
-      if (access.operands.length === 0) facts.push(UNKNOWN);
       return;
     }
     const operands = operandsOf(opcode);
@@ -117,6 +113,10 @@ class Rewriter {
       return;
     }
     if (this.#isSimple(at, opcode)) return;
+    if (opcode === OP.simd || opcode === OP.atomic) {
+      this.#prefixed(at, opcode);
+      return;
+    }
     facts.clearStack();
     switch (opcode) {
       case OP.block:
@@ -179,12 +179,6 @@ class Rewriter {
         return;
       case OP.misc:
         this.#misc(at);
-        return;
-      case OP.simd:
-        this.#simd(at);
-        return;
-      case OP.atomic:
-        this.#atomic(at);
         return;
       default:
         this.#refuse(at, opcode);
@@ -267,32 +261,27 @@ class Rewriter {
     }
   }
 
-  #simd(at: number): void {
-    const opcode = this.#reader.u32();
-    const access = simdAccess(opcode);
+  /** Vectors and atomics. */
+  #prefixed(at: number, prefix: number): void {
+    const reader = this.#reader;
+    const opcode = reader.u32();
+    const access = prefix === OP.simd ? simdAccess(opcode) : atomicAccess(opcode);
     if (access !== undefined) {
       this.#access(at, access);
       return;
     }
-    const bytes = simdImmediateBytes(opcode);
-    if (bytes === undefined) this.#refuse(at, OP.simd, opcode);
-    else this.#reader.skip(bytes);
-  }
-
-  #atomic(at: number): void {
-    const opcode = this.#reader.u32();
-    const access = atomicAccess(opcode);
-    if (access !== undefined) {
-      this.#access(at, access);
-      return;
-    }
-    // Waiting would stop the thread that carries packets.
-    if (opcode !== ATOMIC_FENCE) this.#refuse(at, OP.atomic, opcode);
-    this.#reader.byte();
+    const isConstant = prefix === OP.simd && opcode === SIMD_CONST;
+    if (isConstant) this.#facts.push(UNKNOWN);
+    else this.#facts.clearStack();
+    // Of the atomics only the fence is left: waiting would stop the thread that carries packets.
+    const isFence = prefix === OP.atomic && opcode === ATOMIC_FENCE;
+    const bytes = prefix === OP.simd ? simdImmediateBytes(opcode) : isFence ? 1 : undefined;
+    if (bytes === undefined) this.#refuse(at, prefix, opcode);
+    else reader.skip(bytes);
   }
 
   /** Copies an access with its address confined; the reader stands behind its opcode. */
-  #access(at: number, { bytes, operands, hasLane }: Access): void {
+  #access(at: number, { bytes, operands, gives, hasLane }: Access): void {
     const reader = this.#reader;
     const alignment = reader.u32();
     // Bit 6: a memory's number follows.
@@ -306,6 +295,7 @@ class Rewriter {
     this.#confine(this.#facts.pop(), offset, bytes);
     for (const local of temporaries) code.write(OP.localGet).u32(local);
     code.append(reader.bytes.subarray(at, reader.at));
+    if (gives) this.#facts.push(UNKNOWN);
   }
 
   /** The address on the stack becomes the one that it stands for. @param operand what it is (hook-guard-facts.ts) */

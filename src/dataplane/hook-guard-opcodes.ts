@@ -74,16 +74,22 @@ export const MISC = {
 export interface Access {
   readonly bytes: number;
   readonly operands: readonly number[];
+  /** It gives a value. */
+  readonly gives: boolean;
   /** A lane's number follows the offset. */
   readonly hasLane: boolean;
 }
 
-function access(bytes: number, ...operands: number[]): Access {
-  return { bytes, operands, hasLane: false };
+function load(bytes: number): Access {
+  return { bytes, operands: [], gives: true, hasLane: false };
 }
 
-function lane(bytes: number): Access {
-  return { bytes, operands: [VALUE.v128], hasLane: true };
+function store(bytes: number, type: number): Access {
+  return { bytes, operands: [type], gives: false, hasLane: false };
+}
+
+function lane(bytes: number, gives: boolean): Access {
+  return { bytes, operands: [VALUE.v128], gives, hasLane: true };
 }
 
 const { i32, i64, f32, f64, v128 } = VALUE;
@@ -91,10 +97,10 @@ const { i32, i64, f32, f64, v128 } = VALUE;
 /** Loads from 0x28 and stores from 0x36, in order. */
 const PLAIN_BYTES = [4, 8, 4, 8, 1, 1, 2, 2, 1, 1, 2, 2, 4, 4];
 const PLAIN_STORES = [
-  ...[access(4, i32), access(8, i64), access(4, f32), access(8, f64)],
-  ...[access(1, i32), access(2, i32), access(1, i64), access(2, i64), access(4, i64)],
+  ...[store(4, i32), store(8, i64), store(4, f32), store(8, f64)],
+  ...[store(1, i32), store(2, i32), store(1, i64), store(2, i64), store(4, i64)],
 ];
-const PLAIN = [...PLAIN_BYTES.map((bytes) => access(bytes)), ...PLAIN_STORES];
+const PLAIN = [...PLAIN_BYTES.map(load), ...PLAIN_STORES];
 const PLAIN_FIRST = 0x28;
 
 /** @returns undefined: it touches no memory */
@@ -133,19 +139,19 @@ export function operandsOf(opcode: number): number {
 const SIMD_STORE = 11;
 const SIMD_LANES_FIRST = 0x54;
 const SIMD_ZERO_FIRST = 0x5c;
-const SIMD_LOADS = [16, 8, 8, 8, 8, 8, 8, 1, 2, 4, 8].map((bytes) => access(bytes));
-const SIMD_LANES = [1, 2, 4, 8, 1, 2, 4, 8].map(lane);
+const SIMD_LOADS = [16, 8, 8, 8, 8, 8, 8, 1, 2, 4, 8].map(load);
+const SIMD_LANES = [true, false].flatMap((gives) => [1, 2, 4, 8].map((bytes) => lane(bytes, gives)));
 
 /** @param opcode behind OP.simd */
 export function simdAccess(opcode: number): Access | undefined {
   if (opcode < SIMD_STORE) return SIMD_LOADS[opcode];
-  if (opcode === SIMD_STORE) return access(16, v128);
-  if (opcode === SIMD_ZERO_FIRST) return access(4);
-  if (opcode === SIMD_ZERO_FIRST + 1) return access(8);
+  if (opcode === SIMD_STORE) return store(16, v128);
+  if (opcode === SIMD_ZERO_FIRST) return load(4);
+  if (opcode === SIMD_ZERO_FIRST + 1) return load(8);
   return SIMD_LANES[opcode - SIMD_LANES_FIRST];
 }
 
-const SIMD_CONST = 12;
+export const SIMD_CONST = 12;
 const SIMD_SHUFFLE = 13;
 const SIMD_LANE_FIRST = 21;
 const SIMD_LANE_LAST = 34;
@@ -169,6 +175,7 @@ export const ATOMIC_WAIT_LAST = 2;
 export const ATOMIC_FENCE = 3;
 const ATOMIC_LOADS_FIRST = 0x10;
 const ATOMIC_STORES_FIRST = 0x17;
+const ATOMIC_CHANGES_FIRST = 0x1e;
 const ATOMIC_EXCHANGES_FIRST = 0x48;
 const ATOMIC_LAST = 0x4e;
 /** Each group of atomics comes in these seven widths. */
@@ -190,8 +197,10 @@ const ATOMIC_WIDTHS = [
 export function atomicAccess(opcode: number): Access | undefined {
   if (opcode < ATOMIC_LOADS_FIRST || opcode > ATOMIC_LAST) return undefined;
   const { bytes, type } = ATOMIC_WIDTHS[(opcode - ATOMIC_LOADS_FIRST) % ATOMIC_WIDTHS.length]!;
-  if (opcode < ATOMIC_STORES_FIRST) return access(bytes);
-  return opcode < ATOMIC_EXCHANGES_FIRST ? access(bytes, type) : access(bytes, type, type);
+  if (opcode < ATOMIC_STORES_FIRST) return load(bytes);
+  if (opcode < ATOMIC_CHANGES_FIRST) return store(bytes, type);
+  const operands = opcode < ATOMIC_EXCHANGES_FIRST ? [type] : [type, type];
+  return { bytes, operands, gives: true, hasLane: false };
 }
 
 /** Instructions that are known and refused, so that the refusal can name them. */

@@ -2,11 +2,12 @@
  * A hook in WebAssembly: compiled once, and then, in each thread that carries packets, instantiated on the memory of
  * the dataplane. It runs between two calls of the engine, so that whatever becomes of it the engine's own state is whole.
  */
-import { HOOK_AREA_BYTES } from '../../assembly/layout.ts';
+import { HOOK_AREA_BYTES, HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
-import { FAULT, HOOK_FENCE_BYTES } from './hook-guard-code.ts';
+import { FAULT } from './hook-guard-code.ts';
 import type { DataSegment } from './hook-guard-module.ts';
+import type { HookModule, HookPlace, HookRunner } from './hook-types.ts';
 
 /** Fuel of one batch, for each packet in it: turns of loops, more or less. */
 export const HOOK_FUEL = 10_000;
@@ -26,13 +27,8 @@ export interface CompiledHook {
   readonly hasStart: boolean;
 }
 
-/** Where an instance lives: addresses in the memory. */
-export interface HookPlace {
-  /** Area of HOOK_AREA_BYTES that belongs to this instance alone; a multiple of 16. */
-  area: number;
-  /** Window [low, high) that it may read and write: records and frames of the thread's own block. */
-  low: number;
-  high: number;
+/** Where an instance lives, and how long it may run. */
+export interface FuelledPlace extends HookPlace {
   /** For each packet of a batch; HOOK_FUEL where it is absent. */
   fuel?: number;
 }
@@ -53,18 +49,42 @@ type Door = (first: number, second: number, fuel: number) => number | undefined;
  * @param shared kind of the memory that it will run on
  * @throws VtepError USAGE: malformed, or no hook; UNSUPPORTED: it has what a hook may not have
  */
-export function compileHook(bytes: Uint8Array, shared = true): CompiledHook {
+export function compileHook(bytes: Uint8Array, shared = true): WasmHook {
   const guarded = guardModule(bytes, { areaBytes: HOOK_AREA_BYTES, shared });
   const { segments, constants, hasConfigure, hasStart } = guarded;
   if (hasConfigure) settingsOf(constants);
   try {
-    return { module: new WebAssembly.Module(guarded.bytes), segments, constants, hasConfigure, hasStart };
+    const module = new WebAssembly.Module(guarded.bytes);
+    return new WasmHook({ module, segments, constants, hasConfigure, hasStart });
   } catch (cause) {
     throw new VtepError('UNSUPPORTED', `hook: ${(cause as Error).message}: make it smaller`);
   }
 }
 
-export class HookProgram {
+/** A compiled hook that a queue takes. What another thread was posted becomes one again: `new WasmHook(posted)`. */
+export class WasmHook implements CompiledHook, HookModule<HookProgram> {
+  readonly module: WebAssembly.Module;
+  readonly segments: readonly DataSegment[];
+  readonly constants: ReadonlyMap<string, number>;
+  readonly hasConfigure: boolean;
+  readonly hasStart: boolean;
+
+  constructor({ module, segments, constants, hasConfigure, hasStart }: CompiledHook) {
+    this.module = module;
+    this.segments = segments;
+    this.constants = constants;
+    this.hasConfigure = hasConfigure;
+    this.hasStart = hasStart;
+  }
+
+  /** As `new HookProgram`. */
+  instantiate(memory: WebAssembly.Memory, place: FuelledPlace): HookProgram {
+    return new HookProgram(this, memory, place);
+  }
+}
+
+/** One instance, of one thread. */
+export class HookProgram implements HookRunner {
   readonly #compiled: CompiledHook;
   readonly #bytes: Uint8Array;
   readonly #area: number;
@@ -76,7 +96,7 @@ export class HookProgram {
    * Clears the area, puts the module's data there and runs its start function.
    * @throws VtepError USAGE: a place that can't be, or the start function failed; SYSTEM: the memory is of another kind
    */
-  constructor(compiled: CompiledHook, memory: WebAssembly.Memory, place: HookPlace) {
+  constructor(compiled: CompiledHook, memory: WebAssembly.Memory, place: FuelledPlace) {
     const { area, low, high, fuel = HOOK_FUEL } = place;
     const { byteLength } = memory.buffer;
     const isPlace =

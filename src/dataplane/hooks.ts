@@ -20,7 +20,8 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { HookScript } from './hook-batch.ts';
-import type { HookDirection, HookFailure, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import { type CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFailure, HookFunction, HookRunner } from './hook-types.ts';
 import type { Views } from './memory.ts';
 
 const FAILURE_MILLISECONDS = 1000;
@@ -63,14 +64,14 @@ export class Hooks {
    * From the next batch on; what there was before stays until the new one is ready.
    * @returns the module's instance. @throws VtepError USAGE, NO_SPACE; then nothing has changed
    */
-  set(device: number, hook: HookFunction | HookModule | undefined): HookRunner | undefined {
+  set(device: number, hook: HookFunction | CompiledHook | undefined): HookProgram | undefined {
     const before = this.#loaded[device];
     const loaded = hook === undefined ? undefined : this.#load(hook);
     this.#loaded[device] = loaded;
     this.#count += Number(loaded !== undefined) - Number(before !== undefined);
     this.#views.bytes[this.#base + WORKER_HOOKED_OFFSET + device] = Number(loaded !== undefined);
     if (before !== undefined && before.area >= 0) this.#areas &= ~(1 << before.area);
-    return typeof hook === 'function' ? undefined : loaded?.runner;
+    return loaded?.runner instanceof HookProgram ? loaded.runner : undefined;
   }
 
   /** Shows the programs the first `count` records of their walk: those of one device in a row at a time. */
@@ -103,15 +104,15 @@ export class Hooks {
     this.#failed({ device, direction: this.#direction, message: fault.message });
   }
 
-  #load(hook: HookFunction | HookModule): Loaded {
+  #load(hook: HookFunction | CompiledHook): Loaded {
     const toldAt = Number.NEGATIVE_INFINITY;
     if (typeof hook === 'function')
       return { runner: new HookScript(hook, this.#views, this.#direction), area: -1, toldAt };
-    if (typeof hook?.instantiate !== 'function')
+    if (!(hook?.module instanceof WebAssembly.Module))
       throw new VtepError('USAGE', 'hook: give a function, or what compileHook() gave');
     const area = this.#freeArea();
     const window = this.#direction === 'encap' ? HOOK_WINDOW_ENCAP_OFFSET : HOOK_WINDOW_DECAP_OFFSET;
-    const runner = hook.instantiate(this.#views.memory, {
+    const runner = new HookProgram(hook, this.#views.memory, {
       area: this.#base + HOOK_AREAS_OFFSET + area * HOOK_AREA_BYTES,
       low: this.#base + window,
       high: this.#base + HOOK_WINDOW_END_OFFSET,

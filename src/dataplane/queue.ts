@@ -31,11 +31,14 @@ import { addToCounter } from './counters.ts';
 import { Datagrams } from './datagrams.ts';
 import type { EngineExports } from './exports.ts';
 import { Frames } from './frames.ts';
-import type { HookDirection, HookFailure, HookFunction, HookModule, HookRunner } from './hook-types.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFailure, HookFunction } from './hook-types.ts';
 import { Hooks } from './hooks.ts';
 import { listenerOf } from './listening.ts';
 import type { Views } from './memory.ts';
+import { Ring } from './queue-ring.ts';
 import { claimQueue, QUEUE_BLOCKS, QueueState, releaseQueue } from './queue-state.ts';
+import type { FrameRing } from './ring.ts';
 import { Forwarded } from './sent.ts';
 import { PlaceViews } from './slot-views.ts';
 
@@ -78,14 +81,20 @@ export class Queue implements DataplaneQueue {
     return new Frames(this.#state, count, bytes, this.#walk);
   }
 
+  ring(count: number, bytes: number = SLOT_BYTES): FrameRing {
+    this.#state.assertOpen();
+    return new Ring(this.#state, count, bytes, this.#walk);
+  }
+
   datagrams(count: number, bytes: number = SLOT_BYTES): DatagramBatch {
     this.#state.assertOpen();
     return new Datagrams(this.#state, count, bytes);
   }
 
-  encap(frames: FrameBatch, count: number = frames?.slots?.length): SentDatagrams {
+  encap(frames: FrameBatch | FrameRing, count?: number): SentDatagrams {
     this.#state.assertOpen();
-    if (!(frames instanceof Frames) || !frames.isOf(this.#state)) throw notOurs('encap', 'frames');
+    if (!(frames instanceof Frames || frames instanceof Ring) || !frames.isOf(this.#state))
+      throw notOurs('encap', 'frames');
     if (this.#forwarded.isCurrent) this.#abandon();
     return frames.send(count);
   }
@@ -110,8 +119,8 @@ export class Queue implements DataplaneQueue {
   setHook(
     device: number,
     direction: HookDirection,
-    hook: HookFunction | HookModule | undefined,
-  ): HookRunner | undefined {
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined {
     const what = `hook: device ${device} ${direction}`;
     if (this.#state.closed) this.#state.assertOpen();
     if (!(Number.isInteger(device) && device > 0 && device < DEVICE_COUNT))

@@ -21,7 +21,6 @@ import { makeResident, preferHugePages } from '../io/residence.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type {
   DeviceChange,
-  DeviceConfig,
   DeviceInfo,
   DeviceRequest,
   FdbEntry,
@@ -84,8 +83,6 @@ export interface VtepOptions {
   logger?: Logger;
 }
 
-/** Who has filled in everything already. */
-const COMPLETE: Pick<Readers, 'device'> = { device: (input) => input as DeviceConfig };
 const CLOCK_MILLISECONDS = 500;
 /** Fewer, and both directions of a queue share a thread: no more busy threads than cores. */
 const CORES_PER_QUEUE = 4;
@@ -93,12 +90,10 @@ const CORES_PER_QUEUE = 4;
 const FIRST_AGEING_SECONDS = 10;
 
 /**
+ * @param readers fill in what a request for a device leaves out
  * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
-export async function createVtep(
-  options: VtepOptions = {},
-  readers: Pick<Readers, 'device'> = COMPLETE,
-): Promise<Vtep & Happenings> {
+export async function createVtep(options: VtepOptions, readers: Readers): Promise<Vtep & Happenings> {
   const vtep = new BatchedVtep(options, readers);
   await vtep.start();
   return vtep;
@@ -115,11 +110,11 @@ class BatchedVtep extends Happenings implements Vtep {
   readonly #ageingDue = new Map<Device, number>();
   #closing: Promise<void> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
-  readonly #readers: Pick<Readers, 'device'>;
+  readonly #readers: Readers;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = () => void this.close();
 
-  constructor(options: VtepOptions, readers: Pick<Readers, 'device'>) {
+  constructor(options: VtepOptions, readers: Readers) {
     super();
     this.#readers = readers;
     this.#signal = options.signal;
@@ -193,6 +188,7 @@ class BatchedVtep extends Happenings implements Vtep {
 
   addDevice(request: DeviceRequest): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
+      void this.#open;
       const device = await createDevice(this.#core, this.#readers.device(request));
       this.#following.settle(device);
       await this.#settleUnderlay();
@@ -202,10 +198,12 @@ class BatchedVtep extends Happenings implements Vtep {
 
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
+      void this.#open;
       const device = this.#find(name);
       const { ageing } = device.config;
+      const wanted = this.#readers.change(change);
       try {
-        await changeDevice(this.#core, device, change);
+        await changeDevice(this.#core, device, wanted);
       } finally {
         // Also when it was taken back: what was heard in its midst is old.
         this.#following.settle(device);
@@ -218,6 +216,7 @@ class BatchedVtep extends Happenings implements Vtep {
 
   deleteDevice(name: string): Promise<void> {
     return this.#inTurn(async () => {
+      void this.#open;
       const device = this.#find(name);
       await destroyDevice(this.#core, device);
       this.forgetDrops(device.index);
@@ -231,43 +230,43 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   fdb(request: FdbRequest): void {
-    this.#core.plane.fdb.apply(request);
+    this.#open.fdb.apply(this.#readers.fdb(request));
   }
 
   fdbShow(dev?: string): FdbEntry[] {
-    return this.#core.plane.fdb.show(dev);
+    return this.#open.fdb.show(this.#dev(dev));
   }
 
   fdbGet(dev: string, mac: string, vni?: number): FdbEntry {
-    return this.#core.plane.fdb.get(dev, mac, vni);
+    return this.#open.fdb.get(...this.#readers.fdbKey(dev, mac, vni));
   }
 
   fdbFlush(filter: FdbFlush): number {
-    return this.#core.plane.fdb.flush(filter);
+    return this.#open.fdb.flush(this.#readers.fdbFlush(filter));
   }
 
   vni(request: VniRequest): void {
-    this.#core.plane.vnis.apply(request);
+    this.#open.vnis.apply(this.#readers.vni(request));
   }
 
   vniShow(dev?: string): VniInfo[] {
-    return this.#core.plane.vnis.show(dev);
+    return this.#open.vnis.show(this.#dev(dev));
   }
 
   policy(request: PolicyRequest): void {
-    this.#core.plane.policies.apply(request);
+    this.#open.policies.apply(this.#readers.policy(request));
   }
 
   policyShow(dev?: string): PolicyInfo[] {
-    return this.#core.plane.policies.show(dev);
+    return this.#open.policies.show(this.#dev(dev));
   }
 
   peer(request: PeerRequest): void {
-    this.#core.plane.peers.apply(request);
+    this.#open.peers.apply(this.#readers.peer(request));
   }
 
   peerShow(dev?: string): PeerInfo[] {
-    return this.#core.plane.peers.show(dev);
+    return this.#open.peers.show(this.#dev(dev));
   }
 
   hook(request: HookRequest): Promise<void> {
@@ -280,23 +279,23 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   mdb(request: MdbRequest): void {
-    this.#core.plane.mdb.apply(request);
+    this.#open.mdb.apply(this.#readers.mdb(request));
   }
 
   mdbShow(dev?: string): MdbEntry[] {
-    return this.#core.plane.mdb.show(dev);
+    return this.#open.mdb.show(this.#dev(dev));
   }
 
   mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
-    return this.#core.plane.mdb.get(dev, grp, src, src_vni);
+    return this.#open.mdb.get(...this.#readers.mdbKey(dev, grp, src, src_vni));
   }
 
   mdbFlush(filter: MdbFlush): number {
-    return this.#core.plane.mdb.flush(filter);
+    return this.#open.mdb.flush(this.#readers.mdbFlush(filter));
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {
-    return this.#core.plane.notices.subscribe(listener);
+    return this.#open.notices.subscribe(this.#readers.listener(listener));
   }
 
   status(): VtepStatus {
@@ -310,7 +309,7 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   responds(milliseconds: number): Promise<boolean> {
-    return this.#core.workers.responds(milliseconds);
+    return this.#core.workers.responds(this.#readers.milliseconds(milliseconds));
   }
 
   close(): Promise<void> {
@@ -330,7 +329,19 @@ class BatchedVtep extends Happenings implements Vtep {
     return this.close();
   }
 
-  #find(name: string): Device {
+  /** @throws VtepError USAGE when it has been closed */
+  get #open(): Dataplane {
+    if (this.#closing !== undefined)
+      throw new VtepError('USAGE', 'vtep: it has been closed: create another one');
+    return this.#core.plane;
+  }
+
+  #dev(name: string | undefined): string | undefined {
+    return name === undefined ? undefined : this.#readers.dev(name);
+  }
+
+  #find(asked: string): Device {
+    const name = this.#readers.dev(asked);
     const device = this.#core.devices.get(name);
     if (device === undefined) {
       throw new VtepError(

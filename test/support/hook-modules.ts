@@ -1,78 +1,214 @@
-/** Programs in AssemblyScript, compiled as the SDK's page tells. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import asc from 'assemblyscript/asc';
-import { REPOSITORY } from './netns.ts';
+/** Modules from their instructions: an assembler of bytes, for what no compiler would write. */
 
-const OPTIONS = ['--runtime', 'stub', '--use', 'abort=', '--noAssert', '-O3'];
-const NAME = 'examples/hooks/module.ts';
+export const I32 = 0x7f;
+export const I64 = 0x7e;
+export const F32 = 0x7d;
+export const F64 = 0x7c;
+export const V128 = 0x7b;
 
-/** @param source text of a program that lies in examples/hooks, as far as its imports go */
-export async function compileProgram(source: string): Promise<Uint8Array> {
-  let wasm: Uint8Array | undefined;
-  const { error, stderr } = await asc.main([NAME, '--outFile', 'module.wasm', ...OPTIONS], {
-    readFile(name) {
-      if (name === NAME) return source;
-      try {
-        return readFileSync(join(REPOSITORY, name), 'utf8');
-      } catch {
-        return null;
-      }
-    },
-    writeFile(name, content) {
-      if (name === 'module.wasm') wasm = content as Uint8Array;
-    },
-    listFiles: () => [],
+export interface HandMade {
+  /** Instructions of hook(records, count), its `end` left out. */
+  hook: readonly number[];
+  /** Types of locals from 2 on. */
+  locals?: readonly number[];
+  /** Other functions, from number 1 on: () -> () each. */
+  others?: readonly (readonly number[])[];
+  /** Sections by number, behind their length, in place of what would stand there; [] = none. */
+  sections?: Readonly<Record<number, readonly number[]>>;
+}
+
+export function uleb(value: number): number[] {
+  return value < 128 ? [value] : [(value % 128) | 128, ...uleb(Math.floor(value / 128))];
+}
+
+/** @param value of at most 53 bits */
+export function sleb(value: number): number[] {
+  const low = ((value % 128) + 128) % 128;
+  const rest = (value - low) / 128;
+  const isLast = (rest === 0 && low < 64) || (rest === -1 && low >= 64);
+  return isLast ? [low] : [low | 128, ...sleb(rest)];
+}
+
+/** i32.const, of either way to read 32 bits */
+export function i32(value: number): number[] {
+  return [0x41, ...sleb(value | 0)];
+}
+
+export function text(value: string): number[] {
+  return [...uleb(value.length), ...Buffer.from(value)];
+}
+
+function counted(items: readonly (readonly number[])[]): number[] {
+  return [...uleb(items.length), ...items.flat()];
+}
+
+function body(locals: readonly number[], code: readonly number[]): number[] {
+  const bytes = [...counted(locals.map((type) => [1, type])), ...code, 0x0b];
+  return [...uleb(bytes.length), ...bytes];
+}
+
+export const SHARED_MEMORY = [1, ...text('env'), ...text('memory'), 2, 3, 1, ...uleb(65536)];
+
+export function handMade({
+  hook,
+  locals = [],
+  others = [],
+  sections = {},
+}: HandMade): Uint8Array<ArrayBuffer> {
+  const made: Record<number, readonly number[]> = {
+    // (i32, i32) -> (); () -> ()
+    1: [2, 0x60, 2, I32, I32, 0, 0x60, 0, 0],
+    2: SHARED_MEMORY,
+    3: counted([[0], ...others.map(() => [1])]),
+    7: [1, ...text('hook'), 0, 0],
+    10: counted([body(locals, hook), ...others.map((code) => body([], code))]),
+    ...sections,
+  };
+  const order = [1, 2, 3, 4, 5, 6, 13, 7, 8, 9, 12, 10, 11];
+  const bytes = order.flatMap((id) => {
+    const section = made[id];
+    return section && section.length > 0 ? [id, ...uleb(section.length), ...section] : [];
   });
-  if (error !== null || wasm === undefined) throw new Error(`${error?.message}\n${stderr}`);
-  return new Uint8Array(wasm);
+  return Uint8Array.from([0, 97, 115, 109, 1, 0, 0, 0, ...bytes]);
 }
 
-export function compileExample(name: string): Promise<Uint8Array> {
-  return compileProgram(readFileSync(join(REPOSITORY, 'examples/hooks', `${name}.ts`), 'utf8'));
+/** Every instruction that touches memory: its bytes up to the alignment, what stands behind the offset. */
+export interface MemoryInstruction {
+  name: string;
+  code: readonly number[];
+  bytes: number;
+  /** Operands above the address, and what it gives. */
+  operands: readonly number[];
+  result?: number;
+  lane?: true;
+  isAtomic?: true;
 }
 
-/** What a program of MODES does, by the first byte of its rules. */
-export const MODE = { pass: 0, drop: 1, loop: 2, trap: 3, outside: 4, super: 5, tunnel: 6, port: 7 } as const;
+const ATOMIC_WIDTHS: readonly [number, number][] = [
+  ...([
+    [4, I32],
+    [8, I64],
+    [1, I32],
+    [2, I32],
+    [1, I64],
+    [2, I64],
+    [4, I64],
+  ] as const),
+].map(([bytes, type]) => [bytes, type]);
 
-/**
- * `super`: drops what is not as it should be of a super-frame, or of any other frame: the IP packet's length, and what
- * the flag says. `tunnel` and `port` send everything to the device whose number is the second byte.
- */
-export const MODES = `
-import { Packet } from '../../hooks/sdk';
-export const SETTINGS_BYTES: i32 = 2;
-export const SETTINGS: usize = memory.data(2);
-export const SEEN: usize = memory.data(16);
-const MTU: u32 = 1450;
-
-export function configure(pointer: usize, length: i32): i32 {
-  return length == 2 ? 0 : 1;
+function plainInstructions(): MemoryInstruction[] {
+  const loads: readonly (readonly [number, number])[] = [
+    ...([
+      [4, I32],
+      [8, I64],
+      [4, F32],
+      [8, F64],
+      [1, I32],
+      [1, I32],
+      [2, I32],
+      [2, I32],
+    ] as const),
+    ...([
+      [1, I64],
+      [1, I64],
+      [2, I64],
+      [2, I64],
+      [4, I64],
+      [4, I64],
+    ] as const),
+  ];
+  const stores: readonly (readonly [number, number])[] = [
+    ...([
+      [4, I32],
+      [8, I64],
+      [4, F32],
+      [8, F64],
+      [1, I32],
+      [2, I32],
+      [1, I64],
+      [2, I64],
+      [4, I64],
+    ] as const),
+  ];
+  return [
+    ...loads.map(([bytes, result], index) => ({
+      ...{ name: `load ${index}`, code: [0x28 + index], bytes, operands: [], result },
+    })),
+    ...stores.map(([bytes, type], index) => ({
+      ...{ name: `store ${index}`, code: [0x36 + index], bytes, operands: [type] },
+    })),
+  ];
 }
 
-export function hook(records: usize, count: i32): void {
-  const mode = load<u8>(SETTINGS);
-  const target = <u32>load<u8>(SETTINGS, 1);
-  let packet = Packet.first(records);
-  for (; count > 0; --count) {
-    if (mode == ${MODE.drop}) packet.drop();
-    else if (mode == ${MODE.loop}) while (load<u8>(SETTINGS) == ${MODE.loop}) {}
-    else if (mode == ${MODE.trap}) unreachable();
-    else if (mode == ${MODE.outside}) store<u8>(packet.start - 0x100000, 1);
-    else if (mode == ${MODE.super} && !isRight(packet)) packet.drop();
-    else if (mode == ${MODE.tunnel}) packet.redirectToTunnel(target);
-    else if (mode == ${MODE.port}) packet.redirectToPort(target);
-    else packet.pass();
-    packet = packet.next();
-  }
+function vectorInstructions(): MemoryInstruction[] {
+  const loads = [16, 8, 8, 8, 8, 8, 8, 1, 2, 4, 8];
+  const lanes = [1, 2, 4, 8];
+  return [
+    ...loads.map((bytes, index) => ({
+      ...{ name: `vector load ${index}`, code: [0xfd, index], bytes, operands: [], result: V128 },
+    })),
+    { name: 'vector store', code: [0xfd, 11], bytes: 16, operands: [V128] },
+    { name: 'vector load zero 32', code: [0xfd, 0x5c], bytes: 4, operands: [], result: V128 },
+    { name: 'vector load zero 64', code: [0xfd, 0x5d], bytes: 8, operands: [], result: V128 },
+    ...lanes.map((bytes, index) => ({
+      ...{ name: `load lane ${bytes}`, code: [0xfd, 0x54 + index], bytes, operands: [V128], result: V128 },
+      lane: true as const,
+    })),
+    ...lanes.map((bytes, index) => ({
+      ...{
+        name: `store lane ${bytes}`,
+        code: [0xfd, 0x58 + index],
+        bytes,
+        operands: [V128],
+        lane: true as const,
+      },
+    })),
+  ];
 }
 
-function isRight(packet: Packet): bool {
-  if (packet.ipOffset == 0) return true;
-  const ip = <usize>packet.start + packet.ipOffset;
-  if (load<u8>(ip) != 0x45) return false;
-  const bytes = <u32>bswap<u16>(load<u16>(ip, 2));
-  if (packet.ipOffset + bytes > packet.length) return false;
-  return packet.isSuper == (bytes > MTU);
+function atomicInstructions(): MemoryInstruction[] {
+  const groups = ['load', 'store', 'add', 'sub', 'and', 'or', 'xor', 'exchange', 'compare'];
+  return groups.flatMap((name, group) =>
+    ATOMIC_WIDTHS.map(([bytes, type], width) => ({
+      ...{
+        name: `atomic ${name} ${width}`,
+        code: [0xfe, 0x10 + group * 7 + width],
+        bytes,
+        isAtomic: true as const,
+      },
+      operands: name === 'load' ? [] : name === 'compare' ? [type, type] : [type],
+      ...(name !== 'store' && { result: type }),
+    })),
+  );
 }
-`;
+
+export const MEMORY_INSTRUCTIONS: readonly MemoryInstruction[] = [
+  ...plainInstructions(),
+  ...vectorInstructions(),
+  ...atomicInstructions(),
+];
+
+const ONES: Readonly<Record<number, readonly number[]>> = {
+  [I32]: i32(-1),
+  [I64]: [0x42, 0x7f],
+  [F32]: [0x43, 0xff, 0xff, 0xff, 0xff],
+  [F64]: [0x44, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+  [V128]: [0xfd, 12, ...Array.from({ length: 16 }, () => 0xff)],
+};
+
+/** The instruction at an address that `address` puts on the stack; what it gives is thrown away. */
+export function accessCode(
+  instruction: MemoryInstruction,
+  address: readonly number[],
+  offset: number,
+): number[] {
+  const { code, operands, result, lane, bytes, isAtomic } = instruction;
+  const alignment = isAtomic ? Math.log2(bytes) : 0;
+  return [
+    ...address,
+    ...operands.flatMap((type) => ONES[type]!),
+    ...code,
+    ...[alignment, ...uleb(offset), ...(lane ? [0] : [])],
+    ...(result === undefined ? [] : [0x1a]),
+  ];
+}
