@@ -24,7 +24,7 @@ const SRC_FLOORS: Record<string, string[]> = {
   netlink: ['io'],
   dataplane: [],
   io: [],
-  'create-vtep': ['vtep', 'daemon'],
+  'create-vtep': ['vtep', 'daemon', 'dataplane'],
   index: ['create-vtep', 'vtep', 'sink', 'dataplane', 'io', 'daemon'],
 };
 
