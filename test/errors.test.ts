@@ -61,7 +61,7 @@ describe('diagnostics channels', () => {
       const [mine, its] = createMemoryPort();
       const [, trunk] = createMemoryPort();
       await vtep.addDevice({ name: 'vx0', id: 42, l2miss: true, proxy: true, l3miss: true, port: its });
-      await vtep.addDevice({ name: 'trunk', external: true, dstport: 4790, port: trunk });
+      await vtep.addDevice({ name: 'trunk', external: true, vnifilter: true, dstport: 4790, port: trunk });
       assert.deepEqual(told.get('vxlane:link'), [
         { event: 'link', deleted: false, ifname: 'vx0', ifindex: 1, up: true },
         { event: 'link', deleted: false, ifname: 'trunk', ifindex: 2, up: true },

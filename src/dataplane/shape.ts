@@ -34,7 +34,7 @@ export function check(what: string, kind: Kind, value: unknown): void {
 
 /** @param optional keys that may be left out. @throws VtepError USAGE that names the key */
 export function checkShape(what: string, input: unknown, required: Shape, optional: Shape = {}): void {
-  if (typeof input !== 'object' || input === null)
+  if (typeof input !== 'object' || input === null || Array.isArray(input))
     throw new VtepError('USAGE', `${what}: ${described(required)} is expected`);
   const given = input as Readonly<Record<string, unknown>>;
   for (const key of Object.keys(required)) check(`${what}: ${key}`, required[key]!, given[key]);
