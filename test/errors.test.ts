@@ -78,7 +78,7 @@ describe('diagnostics channels', () => {
         flags: ['self'],
       };
       assert.deepEqual(fdb, { event: 'fdb', deleted: false, entry: { ...expected, state: 'permanent' } });
-      vtep.vni({ op: 'add', dev: 'trunk', vni: [[7, 7]], vlan: [7, 7] });
+      vtep.vni({ op: 'add', dev: 'trunk', vni: [[7, 7]] });
       assert.deepEqual(
         (told.get('vxlane:vni') as { event: string; entry: { vni: number } }[]).map(({ event, entry }) => [
           event,

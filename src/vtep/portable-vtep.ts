@@ -116,6 +116,7 @@ export class PortVtep extends Happenings implements PortableVtep {
       if (typeof request !== 'object' || request === null)
         throw new VtepError('USAGE', 'device: an object with "name", "id" and "port" is expected');
       const { port, up = true, ...words } = request;
+      if (typeof up !== 'boolean') throw new VtepError('USAGE', 'device: up: true or false is expected');
       const device = await this.#devices.add(this.#readers.device(words), words, port, up);
       return this.#info(device.config.name);
     });
