@@ -18,6 +18,8 @@ import {
   DOMAIN_ENCAP_PACKETS,
   DROP_DEVICE_DOWN,
   DROP_ECN,
+  DROP_HOOK_FORWARD,
+  DROP_HOOK_RECEIVED,
   DROP_PEER_ADDRESS,
   DROP_PEER_SUBNET,
   DROP_POLICY,
@@ -42,7 +44,7 @@ export function one(worker: usize, device: u32, counter: i32): void {
 }
 
 /** Per-VNI counters, DOMAIN_*: of external devices only. */
-export function ofDomain(worker: usize, domain: u32, counter: i32, amount: u32): void {
+function ofDomain(worker: usize, domain: u32, counter: i32, amount: u32): void {
   const at = worker + DOMAIN_COUNTERS_OFFSET + domain * DOMAIN_COUNTER_ROW_BYTES + counter * COUNTER_BYTES;
   store<u64>(at, load<u64>(at) + amount);
 }
@@ -72,7 +74,8 @@ function isPlainDrop(verdict: i32): boolean {
     verdict === DROP_UNKNOWN_SENDER ||
     verdict === DROP_UNKNOWN_PEER ||
     verdict === DROP_PEER_ADDRESS ||
-    verdict === DROP_PEER_SUBNET
+    verdict === DROP_PEER_SUBNET ||
+    (verdict >= DROP_HOOK_RECEIVED && verdict <= DROP_HOOK_FORWARD)
   );
 }
 

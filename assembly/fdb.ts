@@ -71,7 +71,7 @@ export const LEARN_REFUSED = 3;
 /** No room for one more entry; the frame goes on. */
 export const LEARN_FULL = 4;
 /** Not learned from this frame: the table is being written to, or the device is down. The frame goes on. */
-export const LEARN_LATER = 5;
+const LEARN_LATER = 5;
 
 /**
  * Looks at an entry that is being changed, or at the lock, before going on without: some milliseconds each. The host

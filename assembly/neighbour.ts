@@ -26,9 +26,8 @@ import {
   NEIGHBOURS_BASE,
 } from './layout';
 
-/** No neighbour; one in another state; one whose state is one that the kernel calls connected. */
-export const NEIGHBOUR_NONE = 0;
-export const NEIGHBOUR_KNOWN = 1;
+/** A neighbour in another state; one whose state is one that the kernel calls connected. None is 0. */
+const NEIGHBOUR_KNOWN = 1;
 export const NEIGHBOUR_CONNECTED = 2;
 
 const STATE_SHIFT = 48;

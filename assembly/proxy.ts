@@ -44,8 +44,8 @@ import * as icmp from './wire/icmp';
 import * as ipv6 from './wire/ipv6';
 
 /** `reduce`: the frame is not for the proxy; it was consumed without an answer. */
-export const REDUCE_NOT_MINE = 0;
-export const REDUCE_CONSUMED = -1;
+const REDUCE_NOT_MINE = 0;
+const REDUCE_CONSUMED = -1;
 
 const DOMAIN_SHIFT = 48;
 const IPV6_SOURCE_OFFSET = 8;

@@ -31,7 +31,7 @@ export function writeReport(directory: string, records: RunRecord[]): void {
 }
 
 /** The page that a person reads, with the charts that there are. */
-export function markdown(report: Report, drawn: string[]): string {
+function markdown(report: Report, drawn: string[]): string {
   const { abouts, contestants, rows, notes, failures } = report;
   const judged = contestants.filter((contestant) => contestant.judged).map(({ name }) => name);
   const [first] = abouts;

@@ -15,7 +15,7 @@ export interface Outcome {
 }
 
 /** The share of datagrams that may be missing. */
-export const MAX_LOSS = 0.001;
+const MAX_LOSS = 0.001;
 const COARSE = 1.15;
 const FINE = 1.03;
 /** A sender that offers less than this share of what was asked for can't go faster. */

@@ -1,7 +1,7 @@
 /** A chart becomes SVG on the server, by ECharts: what is the same for all of the bench's. */
 import * as echarts from 'echarts';
 
-export const WIDTH = 820;
+const WIDTH = 820;
 
 export function render(option: echarts.EChartsOption, height: number): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height });

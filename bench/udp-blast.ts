@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Arena, call, must, SOCKADDR_BYTES, serveOrders, udpSocket } from './echo.ts';
 
-export const BLAST_PORT = 7009;
+const BLAST_PORT = 7009;
 const MMSGHDR_BYTES = 64;
 const IOVEC_BYTES = 16;
 const CMSG_BYTES = 24;

@@ -18,7 +18,7 @@ const OFFLOADS = { udpSegment: 'flag', udpGro: 'flag', coalesce: 'flag', tapUso:
  * const [mine, its] = createMemoryPort();
  * const vtep = await createVtep({ underlay: dgramUnderlay() });
  * await vtep.addDevice({ name: 'vx0', id: 42, dstport: 4789, remote: '192.0.2.7', port: its });
- * mine.start({ frames: (batch) => console.log(`${batch.length} frames`), closed() {}, warn() {} });
+ * mine.start({ frames: (batch) => console.log(`${batch.length} frames`) });
  * mine.write([frame]);
  *
  * @throws VtepError USAGE, IN_USE, SYSTEM

@@ -243,7 +243,7 @@ describe('prefixes', () => {
       'fe80::%eth0/64',
     ])
       assert.equal(parsePrefix(text), undefined, text);
-    for (const text of ['0x7f000001', '127.1', '1.2.3', '1.2.3.4.5', '::%1', 'nobody'])
+    for (const text of ['0x7f000001', '127.1', '010.0.0.1', '1.2.3', '1.2.3.4.5', '::%1', 'nobody'])
       assert.equal(parseIp(text), undefined, text);
   });
 

@@ -5,10 +5,10 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import fc from 'fast-check';
+import { createVtep } from '../src/create-vtep.ts';
 import type { Lease } from '../src/flannel/lease.ts';
 import { Reconciler, type ReconcilerOptions, ROUTE_PROTOCOL } from '../src/flannel/reconcile.ts';
 import type { Vtep } from '../src/types.ts';
-import { createVtep } from '../src/vtep/vtep.ts';
 import {
   dualLeaseOf,
   leaseOf,

@@ -15,12 +15,13 @@ import {
 } from '../assembly/layout.ts';
 import { Dataplane } from '../src/dataplane/dataplane.ts';
 import { compileEngine } from '../src/dataplane/engine-file.ts';
+import type { NexthopInfo } from '../src/dataplane/nexthops.ts';
 import { closeTap, openTap, type Tap } from '../src/io/tap.ts';
 import type { Neighbour } from '../src/netlink/neighbours.ts';
 import type { Core } from '../src/vtep/core.ts';
 import { type Device, recordOf } from '../src/vtep/device.ts';
 import { Following } from '../src/vtep/following.ts';
-import { KernelTables, type KnownNexthop } from '../src/vtep/kernel-tables.ts';
+import { KernelTables } from '../src/vtep/kernel-tables.ts';
 import type { Place } from '../src/vtep/places.ts';
 import { deviceConfig } from './support/device-config.ts';
 import { Bed, missingForNamespaces, missingForTap, type Namespace } from './support/netns.ts';
@@ -33,7 +34,7 @@ const missing = missingForNamespaces() ?? missingForTap();
 describe('following', missing === null ? {} : { skip: missing }, () => {
   const bed = new Bed();
   const heard: [number, Neighbour, boolean][] = [];
-  const told: (readonly KnownNexthop[])[] = [];
+  const told: (readonly NexthopInfo[])[] = [];
   let here: Namespace;
   let tap: Tap;
   let plane: Dataplane;

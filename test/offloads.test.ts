@@ -5,12 +5,12 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { createVtep } from '../src/create-vtep.ts';
 import { EINVAL, EIO, ENETUNREACH } from '../src/io/errno.ts';
 import { testTap } from '../src/io/selftest-tap.ts';
 import { testBundles, testSegmentation } from '../src/io/selftest-udp.ts';
 import { type Syscalls, syscalls } from '../src/io/syscalls.ts';
 import { failuresOf, type Offloads, offloadTable, probeOffloads } from '../src/vtep/offloads.ts';
-import { createVtep } from '../src/vtep/vtep.ts';
 import { deviceConfig } from './support/device-config.ts';
 import { Bed, missingForNamespaces, missingForTap, type Namespace } from './support/netns.ts';
 import { enter } from './support/own-namespace.ts';

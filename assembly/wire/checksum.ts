@@ -59,7 +59,7 @@ export function fold(sum: u32): u32 {
 }
 
 /** Folds a sum of 16-bit, 32-bit or 64-bit words to 16 bits. */
-export function fold64(sum: u64): u32 {
+function fold64(sum: u64): u32 {
   sum = (sum & 0xffffffff) + (sum >>> 32);
   // At most 33 bits by now, and the carry must not be lost.
   return fold((sum as u32 & 0xffff) + ((sum >>> 16) as u32));

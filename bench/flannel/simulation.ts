@@ -5,13 +5,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createVtep } from '../../src/create-vtep.ts';
 import type { Lease, LeaseListener, LeaseSource } from '../../src/flannel/lease.ts';
 import { parseNetConfig } from '../../src/flannel/net-config.ts';
 import { Network } from '../../src/flannel/network.ts';
 import { AF_INET } from '../../src/io/family.ts';
 import { findRoute } from '../../src/netlink/route-table.ts';
 import { NetlinkSocket } from '../../src/netlink/socket.ts';
-import { createVtep } from '../../src/vtep/vtep.ts';
 import { UNDERLAY } from '../../test/support/flannel-network.ts';
 import type { Bed, Namespace } from '../../test/support/netns.ts';
 import { macOf, publicIpOf, smallSubnetOf } from './members.ts';

@@ -6,7 +6,7 @@ import { shapeOf } from './shape.ts';
 import type { Million } from './targets.ts';
 
 /** At least this much of C's speed. */
-export const NATIVE_FLOOR = 0.8;
+const NATIVE_FLOOR = 0.8;
 const MIB = 2 ** 20;
 
 export function machine(command: string): string {

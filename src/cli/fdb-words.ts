@@ -5,19 +5,12 @@
 import * as values from '../daemon/values.ts';
 import { VtepError } from '../errors.ts';
 import type { FdbFlush, FdbRequest } from '../types.ts';
-import { type Grammar, type Keyword, parseWords, usage } from './words.ts';
+import { DEV, exact, type Grammar, type Keyword, parseWords, usage } from './words.ts';
 
-const DEV: Keyword = { names: 'dev', exact: true, key: 'dev', read: [values.deviceName] };
 const SELF: Keyword = { names: 'self', exact: true, ignored: true };
 const MASTER_REMEDY = 'entries of the bridge above the device are the kernel\'s: "bridge fdb" has them';
 const anything: values.Reader<unknown> = (value) => value;
 
-const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
-  names,
-  exact: true,
-  key: names,
-  read: [read],
-});
 const flag = (names: string): Keyword => ({ names, key: names, is: true });
 
 /** In the order of `bridge fdb add`. */

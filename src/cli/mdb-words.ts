@@ -6,17 +6,10 @@ import { filterMode, mdbPort, mdbVni, text } from '../daemon/mdb-schema.ts';
 import * as values from '../daemon/values.ts';
 import { VtepError } from '../errors.ts';
 import type { MdbFlush, MdbRequest } from '../types.ts';
-import { type Keyword, parseWords, usage } from './words.ts';
+import { DEV, exact, type Keyword, parseWords, usage } from './words.ts';
 
-const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
-  names,
-  exact: true,
-  key: names,
-  read: [read],
-});
 const flag = (names: string, key: string, is: boolean): Keyword => ({ names, exact: true, key, is });
 
-const DEV = exact('dev', values.deviceName);
 const PORT = exact('port', values.deviceName);
 const VID = exact('vid', (value) => Number(value));
 const GRP = exact('grp', group);

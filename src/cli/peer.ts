@@ -4,17 +4,12 @@ import * as values from '../daemon/values.ts';
 import type { PeerInfo, PeerRequest } from '../types.ts';
 import type { Command } from './command.ts';
 import { toJson } from './json.ts';
-import { firstMatch, type Keyword, parseWords, unknownVerb, usage } from './words.ts';
+import { DEV, exact, firstMatch, parseShown, parseWords, unknownVerb, usage } from './words.ts';
 
 const VERBS = ['set', 'delete', 'show', 'lst', 'list'];
 
-const exact = (names: string, key: string, read: values.Reader<unknown>): Keyword => ({
-  ...{ names, exact: true, key },
-  read: [read],
-});
-const DEV = exact('dev', 'dev', values.deviceName);
 const MAC = { key: 'mac', read: [values.mac], called: 'MAC' };
-const OF_PEER = [exact('src', 'src', peerSource), exact('prefix', 'prefixes', prefixList)];
+const OF_PEER = [exact('src', peerSource), exact('prefix', prefixList, 'prefixes')];
 
 export function parseChange(op: PeerRequest['op'], words: readonly string[]): PeerRequest {
   const found: { mac?: string; dev?: string; src?: string } = parseWords(words, {
@@ -46,11 +41,7 @@ export async function peer({
     case undefined:
       throw unknownVerb('peer', word);
     default: {
-      const { dev } = parseWords(words, {
-        keywords: [DEV],
-        unknown: (other) => `unknown word "${other}": "vxlane peer show [dev NAME]" is what there is`,
-      }).values as { dev?: string };
-      const peers = await client.peers(dev);
+      const peers = await client.peers(parseShown('peer', words));
       const counted = flags.statistics > 0;
       outside.out(flags.json ? toJson(peerObjects(peers, counted), flags.pretty) : peerText(peers, counted));
     }
@@ -58,7 +49,7 @@ export async function peer({
 }
 
 /** One line each; with counters two more. */
-export function peerText(peers: readonly PeerInfo[], counted: boolean): string {
+function peerText(peers: readonly PeerInfo[], counted: boolean): string {
   return peers
     .map(({ mac, ifname, src, prefixes, last, stats: { rx, tx } }) =>
       [
@@ -77,7 +68,7 @@ export function peerText(peers: readonly PeerInfo[], counted: boolean): string {
     .join('');
 }
 
-export function peerObjects(peers: readonly PeerInfo[], counted: boolean): object[] {
+function peerObjects(peers: readonly PeerInfo[], counted: boolean): object[] {
   return counted
     ? [...peers]
     : peers.map(({ mac, ifname, src, prefixes }) => ({ ifname, mac, src, prefixes }));

@@ -4,17 +4,10 @@ import { policyId, policyIds } from '../daemon/vni-schema.ts';
 import type { NumberRange, PolicyInfo, PolicyRequest } from '../types.ts';
 import type { Command } from './command.ts';
 import { toJson } from './json.ts';
-import { firstMatch, type Keyword, parseWords, unknownVerb, usage } from './words.ts';
+import { DEV, exact, firstMatch, type Keyword, parseShown, parseWords, unknownVerb, usage } from './words.ts';
 
 const VERBS = ['add', 'delete', 'refuse', 'allow', 'show', 'lst', 'list'];
 
-const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
-  names,
-  exact: true,
-  key: names,
-  read: [read],
-});
-const DEV = exact('dev', values.deviceName);
 const OF = [exact('vni', values.fdbVni), exact('mac', values.mac)];
 const FLAGS: Keyword[] = [
   { names: 'dontlearn', key: 'dontlearn' },
@@ -58,18 +51,14 @@ export async function policy({
     case undefined:
       throw unknownVerb('policy', word);
     default: {
-      const { dev } = parseWords(words, {
-        keywords: [DEV],
-        unknown: (other) => `unknown word "${other}": "vxlane policy show [dev NAME]" is what there is`,
-      }).values as { dev?: string };
-      const shown = await client.policies(dev);
+      const shown = await client.policies(parseShown('policy', words));
       outside.out(flags.json ? toJson(policyObjects(shown), flags.pretty) : policyText(shown));
     }
   }
 }
 
 /** One line for each, below its device. */
-export function policyText(devices: readonly PolicyInfo[]): string {
+function policyText(devices: readonly PolicyInfo[]): string {
   return devices
     .map(({ ifname, sent, refused, received }) =>
       [
@@ -91,7 +80,7 @@ export function policyText(devices: readonly PolicyInfo[]): string {
     .join('');
 }
 
-export function policyObjects(devices: readonly PolicyInfo[]): object[] {
+function policyObjects(devices: readonly PolicyInfo[]): object[] {
   const rangeObject = ([id, last]: NumberRange) => ({ id, idEnd: last === id ? undefined : last });
   return devices.map((device) => ({ ...device, refused: device.refused.map(rangeObject) }));
 }

@@ -6,18 +6,11 @@ import type { NumberRange, VniRequest } from '../types.ts';
 import type { Command } from './command.ts';
 import { toJson } from './json.ts';
 import { vlanObjects, vlanText } from './vni-format.ts';
-import { firstMatch, type Keyword, parseWords, unknownVerb, usage } from './words.ts';
+import { DEV, exact, firstMatch, type Keyword, parseWords, unknownVerb, usage } from './words.ts';
 
 /** In the order in which `bridge vlan` tries them. */
 const VERBS = ['add', 'delete', 'show', 'lst', 'list', 'tunnelshow'];
 
-const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
-  names,
-  exact: true,
-  key: names,
-  read: [read],
-});
-const DEV = exact('dev', values.deviceName);
 const VID = exact('vid', vlanRange);
 const flag = (names: string): Keyword => ({ names, exact: true, key: names });
 

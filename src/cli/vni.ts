@@ -6,18 +6,10 @@ import type { VniRequest } from '../types.ts';
 import type { Command } from './command.ts';
 import { toJson } from './json.ts';
 import { vniObjects, vniText } from './vni-format.ts';
-import { type Keyword, parseWords, unknownVerb, usage } from './words.ts';
+import { DEV, exact, parseShown, parseWords, unknownVerb, usage } from './words.ts';
 
 /** `bridge` finds out in the middle of its output, and leaves with this. */
 const DUMP_EXIT = 1;
-
-const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
-  names,
-  exact: true,
-  key: names,
-  read: [read],
-});
-const DEV = exact('dev', values.deviceName);
 
 export function parseChange(op: VniRequest['op'], words: readonly string[]): VniRequest {
   const found = parseWords(words, {
@@ -37,13 +29,6 @@ function group(value: values.Value): string {
   throw new VtepError('USAGE', 'invalid group address: a multicast address is expected');
 }
 
-export function parseShow(words: readonly string[]): string | undefined {
-  return parseWords(words, {
-    keywords: [DEV],
-    unknown: (word) => `unknown word "${word}": "vxlane vni show [dev NAME]" is what there is`,
-  }).values.dev as string | undefined;
-}
-
 /** Verbs take no abbreviation, as in `bridge vni`. */
 export async function vni({
   words: [verb = 'show', ...words],
@@ -60,7 +45,7 @@ export async function vni({
     case 'show':
     case 'lst':
     case 'list': {
-      const dev = parseShow(words);
+      const dev = parseShown('vni', words);
       if (dev !== undefined && !(await client.link(dev)).config.vnifilter)
         throw new VtepError(
           'UNSUPPORTED',

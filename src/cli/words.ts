@@ -4,7 +4,7 @@
  * is why the tables keep iproute2's order.
  */
 import { notSupported } from '../daemon/unsupported.ts';
-import type { Reader } from '../daemon/values.ts';
+import { deviceName, type Reader } from '../daemon/values.ts';
 import { VtepError } from '../errors.ts';
 
 export interface Keyword {
@@ -29,6 +29,13 @@ export interface Keyword {
   /** Ends this table: what follows belongs to another one. */
   last?: true;
 }
+
+/** A keyword that takes no abbreviation, with one value. @param key what it fills in */
+export function exact(names: string, read: Reader<unknown>, key = names): Keyword {
+  return { names, exact: true, key, read: [read] };
+}
+
+export const DEV = exact('dev', deviceName);
 
 export interface Grammar {
   keywords: readonly Keyword[];
@@ -154,4 +161,12 @@ export function readValue<T>(word: string, reader: Reader<T>): T {
       error.exit ?? INVALID_EXIT,
     );
   }
+}
+
+/** `show [dev NAME]` of an object; undefined: all devices. */
+export function parseShown(object: string, words: readonly string[]): string | undefined {
+  return parseWords(words, {
+    keywords: [DEV],
+    unknown: (word) => `unknown word "${word}": "vxlane ${object} show [dev NAME]" is what there is`,
+  }).values.dev as string | undefined;
 }

@@ -72,7 +72,7 @@ function byIndex(records: LinkRecord[]): LinkRecord[] {
     .sort((a, b) => (a.ifindex ?? 0) - (b.ifindex ?? 0));
 }
 
-export function patchObjects(
+function patchObjects(
   records: readonly LinkRecord[],
   devices: readonly DeviceInfo[],
   form: LinkForm,
@@ -95,12 +95,7 @@ function recordsOf(text: string): string[] {
   return text.split(/^(?=\d+: )/m).filter((record) => record !== '');
 }
 
-export function patchText(
-  record: string,
-  devices: readonly DeviceInfo[],
-  form: LinkForm,
-  brief = false,
-): string {
+function patchText(record: string, devices: readonly DeviceInfo[], form: LinkForm, brief = false): string {
   const name = /^\d+: ([^:@\s]+)/.exec(record)?.[1];
   const device = devices.find(({ config }) => config.name === name);
   if (device === undefined || brief) return record;

@@ -11,7 +11,7 @@ const MARK = 'vxlane-front';
 const NOT_FOUND = 127;
 
 /** The folder of the wrappers, from the sources as from the compiled files. */
-export function wrapFolder(): string {
+function wrapFolder(): string {
   for (const up of ['../../wrap', '../../../wrap']) {
     const folder = fileURLToPath(new URL(up, import.meta.url));
     if (existsSync(join(folder, MARK))) return folder;

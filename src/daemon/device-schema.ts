@@ -5,7 +5,7 @@
  */
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
-import type { DeviceChange, DeviceConfig } from '../types.ts';
+import type { DeviceChange, DeviceConfig, DeviceRequest } from '../types.ts';
 import { ADD_AGAIN, cannotChange, objectionTo } from './device-rules.ts';
 import { flag, maybe, parse, step, strict, word } from './shapes.ts';
 import { isUnsupported, notSupported, restatesDefault } from './unsupported.ts';
@@ -115,7 +115,7 @@ export const deviceEntries = {
 type DeviceInput = v.InferOutput<v.StrictObjectSchema<typeof deviceEntries, undefined>>;
 
 /** Fills in every default. */
-export function completeDevice({ id, local, remote, dstport, ...given }: DeviceInput): DeviceConfig {
+export function completeDevice({ id, local, remote, dstport, ...given }: DeviceRequest): DeviceConfig {
   const { external = false, gpe = false } = given;
   // "::" and "0.0.0.0" are no addresses, but the first one says that the underlay is IPv6.
   const from = local ?? (remote === '::' ? remote : undefined);

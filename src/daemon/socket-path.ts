@@ -18,7 +18,7 @@ export function socketOfNamespace(name: string): string {
 }
 
 /** "DEVICE:INODE" of a namespace file, which is what makes two of them the same; undefined: not there, or no right. */
-export function namespaceId(path: string): string | undefined {
+function namespaceId(path: string): string | undefined {
   try {
     const { dev, ino } = statSync(path);
     return `${dev}:${ino}`;
@@ -33,7 +33,7 @@ export function networkNamespace(name?: string): string | undefined {
 }
 
 /** What `ip netns` calls the namespace of this process; the host's own has no name, whatever is attached to it. */
-export function ownNamespaceName(): string | undefined {
+function ownNamespaceName(): string | undefined {
   const own = networkNamespace();
   if (own === undefined || own === namespaceId('/proc/1/ns/net')) return undefined;
   try {

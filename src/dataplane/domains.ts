@@ -53,12 +53,7 @@ export function readDomain(view: DataView, domain: number): { device: number; vn
   };
 }
 
-/** GBP bits of the header; undefined: the device's. */
-export function policyOf(view: DataView, domain: number): number | undefined {
-  const bits = view.getUint32(domainRecord(domain) + DOMAIN_POLICY_OFFSET, true);
-  return bits === DOMAIN_NO_POLICY ? undefined : bits;
-}
-
+/** @param bits GBP bits of the header; undefined: the device's */
 export function setPolicy(view: DataView, domain: number, bits: number | undefined): void {
   view.setUint32(domainRecord(domain) + DOMAIN_POLICY_OFFSET, bits ?? DOMAIN_NO_POLICY, true);
 }

@@ -4,6 +4,8 @@
  */
 import {
   DEVICE_BYTES,
+  DEVICE_FLAG_EXTERNAL,
+  DEVICE_FLAGS_OFFSET,
   DEVICES_BASE,
   FDB_ENTRIES_BASE,
   FDB_ENTRY_BYTES,
@@ -48,6 +50,11 @@ export function sameRemote(one: Remote, other: Remote): boolean {
 
 export function deviceRecord(device: number): number {
   return DEVICES_BASE + device * DEVICE_BYTES;
+}
+
+/** Has a table for each VNI. */
+export function isExternal(view: DataView, device: number): boolean {
+  return (view.getUint32(deviceRecord(device) + DEVICE_FLAGS_OFFSET, true) & DEVICE_FLAG_EXTERNAL) !== 0;
 }
 
 export function entryRecord(entry: number): number {

@@ -4,6 +4,9 @@
  */
 import {
   AF_INET,
+  DEVICE_FAMILY_OFFSET,
+  DEVICE_PORT_OFFSET,
+  DEVICE_VNI_OFFSET,
   NTF_ADDED_BY_USER,
   NTF_EXT_LEARNED,
   NTF_MASTER,
@@ -15,7 +18,8 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FdbRequest } from '../types.ts';
-import type { Remote } from './fdb-record.ts';
+import type { DeviceNames } from './device-names.ts';
+import { deviceRecord, isExternal, type Remote } from './fdb-record.ts';
 import { type Address, type Mac, parseAddress, parseMac, STATE_BITS } from './fdb-text.ts';
 
 /** What the FDB knows of a device. */
@@ -27,6 +31,20 @@ export interface FdbDevice {
   readonly port: number;
   /** Has a table for each VNI. */
   readonly external: boolean;
+}
+
+/** As it stands in memory. */
+export function readFdbDevice(host: DeviceNames & { view: DataView }, index: number): FdbDevice {
+  const { view } = host;
+  const record = deviceRecord(index);
+  return {
+    index,
+    name: host.deviceName(index),
+    family: view.getUint8(record + DEVICE_FAMILY_OFFSET),
+    vni: view.getUint32(record + DEVICE_VNI_OFFSET, true),
+    port: view.getUint16(record + DEVICE_PORT_OFFSET, true),
+    external: isExternal(view, index),
+  };
 }
 
 /** An entry as a command wants it. */

@@ -1,15 +1,11 @@
 /** An entry of the FDB as a line of `bridge fdb`. */
-import { DEVICE_FLAG_EXTERNAL, DEVICE_FLAGS_OFFSET, REMOTE_VNI_DEFAULT } from '../../assembly/layout.ts';
+import { REMOTE_VNI_DEFAULT } from '../../assembly/layout.ts';
 import type { FdbEntry } from '../types.ts';
 import { readDomain } from './domains.ts';
 import type { FdbHost } from './fdb.ts';
 import type { Snapshot } from './fdb-entries.ts';
-import { deviceRecord, type Remote } from './fdb-record.ts';
+import { isExternal, type Remote } from './fdb-record.ts';
 import { formatAddress, formatFlags, formatMac, formatState } from './fdb-text.ts';
-
-export function isExternal(view: DataView, device: number): boolean {
-  return (view.getUint32(deviceRecord(device) + DEVICE_FLAGS_OFFSET, true) & DEVICE_FLAG_EXTERNAL) !== 0;
-}
 
 /**
  * Keys in the order of `bridge -j fdb`; what is the device's own is left out.

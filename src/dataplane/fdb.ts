@@ -17,9 +17,6 @@
  */
 import {
   DEVICE_AGEING_OFFSET,
-  DEVICE_FAMILY_OFFSET,
-  DEVICE_PORT_OFFSET,
-  DEVICE_VNI_OFFSET,
   NTF_SELF,
   NUD_NOARP,
   NUD_PERMANENT,
@@ -29,6 +26,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FdbEntry, FdbFlush, FdbRequest, VtepEvent } from '../types.ts';
+import { type DeviceNames, findDevice } from './device-names.ts';
 import { readDomain } from './domains.ts';
 import { type Change, FdbEntries, type FdbExports, type Snapshot } from './fdb-entries.ts';
 import { readFlush } from './fdb-flush.ts';
@@ -40,11 +38,12 @@ import {
   describe,
   type FdbDevice,
   readAddress,
+  readFdbDevice,
   readMac,
   readRemoteOf,
   readWanted,
 } from './fdb-request.ts';
-import { formatEntries, formatEntry, isExternal } from './fdb-show.ts';
+import { formatEntries, formatEntry } from './fdb-show.ts';
 import { type Address, isAny, isZero, type Mac, ZERO_MAC } from './fdb-text.ts';
 import { type NexthopInfo, Nexthops } from './nexthops.ts';
 import { Senders } from './senders.ts';
@@ -52,13 +51,10 @@ import { Senders } from './senders.ts';
 export type { FdbExports } from './fdb-entries.ts';
 
 /** The table's surroundings: memory, engine, names and the clock. */
-export interface FdbHost {
+export interface FdbHost extends DeviceNames {
   /** All of the dataplane's memory. */
   readonly view: DataView;
   readonly exports: FdbExports;
-  /** Index of a device by its name; 0 = there is none. */
-  deviceIndex(name: string): number;
-  deviceName(index: number): string;
   /** Index of a network interface by its name; 0 = there is none. */
   ifindex(name: string): number;
   /** "" when it has gone: then entries show the index. */
@@ -82,7 +78,7 @@ export interface FdbHost {
 type Reason = 'command' | 'aged' | 'flushed' | 'device';
 
 /** Seconds between two runs of the kernel's ageing timer when nothing expires sooner. */
-export const AGE_INTERVAL_SECONDS = 10;
+const AGE_INTERVAL_SECONDS = 10;
 
 export class Fdb {
   readonly #host: FdbHost;
@@ -147,9 +143,7 @@ export class Fdb {
   /** Without a filter all goes, the default remotes too, as the kernel has it. @returns how many remotes went */
   flush(filter: FdbFlush): number {
     const what = `fdb flush dev ${filter.dev}`;
-    if (this.#host.deviceIndex(filter.dev) === 0)
-      throw new VtepError('NOT_FOUND', `${what}: Cannot find bridge device "${filter.dev}"; ${LINKS}`);
-    const device = this.#deviceOf(what, filter.dev);
+    const device = this.#deviceOf(what, filter.dev, 'bridge device');
     const match = readFlush(filter, device);
     const matches = (entry: Snapshot) =>
       match.entry({ ...entry, vni: readDomain(this.#host.view, entry.domain).vni });
@@ -215,7 +209,7 @@ export class Fdb {
     ifindex: number,
     domain: number = device,
   ): void {
-    const owner = this.#device(device);
+    const owner = readFdbDevice(this.#host, device);
     const { vni } = readDomain(this.#host.view, domain);
     const what = `link set ${owner.name} remote ${after ?? 'none'}`;
     const remote = (text: string | undefined): Remote | undefined => {
@@ -313,27 +307,10 @@ export class Fdb {
     );
   }
 
-  #deviceOf(what: string, name: string): FdbDevice {
-    const index = this.#host.deviceIndex(name);
-    if (index !== 0) return this.#device(index);
-    throw new VtepError('NOT_FOUND', `${what}: Cannot find device "${name}"; ${LINKS}`);
-  }
-
-  #device(index: number): FdbDevice {
-    const { view } = this.#host;
-    const record = deviceRecord(index);
-    return {
-      index,
-      name: this.#host.deviceName(index),
-      family: view.getUint8(record + DEVICE_FAMILY_OFFSET),
-      vni: view.getUint32(record + DEVICE_VNI_OFFSET, true),
-      port: view.getUint16(record + DEVICE_PORT_OFFSET, true),
-      external: isExternal(view, index),
-    };
+  #deviceOf(what: string, name: string, kind?: string): FdbDevice {
+    return readFdbDevice(this.#host, findDevice(this.#host, what, name, kind));
   }
 }
-
-const LINKS = '"link show" lists what there is';
 
 function whereToLook(dev: string): string {
   return `"fdb show dev ${dev}" lists what there is`;

@@ -10,20 +10,12 @@
  * Deliberate differences: a request that is refused changes nothing; a remote must be of the device's
  * family; a source of all zeros is no source.
  */
-import {
-  DEVICE_FAMILY_OFFSET,
-  DEVICE_FLAG_EXTERNAL,
-  DEVICE_FLAG_MDB,
-  DEVICE_FLAGS_OFFSET,
-  DEVICE_PORT_OFFSET,
-  DEVICE_VNI_OFFSET,
-  FANOUT_MAX,
-  MDB_CAPACITY,
-} from '../../assembly/layout.ts';
+import { DEVICE_FLAG_MDB, DEVICE_FLAGS_OFFSET, FANOUT_MAX, MDB_CAPACITY } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { MdbEntry, MdbFlush, MdbRequest } from '../types.ts';
+import { type DeviceNames, findDevice } from './device-names.ts';
 import { deviceRecord } from './fdb-record.ts';
-import type { FdbDevice } from './fdb-request.ts';
+import { type FdbDevice, readFdbDevice } from './fdb-request.ts';
 import { formatAddress, parseAddress } from './fdb-text.ts';
 import { eligible, MdbDraft, type MdbNotice, type MdbRecord, type MdbRemote } from './mdb-model.ts';
 import { readFlush, readGroup, readWanted } from './mdb-request.ts';
@@ -33,13 +25,10 @@ import { formatProtocol, keyOf, type MdbGroup } from './mdb-text.ts';
 export type { MdbExports } from './mdb-table.ts';
 
 /** The database's surroundings: memory, engine, names and the clock. */
-export interface MdbHost {
+export interface MdbHost extends DeviceNames {
   /** All of the dataplane's memory. */
   readonly view: DataView;
   readonly exports: MdbExports;
-  /** Index of a device by its name; 0 = there is none. */
-  deviceIndex(name: string): number;
-  deviceName(index: number): string;
   /** Index of a device's own interface. */
   deviceIfindex(index: number): number;
   /** Domain that a device has for a VNI; 0 = none. */
@@ -220,7 +209,7 @@ export class Mdb {
   }
 
   #onWire(device: number, record: MdbRecord, { address, port, vni, ifindex }: MdbRemote) {
-    const own = this.#device(device).port;
+    const own = readFdbDevice(this.#host, device).port;
     return { address, port: port === own ? 0 : port, vni: vni || record.vni, ifindex };
   }
 
@@ -244,33 +233,12 @@ export class Mdb {
   }
 
   #deviceOf(what: string, name: string): FdbDevice {
-    const index = this.#host.deviceIndex(name);
-    if (index !== 0) return this.#device(index);
-    throw new VtepError(
-      'NOT_FOUND',
-      `${what}: Cannot find device "${name}". "link show" lists what there is`,
-    );
-  }
-
-  #device(index: number): FdbDevice {
-    const { view } = this.#host;
-    const record = deviceRecord(index);
-    const flags = view.getUint32(record + DEVICE_FLAGS_OFFSET, true);
-    return {
-      index,
-      name: this.#host.deviceName(index),
-      family: view.getUint8(record + DEVICE_FAMILY_OFFSET),
-      vni: view.getUint32(record + DEVICE_VNI_OFFSET, true),
-      port: view.getUint16(record + DEVICE_PORT_OFFSET, true),
-      external: (flags & DEVICE_FLAG_EXTERNAL) !== 0,
-    };
+    return readFdbDevice(this.#host, findDevice(this.#host, what, name));
   }
 
   /** Keys in the order of `bridge -j -d mdb`; what is the device's own is left out. */
   #format(device: number, { vni, group, source }: MdbGroup, remote: MdbRemote): MdbEntry {
-    const own = this.#device(device);
-    const flags = this.#host.view.getUint32(deviceRecord(device) + DEVICE_FLAGS_OFFSET, true);
-    const isExternal = (flags & DEVICE_FLAG_EXTERNAL) !== 0;
+    const own = readFdbDevice(this.#host, device);
     return {
       index: this.#host.deviceIfindex(device),
       dev: own.name,
@@ -283,7 +251,7 @@ export class Mdb {
       dst: formatAddress(remote.address),
       ...(remote.port !== 0 && remote.port !== own.port && { dst_port: remote.port }),
       ...(remote.vni !== own.vni && { vni: remote.vni }),
-      ...(isExternal && vni !== 0 && { src_vni: vni }),
+      ...(own.external && vni !== 0 && { src_vni: vni }),
       // As iproute2 names an interface that has gone.
       ...(remote.ifindex !== 0 && { via: this.#host.ifname(remote.ifindex) || `if${remote.ifindex}` }),
     };

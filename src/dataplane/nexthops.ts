@@ -27,7 +27,10 @@ export interface NexthopInfo {
   readonly members?: readonly NexthopMember[];
 }
 
-/** Nexthops and groups, as rtnetlink tells of them one by one, put together. Members that have gone are left out. */
+/**
+ * Nexthops and groups, as rtnetlink tells of them one by one, put together. Members that have gone are left out, and
+ * blackholes: those have no gateway, nothing can be sent there.
+ */
 export function joinNexthops(
   nexthops: readonly (Pick<NexthopInfo, 'id' | 'fdb'> & {
     family?: number | undefined;

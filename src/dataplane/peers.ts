@@ -18,6 +18,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { PeerInfo, PeerRequest } from '../types.ts';
+import { type DeviceNames, findDevice } from './device-names.ts';
 import { deviceRecord } from './fdb-record.ts';
 import { readAddress, readMac } from './fdb-request.ts';
 import { formatAddress, formatMac, isAny, isGroup } from './fdb-text.ts';
@@ -40,12 +41,9 @@ const IPV6: PrefixPlace = {
   ...{ network: PEER_IPV6_OFFSET, mask: PEER_IPV6_MASK_OFFSET },
 };
 
-export interface PeersHost {
+export interface PeersHost extends DeviceNames {
   /** All of the dataplane's memory. */
   readonly view: DataView;
-  /** Index of a device by its name; 0 = there is none. */
-  deviceIndex(name: string): number;
-  deviceName(index: number): string;
   /** Seconds of the clock that workers see. */
   now(): number;
 }
@@ -62,7 +60,7 @@ export class Peers {
   /** @throws VtepError NOT_FOUND, USAGE, UNSUPPORTED (`gpe`), NO_SPACE; then nothing has changed */
   apply(request: PeerRequest): void {
     const what = `peer ${request.op} ${request.mac} dev ${request.dev}`;
-    const device = this.#deviceOf(what, request.dev);
+    const device = findDevice(this.#host, what, request.dev);
     const mac = readMac(what, request.mac);
     if (request.op === 'del') {
       if (this.#table.remove(device, mac)) return;
@@ -87,7 +85,7 @@ export class Peers {
 
   /** By device, then in the order of their places. @param dev absent: all. @throws VtepError NOT_FOUND */
   show(dev?: string): PeerInfo[] {
-    const only = dev === undefined ? 0 : this.#deviceOf(`peer show dev ${dev}`, dev);
+    const only = dev === undefined ? 0 : findDevice(this.#host, `peer show dev ${dev}`, dev);
     const now = this.#host.now();
     const found = new Map<number, PeerInfo[]>();
     for (const entry of this.#table.each(only)) {
@@ -158,15 +156,6 @@ export class Peers {
 
   #familyOf(device: number): number {
     return this.#host.view.getUint8(deviceRecord(device) + DEVICE_FAMILY_OFFSET);
-  }
-
-  #deviceOf(what: string, name: string): number {
-    const index = this.#host.deviceIndex(name);
-    if (index !== 0) return index;
-    throw new VtepError(
-      'NOT_FOUND',
-      `${what}: Cannot find device "${name}": "vxlane link show" lists those that there are`,
-    );
   }
 }
 

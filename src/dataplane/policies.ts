@@ -19,6 +19,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { Policy, PolicyInfo, PolicyRequest } from '../types.ts';
+import { type DeviceNames, findDevice } from './device-names.ts';
 import { setPolicy } from './domains.ts';
 import { deviceRecord } from './fdb-record.ts';
 import { isGroup, parseMac } from './fdb-text.ts';
@@ -28,14 +29,11 @@ import { PolicySources } from './policy-sources.ts';
 type Send = Extract<PolicyRequest, { op: 'add' | 'del' }>;
 type Filter = Extract<PolicyRequest, { op: 'refuse' | 'allow' }>;
 
-export interface PoliciesHost {
+export interface PoliciesHost extends DeviceNames {
   /** All of the dataplane's memory. */
   readonly view: DataView;
   /** Worker blocks in the memory. */
   readonly workers: number;
-  /** Index of a device by its name; 0 = there is none. */
-  deviceIndex(name: string): number;
-  deviceName(index: number): string;
   /** The domain of a VNI that is listed or mapped on an external device; 0 = it is neither. */
   domainOf(device: number, vni: number): number;
 }
@@ -68,7 +66,7 @@ export class Policies {
   /** @throws VtepError USAGE, UNSUPPORTED, NOT_FOUND or NO_SPACE; then nothing has changed */
   apply(request: PolicyRequest): void {
     const what = `policy ${request.op} dev ${request.dev}`;
-    const device = this.#deviceOf(what, request.dev);
+    const device = findDevice(this.#host, what, request.dev);
     if (!this.#hasGbp(device)) {
       throw new VtepError('UNSUPPORTED', `${what}: Operation not supported: add the device with "gbp"`);
     }
@@ -80,7 +78,7 @@ export class Policies {
   /** Devices with `gbp`. @param dev absent: all. @throws VtepError NOT_FOUND, UNSUPPORTED */
   show(dev?: string): PolicyInfo[] {
     const found: PolicyInfo[] = [];
-    const only = dev === undefined ? 0 : this.#deviceOf(`policy show dev ${dev}`, dev);
+    const only = dev === undefined ? 0 : findDevice(this.#host, `policy show dev ${dev}`, dev);
     for (let device = 1; device < DEVICE_COUNT; ++device) {
       const name = only === 0 || only === device ? this.#host.deviceName(device) : '';
       if (name === '' || !this.#hasGbp(device)) continue;
@@ -199,15 +197,6 @@ export class Policies {
   #hasGbp(device: number): boolean {
     return (
       (this.#host.view.getUint32(deviceRecord(device) + DEVICE_FLAGS_OFFSET, true) & DEVICE_FLAG_GBP) !== 0
-    );
-  }
-
-  #deviceOf(what: string, name: string): number {
-    const index = this.#host.deviceIndex(name);
-    if (index !== 0) return index;
-    throw new VtepError(
-      'NOT_FOUND',
-      `${what}: Cannot find device "${name}": "vxlane link show" lists those that there are`,
     );
   }
 }

@@ -2,8 +2,6 @@
 import {
   AF_INET,
   DEVICE_FAMILY_OFFSET,
-  DEVICE_FLAG_EXTERNAL,
-  DEVICE_FLAGS_OFFSET,
   DEVICE_LINK_OFFSET,
   DEVICE_PORT_OFFSET,
   DEVICE_RECEIVE_OFFSET,
@@ -12,7 +10,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { VniRequest } from '../types.ts';
-import { deviceRecord } from './fdb-record.ts';
+import { deviceRecord, isExternal } from './fdb-record.ts';
 import { type Address, formatAddress, isAny, parseAddress } from './fdb-text.ts';
 import { VLAN_FIRST, VLAN_LAST } from './vlans.ts';
 
@@ -43,7 +41,7 @@ export function readDevice(view: DataView, index: number, name: string): VniDevi
   return {
     index,
     name,
-    external: (view.getUint32(at + DEVICE_FLAGS_OFFSET, true) & DEVICE_FLAG_EXTERNAL) !== 0,
+    external: isExternal(view, index),
     vnifilter: (receive & RECEIVE_VNIFILTER) !== 0,
     port: view.getUint16(at + DEVICE_PORT_OFFSET, true),
     family: view.getUint8(at + DEVICE_FAMILY_OFFSET),

@@ -5,6 +5,7 @@
  */
 import { VtepError } from '../errors.ts';
 import type { VtepEvent } from '../types.ts';
+import type { DeviceNames } from './device-names.ts';
 import { clearDomainStats } from './domain-counters.ts';
 import { freeDomain, releaseDomain, setPolicy, writeDomain } from './domains.ts';
 import type { Fdb } from './fdb.ts';
@@ -13,15 +14,12 @@ import type { Vni } from './vni.ts';
 import { type Destination, isGroupAddress, readDevice } from './vni-request.ts';
 
 /** The surroundings: memory, engine, names, and who carries out what is more than memory. */
-export interface VnisHost {
+export interface VnisHost extends DeviceNames {
   /** All of the dataplane's memory. */
   readonly view: DataView;
   readonly exports: { fdbNext(device: number, from: number): number };
   /** Worker blocks in the memory. */
   readonly workers: number;
-  /** Index of a device by its name; 0 = there is none. */
-  deviceIndex(name: string): number;
-  deviceName(index: number): string;
   /** `setDefault` below, on the dataplane's FDB. @throws VtepError, then nothing has changed */
   setDefault(
     device: number,

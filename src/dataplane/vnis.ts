@@ -17,6 +17,7 @@
  */
 import { VtepError } from '../errors.ts';
 import type { VniInfo, VniRequest, VtepEvent } from '../types.ts';
+import { findDevice } from './device-names.ts';
 import { readDomainStats } from './domain-counters.ts';
 import { VlanMap } from './vlan-map.ts';
 import type { Vni } from './vni.ts';
@@ -271,12 +272,7 @@ export class Vnis {
   }
 
   #deviceOf(what: string, name: string): VniDevice {
-    const index = this.#host.deviceIndex(name);
-    if (index !== 0) return readDevice(this.#host.view, index, name);
-    throw new VtepError(
-      'NOT_FOUND',
-      `${what}: Cannot find vxlan device "${name}": "vxlane link show" lists those that there are`,
-    );
+    return readDevice(this.#host.view, findDevice(this.#host, what, name, 'vxlan device'), name);
   }
 }
 

@@ -4,8 +4,8 @@
  * seldom want the same one.
  */
 import type { NetConfig, Subnets } from './lease.ts';
+import type { IpVersion } from './prefix.ts';
 import {
-  type Family,
   formatNetwork,
   lastOf,
   type Network,
@@ -23,7 +23,7 @@ export function fits(config: NetConfig, subnets: Subnets): boolean {
   return fitsFamily(config, subnets, 4) && fitsFamily(config, subnets, 6);
 }
 
-function fitsFamily(config: NetConfig, subnets: Subnets, family: Family): boolean {
+function fitsFamily(config: NetConfig, subnets: Subnets, family: IpVersion): boolean {
   const text = subnetOf(subnets, family);
   const range = rangeOf(config, family);
   if (range === undefined || text === undefined) return range === undefined && text === undefined;
@@ -62,14 +62,14 @@ function isFree(taken: readonly Subnets[], wanted: Subnets): boolean {
   });
 }
 
-function pick(config: NetConfig, taken: readonly Subnets[], family: Family, random: () => number) {
+function pick(config: NetConfig, taken: readonly Subnets[], family: IpVersion, random: () => number) {
   const free = freeSubnets(config, taken, family);
   const chosen = free[Math.floor(random() * free.length)];
   return chosen && formatNetwork(chosen);
 }
 
 /** The first free subnets of the range, lowest first. */
-export function freeSubnets(config: NetConfig, taken: readonly Subnets[], family: Family): Network[] {
+export function freeSubnets(config: NetConfig, taken: readonly Subnets[], family: IpVersion): Network[] {
   const range = rangeOf(config, family);
   if (range === undefined) return [];
   const { first, last } = range;
@@ -93,7 +93,7 @@ export function freeSubnets(config: NetConfig, taken: readonly Subnets[], family
   return free;
 }
 
-function rangeOf(config: NetConfig, family: Family): { first: Network; last: bigint } | undefined {
+function rangeOf(config: NetConfig, family: IpVersion): { first: Network; last: bigint } | undefined {
   const [enabled, min, max, length] =
     family === 4
       ? [config.enableIpv4, config.subnetMin, config.subnetMax, config.subnetLen]
@@ -103,13 +103,13 @@ function rangeOf(config: NetConfig, family: Family): { first: Network; last: big
   return first && last && { first: networkOf(first, length), last: last.value };
 }
 
-const subnetOf = (subnets: Subnets, family: Family) => (family === 4 ? subnets.subnet : subnets.subnetV6);
+const subnetOf = (subnets: Subnets, family: IpVersion) => (family === 4 ? subnets.subnet : subnets.subnetV6);
 
-function networkIn(subnets: Subnets, family: Family): Network | undefined {
+function networkIn(subnets: Subnets, family: IpVersion): Network | undefined {
   const text = subnetOf(subnets, family);
   return text === undefined ? undefined : parseNetwork(text, family);
 }
 
-function networksOf(taken: readonly Subnets[], family: Family): Network[] {
+function networksOf(taken: readonly Subnets[], family: IpVersion): Network[] {
   return taken.map((one) => networkIn(one, family)).filter((one) => one !== undefined);
 }

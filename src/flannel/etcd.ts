@@ -23,10 +23,10 @@ import type {
 } from './lease.ts';
 import { SourceHealth } from './source-health.ts';
 
-export const ETCD_ENDPOINTS: readonly string[] = ['http://127.0.0.1:4001', 'http://127.0.0.1:2379'];
-export const ETCD_PREFIX = '/coreos.com/network';
+const ETCD_ENDPOINTS: readonly string[] = ['http://127.0.0.1:4001', 'http://127.0.0.1:2379'];
+const ETCD_PREFIX = '/coreos.com/network';
 /** Limits of --subnet-lease-renew-margin are 1 and 1439. */
-export const RENEW_MARGIN_MINUTES = 60;
+const RENEW_MARGIN_MINUTES = 60;
 
 export type EtcdTimes = ClientTimes & FollowTimes & { leaseSeconds: number };
 

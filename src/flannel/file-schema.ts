@@ -13,9 +13,10 @@
  *       mac: 36:3c:de:36:68:58     # also macV6; ours may be left out
  *       port: 8472                 # where it differs from the network's
  */
-import ipaddr from 'ipaddr.js';
 import * as v from 'valibot';
 import type { Lease } from './lease.ts';
+import type { IpVersion } from './prefix.ts';
+import { formatAddress, formatNetwork, parseAddress, parseNetwork } from './subnets.ts';
 
 export interface LeaseFile {
   /** As JSON text, which is what the parser of flannel's configuration takes. */
@@ -26,34 +27,24 @@ export interface LeaseFile {
   leases: Lease[];
 }
 
-const ip = (kind: 'ipv4' | 'ipv6') =>
-  v.pipe(
-    v.string(`an ${kind === 'ipv4' ? 'IPv4' : 'IPv6'} address is expected`),
-    v.check(
-      (text) => ipaddr.isValid(text) && ipaddr.parse(text).kind() === kind,
-      `an ${kind === 'ipv4' ? 'IPv4' : 'IPv6'} address is expected`,
-    ),
-    v.transform((text) => ipaddr.parse(text).toString()),
-  );
-
-/** "10.244.1.0/24": the network's own address. */
-const subnet = (kind: 'ipv4' | 'ipv6') => {
-  const expected = `a subnet such as ${kind === 'ipv4' ? '10.244.1.0/24' : 'fd00:1::/64'} is expected`;
+const ip = (family: IpVersion) => {
+  const expected = `an IPv${family} address is expected`;
   return v.pipe(
     v.string(expected),
-    v.check((text) => networkOf(text, kind) !== undefined, expected),
-    v.transform((text) => networkOf(text, kind)!),
+    v.check((text) => parseAddress(text, family) !== undefined, expected),
+    v.transform((text) => formatAddress(parseAddress(text, family)!)),
   );
 };
 
-function networkOf(text: string, kind: 'ipv4' | 'ipv6'): string | undefined {
-  if (!/\/\d+$/.test(text) || !ipaddr.isValidCIDR(text)) return undefined;
-  const [address, length] = ipaddr.parseCIDR(text);
-  if (address.kind() !== kind) return undefined;
-  const network =
-    kind === 'ipv4' ? ipaddr.IPv4.networkAddressFromCIDR(text) : ipaddr.IPv6.networkAddressFromCIDR(text);
-  return network.toString() === address.toString() ? `${address}/${length}` : undefined;
-}
+/** "10.244.1.0/24": the network's own address. */
+const subnet = (family: IpVersion) => {
+  const expected = `a subnet such as ${family === 4 ? '10.244.1.0/24' : 'fd00:1::/64'} is expected`;
+  return v.pipe(
+    v.string(expected),
+    v.check((text) => parseNetwork(text, family) !== undefined, expected),
+    v.transform((text) => formatNetwork(parseNetwork(text, family)!)),
+  );
+};
 
 const number = (least: number, most: number) => {
   const expected = `a number from ${least} to ${most} is expected`;
@@ -76,10 +67,10 @@ const name = v.pipe(v.string('a name is expected'), v.nonEmpty('a name is expect
 const leaseSchema = v.pipe(
   v.strictObject({
     name: v.exactOptional(name),
-    publicIp: v.exactOptional(ip('ipv4')),
-    publicIpV6: v.exactOptional(ip('ipv6')),
-    subnet: v.exactOptional(subnet('ipv4')),
-    subnetV6: v.exactOptional(subnet('ipv6')),
+    publicIp: v.exactOptional(ip(4)),
+    publicIpV6: v.exactOptional(ip(6)),
+    subnet: v.exactOptional(subnet(4)),
+    subnetV6: v.exactOptional(subnet(6)),
     mac: v.exactOptional(mac),
     macV6: v.exactOptional(mac),
     vni: v.exactOptional(number(0, 0xffffff)),
@@ -97,13 +88,13 @@ const leaseSchema = v.pipe(
 const fileSchema = v.strictObject({
   config: v.record(v.string(), v.unknown(), 'the configuration of the network is expected'),
   self: v.exactOptional(name),
-  subnet: v.exactOptional(subnet('ipv4')),
-  subnetV6: v.exactOptional(subnet('ipv6')),
+  subnet: v.exactOptional(subnet(4)),
+  subnetV6: v.exactOptional(subnet(6)),
   leases: v.exactOptional(v.array(leaseSchema, 'a list of leases is expected'), []),
 });
 
 /** What is wrong with a file, and where. */
-export class FileError extends Error {}
+class FileError extends Error {}
 
 /** @param where name of the file, for messages. @throws FileError with line and column */
 export async function parseLeaseFile(text: string, where: string): Promise<LeaseFile> {

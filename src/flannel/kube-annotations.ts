@@ -5,14 +5,8 @@
 import { VtepError } from '../errors.ts';
 import type { BackendData, Lease, NetConfig, Subnets } from './lease.ts';
 import { parseBackendData } from './lease-value.ts';
-import {
-  contains,
-  type Family,
-  formatAddress,
-  formatNetwork,
-  parseAddress,
-  parseNetwork,
-} from './subnets.ts';
+import type { IpVersion } from './prefix.ts';
+import { contains, formatAddress, formatNetwork, parseAddress, parseNetwork } from './subnets.ts';
 
 /** Addresses that nobody can send a frame to one peer by. */
 const NO_HOSTS = ['0.0.0.0/32', '224.0.0.0/4', '255.255.255.255/32', '::/128', 'ff00::/8'].map(
@@ -27,7 +21,7 @@ export interface KubeNode {
 
 /** Names of the annotations of one family. */
 export interface FamilyNames {
-  family: Family;
+  family: IpVersion;
   backend: string;
   publicIp: string;
   /** Written by the administrator: what is published instead of the address (NAT). */
@@ -168,7 +162,7 @@ function parseJson(text: string): unknown {
 }
 
 /** @throws Error that names the annotation, for what isn't the address of one host */
-export function readHost(text: string, family: Family, name: string): string {
+export function readHost(text: string, family: IpVersion, name: string): string {
   const address = parseAddress(text, family);
   if (address === undefined || NO_HOSTS.some((network) => contains(network, address))) {
     throw new Error(`${name} "${text}": the IPv${family} address of a host is expected`);

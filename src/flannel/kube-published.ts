@@ -15,12 +15,12 @@ import {
 import { describe } from './kube-status.ts';
 import type { BackendData, Lease, MemberRecord, NetConfig, Stored, Subnets } from './lease.ts';
 import { formatBackendData } from './lease-value.ts';
-import type { Family } from './subnets.ts';
+import type { IpVersion } from './prefix.ts';
 
 /** What the administrator wants of us, and what we were. Values that can't be read are left out. */
 export function readStored(node: KubeNode, names: AnnotationNames, config: NetConfig): Stored {
   const annotations = node.metadata.annotations ?? {};
-  const address = (family: Family, name: string) =>
+  const address = (family: IpVersion, name: string) =>
     readable(() => readHost(annotations[name] ?? '', family, name));
   const backend = (name: string) =>
     readable(() => readBackend(annotations[name] ?? '', name, config.backend.vni));

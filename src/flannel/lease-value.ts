@@ -5,7 +5,8 @@
  */
 import { integerOf, type Json, objectOf } from './json-object.ts';
 import type { BackendData, Lease, MemberRecord, SkippedRecord, Subnets } from './lease.ts';
-import { type Family, formatAddress, formatNetwork, parseAddress, parseNetwork } from './subnets.ts';
+import type { IpVersion } from './prefix.ts';
+import { formatAddress, formatNetwork, parseAddress, parseNetwork } from './subnets.ts';
 
 const KEY = /(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/;
 const MAX_VNI = 2 ** 24 - 1;
@@ -69,16 +70,6 @@ function backendJson({ vni, mac, port }: BackendData) {
   return { VNI: vni, VtepMAC: mac, ...(port !== undefined && { Port: port }) };
 }
 
-/** The record of a value, or what is wrong with it. */
-export function parseLeaseValue(text: string, vni = 1): MemberRecord | { reason: string } {
-  try {
-    return readRecord(text, vni);
-  } catch (error) {
-    if (!(error instanceof Malformed)) throw error;
-    return { reason: error.message };
-  }
-}
-
 function readRecord(text: string, vni: number): MemberRecord {
   const json = objectOf(readJson(text));
   if (json === undefined) throw new Malformed('the value is not a JSON object');
@@ -110,7 +101,7 @@ function readJson(text: string): unknown {
 }
 
 /** An address that frames can be sent to; undefined where none is set. */
-function readAddress(json: Json, key: string, family: Family): string | undefined {
+function readAddress(json: Json, key: string, family: IpVersion): string | undefined {
   const given = json.get(key.toLowerCase());
   if (given === undefined || given === UNSET) return undefined;
   const address = typeof given === 'string' ? parseAddress(given, family) : undefined;

@@ -5,10 +5,10 @@
 import { VtepError } from '../errors.ts';
 import { integerOf, type Json, objectOf } from './json-object.ts';
 import type { BackendConfig, NetConfig } from './lease.ts';
+import type { IpVersion } from './prefix.ts';
 import {
   bitsOf,
   contains,
-  type Family,
   formatAddress,
   formatNetwork,
   lastOf,
@@ -116,7 +116,7 @@ class Reader {
     };
   }
 
-  #range(json: Json, family: Family, allocates: boolean): Range {
+  #range(json: Json, family: IpVersion, allocates: boolean): Range {
     const keys = KEYS[family];
     const network = this.#network(json, keys.network, family);
     const named = { network: formatNetwork(network) };
@@ -135,7 +135,7 @@ class Reader {
     };
   }
 
-  #network(json: Json, key: string, family: Family): Network {
+  #network(json: Json, key: string, family: IpVersion): Network {
     const given = json.get(key.toLowerCase());
     const network = typeof given === 'string' ? parseNetwork(given, family, true) : undefined;
     if (network === undefined || network.length === 0) {

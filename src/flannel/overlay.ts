@@ -1,13 +1,10 @@
 /** The devices of a flannel network, one a family: what they are called and how they are made. */
-import type { DeviceConfig } from '../types.ts';
+import type { DeviceRequest } from '../types.ts';
 import type { BackendConfig, NetConfig } from './lease.ts';
+import type { IpVersion } from './prefix.ts';
 
 /** Outer headers of each family: IP, UDP, VXLAN, inner Ethernet. */
 const OVERHEAD_BYTES = { 4: 50, 6: 70 };
-/** Devices have no flood entry and learn nothing unless told to; what the kernel has besides is its default. */
-const AGEING_SECONDS = 300;
-
-export type IpVersion = 4 | 6;
 
 /** Families in use, IPv4 first. */
 export function familiesOf({ enableIpv4, enableIpv6 }: NetConfig): IpVersion[] {
@@ -42,7 +39,8 @@ export interface OverlayOptions {
   validateSources: boolean;
 }
 
-export function overlayConfig({ backend, mac, validateSources, ...given }: OverlayOptions): DeviceConfig {
+/** What a device of a flannel network has of its own; what the kernel has besides is its default. */
+export function overlayRequest({ backend, mac, validateSources, ...given }: OverlayOptions): DeviceRequest {
   return {
     name: given.name,
     address: mac,
@@ -51,28 +49,8 @@ export function overlayConfig({ backend, mac, validateSources, ...given }: Overl
     local: given.local,
     dev: given.dev,
     dstport: backend.port,
-    srcport: [0, 0],
     learning: backend.learning,
-    ageing: AGEING_SECONDS,
-    maxaddress: 0,
-    ttl: 0,
-    tos: 0,
-    df: 'unset',
-    udpcsum: true,
-    udp6zerocsumtx: false,
-    udp6zerocsumrx: false,
-    flowlabel: 0,
-    proxy: false,
-    rsc: false,
-    l2miss: false,
-    l3miss: false,
-    remcsumtx: false,
-    remcsumrx: false,
-    localbypass: true,
-    external: false,
-    vnifilter: false,
     gbp: backend.gbp,
-    gpe: false,
     ...(given.bind ? { bind: true } : {}),
     ...(validateSources ? { knownpeers: true } : {}),
   };

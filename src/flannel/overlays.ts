@@ -6,7 +6,8 @@ import { refuseRouterAdvertisements, settleAddress } from './interface-address.t
 import type { NetConfig, Subnets } from './lease.ts';
 import type { Logger, NetworkOptions } from './network-options.ts';
 import type { OverlayStatus } from './network-status.ts';
-import { familiesOf, type IpVersion, overlayConfig, overlayMtu, overlayName } from './overlay.ts';
+import { familiesOf, overlayMtu, overlayName, overlayRequest } from './overlay.ts';
+import type { IpVersion } from './prefix.ts';
 import type { Underlay } from './underlay.ts';
 
 export type Macs = Partial<Record<IpVersion, string | undefined>>;
@@ -77,7 +78,7 @@ export class Overlays {
       const mac = before ?? this.#macs[version];
       const { bind, validateSources } = this.#options;
       const made = await this.#vtep.addDevice(
-        overlayConfig({ name, backend, mac: mac ?? randomMac(), mtu, local, dev, bind, validateSources }),
+        overlayRequest({ name, backend, mac: mac ?? randomMac(), mtu, local, dev, bind, validateSources }),
       );
       this.#macs[version] = made.config.address;
       refuseRouterAdvertisements(name);

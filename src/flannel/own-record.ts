@@ -1,6 +1,7 @@
 /** What this node says of itself to the others, and what it remembers of an earlier life. */
 import type { BackendData, MemberRecord, NetConfig, Subnets } from './lease.ts';
-import { familiesOf, type IpVersion } from './overlay.ts';
+import { familiesOf } from './overlay.ts';
+import type { IpVersion } from './prefix.ts';
 import type { Underlay } from './underlay.ts';
 
 /** undefined while an address or a device is missing. */

@@ -1,8 +1,13 @@
-/** IP networks as bytes: what the examination of thousands of leases compares, fast and for both families alike. */
+/**
+ * IP networks as bytes: what the examination of thousands of leases compares, fast and for both families alike; and their
+ * text, as Go prints it (RFC 5952). subnets.ts has them as numbers.
+ */
 import ipaddr from 'ipaddr.js';
 
+export type IpVersion = 4 | 6;
+
 export interface Prefix {
-  version: 4 | 6;
+  version: IpVersion;
   /** 4 or 16 bytes; none but the first `length` bits are set. */
   bytes: Uint8Array;
   length: number;
@@ -17,9 +22,9 @@ export function parseIp(text: string): Uint8Array | undefined {
     : undefined;
 }
 
-/** Four decimal numbers: other spellings of IPv4 addresses mean different things to different programs. */
+/** Four decimal numbers: other spellings (010.0.0.1, 10.1) mean different things to different programs. */
 function parseIpv4(text: string): Uint8Array | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
+  const match = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(text);
   if (match === null) return undefined;
   const numbers = [Number(match[1]), Number(match[2]), Number(match[3]), Number(match[4])];
   return numbers.every((number) => number <= 255) ? Uint8Array.from(numbers) : undefined;
@@ -35,7 +40,7 @@ export function parsePrefix(text: string): Prefix | undefined {
   const slash = text.indexOf('/');
   const bytes = slash < 0 ? undefined : parseIp(text.slice(0, slash));
   const digits = text.slice(slash + 1);
-  if (bytes === undefined || !/^\d{1,3}$/.test(digits)) return undefined;
+  if (bytes === undefined || !/^(0|[1-9]\d{0,2})$/.test(digits)) return undefined;
   const length = Number(digits);
   if (length > bytes.length * 8 || !isNetwork(bytes, length)) return undefined;
   return { version: bytes.length === 4 ? 4 : 6, bytes, length };

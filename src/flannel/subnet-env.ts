@@ -1,8 +1,8 @@
 /** The file from which flannel's CNI plugin and Docker learn the node's subnet: /run/flannel/subnet.env. */
 import { readFileSync } from 'node:fs';
-import ipaddr from 'ipaddr.js';
 import { writeWhole } from './atomic-file.ts';
 import type { Subnets } from './lease.ts';
+import { formatAddress, formatNetwork, parseNetwork } from './subnets.ts';
 
 const FILE_MODE = 0o644;
 
@@ -54,15 +54,11 @@ export function writeSubnetEnv(path: string, env: SubnetEnv): boolean {
 
 /** "10.244.1.0/24" -> "10.244.1.1/24" */
 function withFirstHost(subnet: string): string {
-  const [address, length] = ipaddr.parseCIDR(subnet);
-  const bytes = address.toByteArray();
-  bytes[bytes.length - 1]! += 1;
-  return `${ipaddr.fromByteArray(bytes)}/${length}`;
+  const { family, value, length } = parseNetwork(subnet)!;
+  return `${formatAddress({ family, value: value + 1n })}/${length}`;
 }
 
 function networkOf(subnet: string | undefined): string | undefined {
-  if (subnet === undefined || !ipaddr.isValidCIDR(subnet)) return undefined;
-  const [address, length] = ipaddr.parseCIDR(subnet);
-  const kind = address.kind() === 'ipv4' ? ipaddr.IPv4 : ipaddr.IPv6;
-  return `${kind.networkAddressFromCIDR(subnet)}/${length}`;
+  const network = subnet === undefined ? undefined : parseNetwork(subnet, undefined, true);
+  return network && formatNetwork(network);
 }

@@ -1,10 +1,8 @@
-/** Addresses and networks of both families as numbers; text is ipaddr.js's (RFC 5952, as Go prints it). */
-import ipaddr from 'ipaddr.js';
-
-export type Family = 4 | 6;
+/** Addresses and networks of both families as numbers, for allocation; prefix.ts has them as bytes, and their text. */
+import { formatIp, type IpVersion, parseIp } from './prefix.ts';
 
 export interface Address {
-  family: Family;
+  family: IpVersion;
   value: bigint;
 }
 
@@ -14,28 +12,32 @@ export interface Network extends Address {
   length: number;
 }
 
-export const bitsOf = (family: Family) => (family === 4 ? 32 : 128);
+export const bitsOf = (family: IpVersion) => (family === 4 ? 32 : 128);
 
 /** Addresses of one family only where `family` is given; a zone ("%eth0") is no part of an address. */
-export function parseAddress(text: string, family?: Family): Address | undefined {
-  if (family !== 6 && ipaddr.IPv4.isValidFourPartDecimal(text))
-    return { family: 4, value: BigInt(text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0)) };
-  if (family !== 4 && text.includes(':') && !text.includes('%') && ipaddr.IPv6.isValid(text))
-    return { family: 6, value: toNumber(ipaddr.IPv6.parse(text).toByteArray()) };
-  return undefined;
+export function parseAddress(text: string, family?: IpVersion): Address | undefined {
+  const bytes = parseIp(text);
+  if (bytes === undefined) return undefined;
+  const view = new DataView(bytes.buffer);
+  const address: Address =
+    bytes.length === 4
+      ? { family: 4, value: BigInt(view.getUint32(0)) }
+      : { family: 6, value: (view.getBigUint64(0) << 64n) | view.getBigUint64(8) };
+  return family === undefined || family === address.family ? address : undefined;
 }
 
 export function formatAddress({ family, value }: Address): string {
-  if (family === 4) {
-    const bits = Number(value);
-    return `${bits >>> 24}.${(bits >>> 16) & 255}.${(bits >>> 8) & 255}.${bits & 255}`;
+  const view = new DataView(new ArrayBuffer(bitsOf(family) / 8));
+  if (family === 4) view.setUint32(0, Number(value));
+  else {
+    view.setBigUint64(0, value >> 64n);
+    view.setBigUint64(8, value);
   }
-  const bytes = Array.from({ length: 16 }, (_, index) => Number((value >> BigInt(120 - 8 * index)) & 0xffn));
-  return ipaddr.fromByteArray(bytes).toString();
+  return formatIp(new Uint8Array(view.buffer));
 }
 
 /** "10.244.1.0/24". With `host`, bits below the prefix may be set and are cleared, as Go's ParseCIDR does. */
-export function parseNetwork(text: string, family?: Family, host = false): Network | undefined {
+export function parseNetwork(text: string, family?: IpVersion, host = false): Network | undefined {
   const [, base = '', digits = ''] = /^([^/]+)\/(0|[1-9]\d{0,2})$/.exec(text) ?? [];
   const address = parseAddress(base, family);
   const length = Number(digits);
@@ -66,8 +68,4 @@ export function contains(outer: Network, inner: Address | Network): boolean {
 
 export function overlaps(one: Network, other: Network): boolean {
   return one.family === other.family && one.value <= lastOf(other) && other.value <= lastOf(one);
-}
-
-function toNumber(bytes: readonly number[]): bigint {
-  return bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
 }

@@ -9,6 +9,7 @@ import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
 import type { Address } from '../netlink/addresses.ts';
 import type { Link } from '../netlink/links.ts';
 import { goPattern } from './go-pattern.ts';
+import { parseIp } from './prefix.ts';
 
 export interface UnderlayOptions {
   /** Families that the network has: EnableIPv4, EnableIPv6. */
@@ -222,7 +223,7 @@ function firstAddress(flag: string, link: Link, family: Family, host: Host): Way
  * Addresses of an interface as flanneld prefers them: global ones before link-local ones, those without a lifetime
  * before others, temporary ones last, else as the kernel lists them. Deprecated ones are left out.
  */
-export function usableAddresses(link: Link, family: Family, host: Host): string[] {
+function usableAddresses(link: Link, family: Family, host: Host): string[] {
   const rank = ({ address, permanent, temporary }: Address) =>
     Number(isLinkLocal(address)) * 4 + Number(!permanent) * 2 + Number(temporary);
   return host
@@ -249,8 +250,8 @@ function checkAddress(flag: string, text: string | undefined, family: Family): v
 
 /** undefined: it is no address. "10" is none, though some read it so. */
 function familyOf(text: string): Family | undefined {
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return AF_INET;
-  return text.includes(':') && !text.includes('%') && ipaddr.IPv6.isValid(text) ? AF_INET6 : undefined;
+  const bytes = parseIp(text);
+  return bytes && (bytes.length === 4 ? AF_INET : AF_INET6);
 }
 
 function familiesOf({ ipv4, ipv6 }: UnderlayOptions): Family[] {

@@ -14,7 +14,7 @@ import {
 } from './message.ts';
 import type { NetlinkSocket } from './socket.ts';
 
-export const RTM_NEWNEIGH = 28;
+const RTM_NEWNEIGH = 28;
 export const RTM_DELNEIGH = 29;
 const RTM_GETNEIGH = 30;
 const NDMSG_BYTES = 12;

@@ -4,7 +4,7 @@ import { addressOf, type Message, numberOf, readAttributes, viewOf } from './mes
 import type { NetlinkSocket } from './socket.ts';
 
 export const RTM_NEWNEXTHOP = 104;
-export const RTM_DELNEXTHOP = 105;
+const RTM_DELNEXTHOP = 105;
 const RTM_GETNEXTHOP = 106;
 const NHMSG_BYTES = 8;
 const NHA_ID = 1;

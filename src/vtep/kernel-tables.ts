@@ -4,25 +4,17 @@
  */
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { parseAddress, parseMac, ZERO_MAC } from '../dataplane/fdb-text.ts';
-import type { Family } from '../io/family.ts';
+import { joinNexthops, type NexthopInfo } from '../dataplane/nexthops.ts';
 import type { Message } from '../netlink/message.ts';
 import { dumpNeighbours, type Neighbour, readNeighbour } from '../netlink/neighbours.ts';
 import { dumpNexthops, type Nexthop, type NexthopGroup, readNexthop } from '../netlink/nexthops.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 
-/** A nexthop, or a group with what its members are. */
-export interface KnownNexthop {
-  readonly id: number;
-  readonly fdb: boolean;
-  /** Absent: a single nexthop. */
-  readonly members?: readonly { id: number; weight: number; family: Family; gateway: string }[];
-}
-
 export interface KernelTablesListener {
   /** A neighbour of a device has come, changed (its MAC may be "" now: not known), or been removed. */
   onNeighbour(device: number, neighbour: Neighbour, removed: boolean): void;
   /** All there are now, after something of it has changed. */
-  onNexthops(nexthops: readonly KnownNexthop[]): void;
+  onNexthops(nexthops: readonly NexthopInfo[]): void;
 }
 
 /** States in which the kernel's proxy answers for a neighbour: NUD_CONNECTED (linux/neighbour.h). */
@@ -142,7 +134,7 @@ export class KernelTables {
   }
 
   /** Reads them anew: somebody names one that has not been announced yet. Tells nobody. */
-  readNexthops(socket: NetlinkSocket): KnownNexthop[] {
+  readNexthops(socket: NetlinkSocket): NexthopInfo[] {
     this.#load(socket);
     return this.#known();
   }
@@ -151,18 +143,8 @@ export class KernelTables {
     this.#listener.onNexthops(this.#known());
   }
 
-  #known(): KnownNexthop[] {
-    const singles = [...this.#nexthops.values()].map(({ id, fdb }) => ({ id, fdb }));
-    const groups = [...this.#groups.values()].map(({ id, fdb, members }) => ({
-      id,
-      fdb,
-      members: members.flatMap((member) => {
-        const { family, gateway } = this.#nexthops.get(member.id) ?? {};
-        // A blackhole has no gateway: nothing can be sent there.
-        return family === undefined || gateway === undefined ? [] : [{ ...member, family, gateway }];
-      }),
-    }));
-    return [...singles, ...groups];
+  #known(): NexthopInfo[] {
+    return joinNexthops([...this.#nexthops.values()], [...this.#groups.values()]);
   }
 }
 

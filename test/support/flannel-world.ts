@@ -12,7 +12,7 @@ import type { Namespace } from './netns.ts';
 export const VNI = 1;
 export const PORT = 8472;
 export const OWN_MAC = '02:aa:00:00:00:01';
-export const OWN_MAC_V6 = '02:aa:00:00:00:06';
+const OWN_MAC_V6 = '02:aa:00:00:00:06';
 
 export const SELF: Self = {
   subnets: ['10.0.0.0/24', 'fd00:244::/64'],

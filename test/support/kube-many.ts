@@ -36,7 +36,7 @@ export interface ManyNodes {
 
 export const now = () => performance.timeOrigin + performance.now();
 
-export function manyNode(index: number): NodeSeed {
+function manyNode(index: number): NodeSeed {
   const [high, low] = [index >> 8, index & 0xff];
   const mac = [0x0a, 0, 0, 0, high, low].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
   const image = (number: number) => ({

@@ -43,7 +43,7 @@ export function tcp(fields: TcpFields = {}, payload: Uint8Array = NOTHING): Mess
   return checksummed(6, concat(header, payload), 16, true, fields.checksum);
 }
 
-export function tcpFlagBits(letters: string): number {
+function tcpFlagBits(letters: string): number {
   return [...letters].reduce((bits, letter) => bits | (1 << TCP_FLAGS.indexOf(letter)), 0);
 }
 

@@ -1,15 +1,9 @@
 /** flannel's search for free subnets as flannel writes it: every candidate against every lease. */
 import type { NetConfig, Subnets } from '../../src/flannel/lease.ts';
-import {
-  type Family,
-  formatNetwork,
-  networkOf,
-  overlaps,
-  parseAddress,
-  parseNetwork,
-} from '../../src/flannel/subnets.ts';
+import type { IpVersion } from '../../src/flannel/prefix.ts';
+import { formatNetwork, networkOf, overlaps, parseAddress, parseNetwork } from '../../src/flannel/subnets.ts';
 
-export function naiveFree(config: NetConfig, taken: readonly Subnets[], family: Family): string[] {
+export function naiveFree(config: NetConfig, taken: readonly Subnets[], family: IpVersion): string[] {
   const four = family === 4;
   const length = four ? config.subnetLen : config.ipv6SubnetLen;
   const first = parseAddress((four ? config.subnetMin : config.ipv6SubnetMin)!)!;

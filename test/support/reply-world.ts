@@ -35,7 +35,7 @@ const both = (n: number, state: WorldNeighbour['state']): WorldNeighbour[] => [
 export const ROUTER_MAC = '02:cc:00:00:00:01';
 /** Neighbours by what is special about them. Delay and probe are left out: they change by themselves. */
 export const PERMANENT = 1;
-export const BRIDGED = 5;
+const BRIDGED = 5;
 export const BEHIND_ROUTER = 6;
 export const UNKNOWN = 99;
 

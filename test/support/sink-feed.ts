@@ -30,7 +30,7 @@ export interface Fed {
   flags?: number;
 }
 
-export class MemoryOutput implements Output {
+class MemoryOutput implements Output {
   pieces: Uint8Array[] = [];
   limit = Number.POSITIVE_INFINITY;
   sections: Uint8Array[] = [];

@@ -9,7 +9,6 @@ import {
   ipv4,
   ipv6,
   join,
-  mac,
   numberedMac,
   pattern,
   u16,
@@ -74,7 +73,7 @@ function udp6(from: string, tos = 0, payload = 40): Uint8Array {
 const other = (from: string, payload = 46) => ethernet({ to, from, type: EXPERIMENTAL }, pattern(payload));
 
 /** Outer IP packets around `datagram`, from the given fields; the plain ones when none are given. */
-export function outerPacket(
+function outerPacket(
   ipv6Underlay: boolean,
   datagram: Uint8Array,
   fields: {
@@ -286,5 +285,3 @@ export const ends = (ipv6Underlay: boolean) => ({
   sourcePort: 50_000,
   port: PORT,
 });
-
-export const ownMac = mac(WORKER.vtepMac);

@@ -7,8 +7,8 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createVtep } from '../../src/create-vtep.ts';
 import type { DeviceConfig, Vtep } from '../../src/types.ts';
-import { createVtep } from '../../src/vtep/vtep.ts';
 import { deviceConfig } from './device-config.ts';
 import { ethernet, ipv4, ipv6, vlan } from './frames.ts';
 import { tcp, tcpTimestamps } from './messages.ts';

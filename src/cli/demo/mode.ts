@@ -11,8 +11,8 @@ import { PREPARE } from './hosts.ts';
 import { tagOf } from './namespace.ts';
 import { PORT, VNI } from './plan.ts';
 
-export const MODE_VARIABLE = 'VXLANE_DEMO_MODE';
-export const PEER_VARIABLE = 'VXLANE_DEMO_PEER';
+const MODE_VARIABLE = 'VXLANE_DEMO_MODE';
+const PEER_VARIABLE = 'VXLANE_DEMO_PEER';
 const INSIDE_VARIABLE = 'VXLANE_DEMO_INSIDE';
 const UNSHARE = ['--user', '--map-root-user', '--net', '--mount', '--'];
 /** `ip netns` keeps its names in /run, which belongs to root: a /run of our own. */
