@@ -415,7 +415,7 @@ describe('bad use of a VTEP on ports', () => {
     await far.close();
     for (const value of NEVER)
       for (const key of ['underlay', 'signal', 'logger']) {
-        const options = { underlay: network.host(), [key]: value };
+        const options = { underlay: createMemoryNetwork().host('192.0.2.1'), [key]: value };
         if (key === 'logger' && typeof value === 'function') continue;
         assert.equal((await outcome(createVtep as Call, [options]))?.code, 'USAGE', key);
       }

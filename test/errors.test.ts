@@ -5,9 +5,19 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Dataplane } from '../src/dataplane/dataplane.ts';
+import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { ERROR_CODES } from '../src/errors.ts';
 import { createMemoryNetwork, createMemoryPort, createVtep } from '../src/index.ts';
+import { Happenings } from '../src/vtep/happenings.ts';
 import { until } from './support/own-namespace.ts';
+
+class Watched extends Happenings {
+  constructor(plane: Dataplane) {
+    super();
+    this.watch(plane, () => {});
+  }
+}
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PAGE = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8');
@@ -94,6 +104,19 @@ describe('diagnostics channels', () => {
         ]),
         [['mdb', '239.1.1.1']],
       );
+      // VTEPs on TAPs have hooks: test/hook-kernel.test.ts makes them fail.
+      const hook = {
+        event: 'hook',
+        change: 'added',
+        ifname: 'vx0',
+        direction: 'encap',
+        file: 'a.wasm',
+        generation: 1,
+      } as const;
+      const plane = new Dataplane(compileEngine(), 2, 0);
+      assert.ok(new Watched(plane));
+      plane.notices.emit(hook);
+      assert.deepEqual(told.get('vxlane:hook'), [hook]);
       // Whoever begins to listen hears of drops from the next look on.
       await new Promise((resolve) => setTimeout(resolve, 600));
       mine.write([

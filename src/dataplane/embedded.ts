@@ -68,18 +68,22 @@ export class Embedded implements EmbeddedDataplane {
   }
 
   get fdb(): EmbeddedFdb {
+    void this.#open;
     return this.#tables.fdb;
   }
 
   get vnis(): EmbeddedVnis {
+    void this.#open;
     return this.#tables.vnis;
   }
 
   get mdb(): EmbeddedMdb {
+    void this.#open;
     return this.#tables.mdb;
   }
 
   get peers(): EmbeddedPeers {
+    void this.#open;
     return this.#tables.peers;
   }
 

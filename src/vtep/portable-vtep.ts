@@ -179,7 +179,8 @@ export class PortVtep extends Happenings implements PortableVtep {
     this.#open.peers.apply(this.#readers.peer(request));
   }
 
-  async hook({ dev }: HookRequest): Promise<void> {
+  async hook(request: HookRequest): Promise<void> {
+    const dev = this.#readers.dev(request?.dev);
     throw new VtepError(
       'UNSUPPORTED',
       `hook dev ${dev}: Operation not supported: set hooks on a dataplane of your own (createDataplane), or on TAPs`,
