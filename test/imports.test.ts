@@ -163,7 +163,7 @@ describe('imports of src', () => {
         else assert.ok(isOwn(to) || to === 'ipaddr', `${from} may not import ${to}`);
       }
       const text = readFileSync(join(ROOT, `${from}.ts`), 'utf8');
-      assert.doesNotMatch(text, /\b(process|global|require|__dirname)\b[.([]|\bBuffer\b/, from);
+      assert.doesNotMatch(text, /(?<!#)\b(process|global|require|__dirname)\b[.([]|\bBuffer\b/, from);
     }
     assert.ok(reached.has('src/dataplane/fdb') && !reached.has('src/dataplane/engine-file'));
   });
