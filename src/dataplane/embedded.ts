@@ -63,6 +63,7 @@ export class Embedded implements EmbeddedDataplane {
     const { views, exports } = this.#plane;
     wantParcels(views);
     this.#queue = new Queue(views, exports);
+    this.#queue.hookFailed = (failure) => this.#plane.tellHookFailure(failure);
     this.#listening = new Listening(views);
     this.#retirement = new Retirement(this.#plane);
   }
