@@ -4,8 +4,9 @@ import type { EventEmitter } from 'node:events';
 import { READERS } from './daemon/call-schema.ts';
 import { VtepError } from './errors.ts';
 import type { Vtep, VtepEvents } from './types.ts';
-import { type PortableVtep, type PortableVtepOptions, PortVtep } from './vtep/portable-vtep.ts';
-import { createVtep as createBatched, type VtepOptions } from './vtep/vtep.ts';
+import type { PortableVtep, PortableVtepOptions, VtepOptions } from './vtep/options.ts';
+import { PortVtep } from './vtep/portable-vtep.ts';
+import { createVtep as createBatched } from './vtep/vtep.ts';
 
 /**
  * A VTEP whose devices have ports and whose datagrams go over an underlay: on any OS, without privilege. It carries

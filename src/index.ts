@@ -49,6 +49,11 @@ export type {
   WorkerProfile,
   WorkerStatus,
 } from './types.ts';
-export type { Logger } from './vtep/core.ts';
-export type { PortableVtep, PortableVtepOptions, PortDeviceRequest } from './vtep/portable-vtep.ts';
-export type { VtepOptions } from './vtep/vtep.ts';
+export type {
+  EngineChoice,
+  Logger,
+  PortableVtep,
+  PortableVtepOptions,
+  PortDeviceRequest,
+  VtepOptions,
+} from './vtep/options.ts';

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * What a VTEP is asked to do and what it answers: plain data, so that the same shapes serve the public
  * API, the control socket and the command line. Words and defaults are iproute2's.

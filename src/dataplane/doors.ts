@@ -8,15 +8,16 @@ import { instantiateEngine, withMemory } from './engine.ts';
 import { viewsOf } from './memory.ts';
 import { Queue } from './queue.ts';
 import { QUEUE_BLOCKS } from './queue-state.ts';
+import type { EngineBytes, EngineModule } from './wasm-types.ts';
 
 /** Threads that one dataplane can have. */
 export const QUEUES_MAX = WORKER_MAX / QUEUE_BLOCKS;
 
 export interface DataplaneOptions {
   /** The engine's bytes (`vxlane/dataplane/wasm`, or a file of `vxlane/dataplane/*.wasm`); absent: what is at hand. */
-  bytes?: BufferSource;
+  bytes?: EngineBytes;
   /** The engine, compiled already: from `share().module` or `WebAssembly.compile`. Excludes `bytes`. */
-  module?: WebAssembly.Module;
+  module?: EngineModule;
   /** Threads that may use the dataplane at a time, this one included, 1 to 8; 1. Each reserves 12 MiB. */
   queues?: number;
   /**
@@ -32,7 +33,7 @@ export interface OpenOptions extends DataplaneOptions {
 }
 
 /** @throws VtepError USAGE */
-export function create(options: DataplaneOptions, atHand: () => BufferSource): EmbeddedDataplane {
+export function create(options: DataplaneOptions, atHand: () => EngineBytes): EmbeddedDataplane {
   const { shared, queues } = settled(options);
   const module = options.module ?? new WebAssembly.Module(withMemory(options.bytes ?? atHand(), shared));
   return new Embedded(module, queues, shared);
@@ -45,8 +46,8 @@ export function create(options: DataplaneOptions, atHand: () => BufferSource): E
  */
 export async function open(
   options: OpenOptions,
-  atHand: () => BufferSource | Promise<BufferSource>,
-  local: (url: URL) => BufferSource | undefined = () => undefined,
+  atHand: () => EngineBytes | Promise<EngineBytes>,
+  local: (url: URL) => EngineBytes | undefined = () => undefined,
 ): Promise<EmbeddedDataplane> {
   const { shared, queues } = settled(options);
   if (options.module !== undefined) return new Embedded(options.module, queues, shared);
@@ -78,7 +79,7 @@ function settled({ bytes, module, queues = 1, ...options }: OpenOptions): {
   return { queues, shared: options.shared ?? typeof SharedArrayBuffer !== 'undefined' };
 }
 
-async function read(url: string | URL, local: (url: URL) => BufferSource | undefined): Promise<BufferSource> {
+async function read(url: string | URL, local: (url: URL) => EngineBytes | undefined): Promise<EngineBytes> {
   // What is relative to a page only a page can fetch.
   const known = URL.canParse(url) ? local(new URL(url)) : undefined;
   if (known !== undefined) return known;

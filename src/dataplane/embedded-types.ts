@@ -15,6 +15,7 @@ import type {
 } from '../types.ts';
 import type { DataplaneQueue } from './batch.ts';
 import type { CounterName } from './counters.ts';
+import type { EngineMemory, EngineModule } from './wasm-types.ts';
 
 type Options = Pick<
   DeviceConfig,
@@ -61,8 +62,8 @@ export interface Frame {
 
 /** What another thread needs to use the dataplane: to be posted to it. */
 export interface SharedDataplane {
-  readonly memory: WebAssembly.Memory;
-  readonly module: WebAssembly.Module;
+  readonly memory: EngineMemory;
+  readonly module: EngineModule;
 }
 
 /** Forwarding entries, as `bridge fdb` has them. */

@@ -38,3 +38,4 @@ export type {
 } from './embedded-types.ts';
 export type { FrameRing, RingConsumer, RingProducer, SharedRing } from './ring.ts';
 export { attachConsumer, attachProducer } from './ring-ends.ts';
+export type { EngineBytes, EngineMemory, EngineModule } from './wasm-types.ts';
