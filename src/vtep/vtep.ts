@@ -25,6 +25,8 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookInfo,
+  HookRequest,
   MdbEntry,
   MdbFlush,
   MdbRequest,
@@ -45,6 +47,7 @@ import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
 import { Happenings } from './happenings.ts';
+import { Hooks } from './hooks.ts';
 import { engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
@@ -115,14 +118,15 @@ class BatchedVtep extends Happenings implements Vtep {
     });
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
+    const log = options.logger ?? (() => {});
+    const emit = (event: VtepEvent) => plane.notices.emit(event);
     this.#core = {
-      ...{ plane, workers, listeners, groups, offloads, queues },
+      ...{ plane, workers, listeners, groups, offloads, queues, log, emit },
+      hooks: new Hooks({ plane, workers, log, emit }),
       lifecycle: new Lifecycle({ plane, workers, listeners, groups, vnis: plane.vnis }),
       tables: new KernelTables(followTables(plane, (reason) => this.#core.log('error', reason))),
       devices: new Map(),
       home: () => this.#home!,
-      log: options.logger ?? (() => {}),
-      emit: (event) => plane.notices.emit(event),
       inTurn: (work) => this.#inTurn(work),
     };
     this.watch(plane, this.#core.log);
@@ -241,6 +245,15 @@ class BatchedVtep extends Happenings implements Vtep {
     return this.#open.peers.show(this.#dev(dev));
   }
 
+  hook(request: HookRequest): Promise<void> {
+    return this.#inTurn(() => this.#core.hooks.apply(this.#find(request.dev), request));
+  }
+
+  hookShow(dev?: string): HookInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return this.#core.hooks.show(dev);
+  }
+
   mdb(request: MdbRequest): void {
     this.#open.mdb.apply(this.#readers.mdb(request));
   }
@@ -266,6 +279,7 @@ class BatchedVtep extends Happenings implements Vtep {
     return vtepStatus({
       ...{ plane, workers, listeners, offloads, started: this.#started },
       underlay: this.#underlay.state,
+      hooks: this.#core.hooks.show(),
       devices: [...devices.values()],
     });
   }
@@ -281,6 +295,7 @@ class BatchedVtep extends Happenings implements Vtep {
       await this.#following.close();
       for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
       await this.#settleUnderlay();
+      this.#core.hooks.close();
       await this.#core.workers.stop();
     });
     return this.#closing;
@@ -334,6 +349,7 @@ class BatchedVtep extends Happenings implements Vtep {
     // A device may have gone from outside.
     if (this.#underlay.tick([...devices.values()])) void this.#inTurn(() => this.#settleUnderlay());
     this.tellDrops([[0, ''], ...[...devices.values()].map((one) => [one.index, one.config.name] as const)]);
+    this.#core.hooks.tick();
     const now = plane.tick();
     for (const device of this.#ageingDue.keys()) {
       if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);
