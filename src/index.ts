@@ -24,7 +24,7 @@ export type {
   UnderlayFamily,
   UnderlaySink,
 } from './io/underlay.ts';
-export type { SinkCounters } from './sink/counters.ts';
+export type { SinkCounter, SinkCounters } from './sink/counters.ts';
 export type { Rotation } from './sink/file-output.ts';
 export type { SinkPacket } from './sink/packet-output.ts';
 export type { SinkInterface } from './sink/recorder.ts';
@@ -38,10 +38,15 @@ export type {
   DeviceRequest,
   DirectionStats,
   FdbStateWord,
+  HookInfo,
+  HookRequest,
+  NumberRange,
   PeerInfo,
   PeerRequest,
+  Policy,
   PolicyInfo,
   PolicyRequest,
+  VniStats,
   Vtep,
   VtepDrop,
   VtepEvents,

@@ -12,6 +12,7 @@ import type { EngineBytes, EngineModule } from './wasm-types.ts';
 /** Threads that one dataplane can have. */
 export const QUEUES_MAX = DEVICE_QUEUE_MAX;
 
+/** Of `createDataplane`. */
 export interface DataplaneOptions {
   /** The engine's bytes (`vxlane/dataplane/wasm`, or a file of `vxlane/dataplane/*.wasm`); absent: what is at hand. */
   bytes?: EngineBytes;
@@ -26,6 +27,7 @@ export interface DataplaneOptions {
   shared?: boolean;
 }
 
+/** Of `openDataplane`. */
 export interface OpenOptions extends DataplaneOptions {
   /** Where to fetch the engine's bytes. Excludes `bytes` and `module`. */
   url?: string | URL;

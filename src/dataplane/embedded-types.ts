@@ -84,6 +84,7 @@ export interface EmbeddedFdb {
 export interface EmbeddedVnis {
   /** @throws VtepError; then nothing has changed */
   apply(request: VniRequest): void;
+  /** @param dev absent: all devices */
   show(dev?: string): VniInfo[];
 }
 
@@ -91,6 +92,7 @@ export interface EmbeddedVnis {
 export interface EmbeddedPeers {
   /** @throws VtepError NOT_FOUND, USAGE or NO_SPACE; then nothing has changed */
   apply(request: PeerRequest): void;
+  /** @param dev absent: all devices */
   show(dev?: string): PeerInfo[];
 }
 
@@ -98,11 +100,13 @@ export interface EmbeddedPeers {
 export interface EmbeddedMdb {
   /** @throws VtepError; then nothing has changed */
   apply(request: MdbRequest): void;
+  /** @param dev absent: all devices */
   show(dev?: string): MdbEntry[];
   /** @returns how many entries went */
   flush(filter: MdbFlush): number;
 }
 
+/** A dataplane: devices and tables of its own, frames in, datagrams out, and back. */
 export interface EmbeddedDataplane {
   readonly fdb: EmbeddedFdb;
   readonly vnis: EmbeddedVnis;
