@@ -40,6 +40,7 @@ export type {
   FdbStateWord,
   HookInfo,
   HookRequest,
+  HookStats,
   NumberRange,
   PeerInfo,
   PeerRequest,

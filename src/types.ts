@@ -145,6 +145,8 @@ export interface DeviceInfo {
   config: DeviceConfig & { address: string; mtu: number };
   /** Of the interface; 0 of a device without one. */
   ifindex: number;
+  /** What programs of hooks call it by, as long as it is there. */
+  number: number;
   up: boolean;
   stats: { rx: DirectionStats; tx: DirectionStats };
 }
@@ -262,6 +264,7 @@ export interface VniInfo {
   stats: { rx: VniStats; tx: VniStats };
 }
 
+/** Of one VNI in one direction. */
 export interface VniStats {
   bytes: number;
   packets: number;
@@ -363,6 +366,7 @@ export type HookRequest =
     }
   | { op: 'del'; dev: string; direction: HookDirection };
 
+/** A hook as it is now: `vxlane hook show`. */
 export interface HookInfo {
   ifname: string;
   direction: HookDirection;
@@ -379,6 +383,7 @@ export interface HookInfo {
   stats: HookStats;
 }
 
+/** What a hook has decided. */
 export interface HookStats {
   /** What the program was shown. */
   packets: number;

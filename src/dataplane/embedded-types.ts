@@ -84,7 +84,7 @@ export interface EmbeddedFdb {
 export interface EmbeddedVnis {
   /** @throws VtepError; then nothing has changed */
   apply(request: VniRequest): void;
-  /** @param dev absent: all devices */
+  /** By device, then by VNI. @param dev absent: all devices */
   show(dev?: string): VniInfo[];
 }
 
@@ -92,7 +92,7 @@ export interface EmbeddedVnis {
 export interface EmbeddedPeers {
   /** @throws VtepError NOT_FOUND, USAGE or NO_SPACE; then nothing has changed */
   apply(request: PeerRequest): void;
-  /** @param dev absent: all devices */
+  /** In the order of their making. @param dev absent: all devices */
   show(dev?: string): PeerInfo[];
 }
 
@@ -100,7 +100,7 @@ export interface EmbeddedPeers {
 export interface EmbeddedMdb {
   /** @throws VtepError; then nothing has changed */
   apply(request: MdbRequest): void;
-  /** @param dev absent: all devices */
+  /** One line for each remote, the newest entry first. @param dev absent: all devices */
   show(dev?: string): MdbEntry[];
   /** @returns how many entries went */
   flush(filter: MdbFlush): number;

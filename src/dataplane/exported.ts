@@ -36,6 +36,7 @@ export type {
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
+export type { DataSegment } from './hook-guard-module.ts';
 export {
   type CompiledHook,
   compileHook,

@@ -1,7 +1,8 @@
 /** What a program sees of hooks: functions and WebAssembly modules that decide on each packet of a device. */
 
-/** `encap`: frames of the device's port, before the FDB; `decap`: frames that have passed all checks, before delivery. */
-export type HookDirection = 'encap' | 'decap';
+import type { HookDirection } from '../types.ts';
+
+export type { HookDirection };
 
 /** Out of a device's port, as if it had arrived there; or into its tunnel, as if it had come from its port. */
 export type HookWay = 'port' | 'tunnel';
@@ -45,7 +46,9 @@ export interface HookBatch {
   pull(count: number): void;
   /** The frame has `length` bytes, no more than it had. @throws VtepError USAGE */
   trim(length: number): void;
+  /** On its own way, as it is now. */
   pass(): void;
+  /** Counted: `drop_hook`, on arrival `drop_hook_received`. */
   drop(): void;
   /** Instead of its own way. @param device number of one that is up. @throws VtepError USAGE */
   redirect(device: number, way?: HookWay): void;

@@ -60,6 +60,11 @@ export class Workers {
     return 3 * queues;
   }
 
+  /** Those of them that carry packets, hooks or not. */
+  static packetBlocks(queues: number): number[] {
+    return rolesOf(queues, false).flatMap((roles) => roles.map(({ index }) => index));
+  }
+
   constructor(views: Views, options: WorkerOptions) {
     this.#views = views;
     this.#options = options;
