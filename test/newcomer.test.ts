@@ -33,6 +33,20 @@ const EXAMPLES: Record<string, readonly RegExp[]> = {
     / 820 bytes +10 packets +vni 200 /,
     /^210 packets of 210 datagrams/,
   ],
+  'firewall.js': [
+    /^a DNS query: passes$/,
+    /^NTP, .*: dropped$/,
+    /^a DNS query of the banned host: dropped$/,
+    /^an ARP request: passes$/,
+    /^without the hook: passes$/,
+    /^drop_hook_received: 2$/,
+  ],
+  'gateway.js': [
+    /^VNI 100 to VNI 200: to 192\.0\.2\.2, 10\.1\.0\.1 > 10\.2\.0\.1$/,
+    /^ {2}from 02:00:00:00:00:fe to 02:00:00:00:02:01, 63 hops left$/,
+    /^VNI 200 to VNI 100: to 192\.0\.2\.1, 10\.2\.0\.1 > 10\.1\.0\.1$/,
+    /^no route: 0 packets, drop_hook_received 1$/,
+  ],
   'control-plane.js': [
     /^192\.0\.2\.1 asks for 10\.0\.0\.2: told$/,
     /10\.0\.0\.2 is at 02:00:00:00:00:02, says the VTEP itself/,

@@ -96,8 +96,8 @@ function fits(rule: Rule): bool {
   const destination = Flow.destination;
   if (Flow.family == 4) {
     return (
-      ((load<u32>(source) & <u32>rule.sourceMask0) == <u32>rule.source0) &&
-      ((load<u32>(destination) & <u32>rule.destinationMask0) == <u32>rule.destination0)
+      (load<u32>(source) & <u32>rule.sourceMask0) == <u32>rule.source0 &&
+      (load<u32>(destination) & <u32>rule.destinationMask0) == <u32>rule.destination0
     );
   }
   return (
@@ -120,6 +120,6 @@ function fitsPorts(rule: Rule): bool {
 }
 
 function count(index: u32): void {
-  const at = COUNTERS + (<usize>index << 3);
+  const at = COUNTERS + ((<usize>index) << 3);
   store<u64>(at, load<u64>(at) + 1);
 }
