@@ -10,6 +10,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { firewallRules } from '../examples/hooks/firewall-rules.ts';
 import type { HookDirection, HookInfo, Vtep, VtepEvent } from '../src/types.ts';
+import type { Logger } from '../src/vtep/core.ts';
+import { AS_GIVEN } from '../src/vtep/readers.ts';
 import { createVtep } from '../src/vtep/vtep.ts';
 import { deviceConfig } from './support/device-config.ts';
 import type { Bed, Namespace } from './support/netns.ts';
@@ -148,11 +150,8 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
     describe(`${engine}, ${threads} threads`, () => {
       before(async () => {
         log.length = 0;
-        vtep = await createVtep({
-          engine,
-          threads,
-          logger: (level, message) => log.push(`${level}: ${message}`),
-        });
+        const logger: Logger = (level, message) => log.push(`${level}: ${message}`);
+        vtep = await createVtep({ engine, threads, logger }, AS_GIVEN);
         vtep.subscribe((event) => event.event === 'hook' && events.push(event));
         for (const id of [1, 2]) {
           const address = `02:00:00:00:0${id}:01`;
