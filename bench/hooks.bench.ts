@@ -61,7 +61,7 @@ function nanoseconds(run: () => unknown): number {
 }
 
 fill();
-const module = compileAssembly('examples/hooks/firewall.ts', undefined, [
+const module = await compileAssembly('examples/hooks/firewall.ts', undefined, [
   '--importMemory',
   '--sharedMemory',
   '--maximumMemory',

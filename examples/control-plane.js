@@ -14,8 +14,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createMemoryNetwork, createMemoryPort, createVtep } from 'vxlane';
 import { arpAnswer, arpRequest, textFrame, textOf } from './frames.js';
 
-const RETRY_MS = 30;
-const TRIES = 100;
+const RETRY_MS = 200;
+const LOOK_MS = 5;
+const TRIES = 20;
 
 /** Who is where: what a control plane knows. */
 const directory = [
@@ -58,11 +59,13 @@ if (!first || !second || !third) throw new Error('three sites');
 async function insist(frame, answer) {
   for (let tries = 1; tries <= TRIES; ++tries) {
     first?.port.write([frame]);
-    await pause(RETRY_MS);
-    const found = answer();
-    if (found === undefined) continue;
-    console.log(`  after ${tries} tries`);
-    return found;
+    for (let waited = 0; waited < RETRY_MS; waited += LOOK_MS) {
+      await pause(LOOK_MS);
+      const found = answer();
+      if (found === undefined) continue;
+      console.log(`  at try ${tries}`);
+      return found;
+    }
   }
   throw new Error('no answer');
 }

@@ -5,8 +5,9 @@ import { READERS } from './daemon/call-schema.ts';
 import { checkShape } from './dataplane/shape.ts';
 import { VtepError } from './errors.ts';
 import type { Vtep, VtepEvents } from './types.ts';
-import { type PortableVtep, type PortableVtepOptions, PortVtep } from './vtep/portable-vtep.ts';
-import { createVtep as createBatched, type VtepOptions } from './vtep/vtep.ts';
+import type { PortableVtep, PortableVtepOptions, VtepOptions } from './vtep/options.ts';
+import { PortVtep } from './vtep/portable-vtep.ts';
+import { createVtep as createBatched } from './vtep/vtep.ts';
 
 const OFFLOADS = { udpSegment: 'flag', udpGro: 'flag', coalesce: 'flag', tapUso: 'flag' } as const;
 

@@ -24,7 +24,7 @@ export type {
   UnderlayFamily,
   UnderlaySink,
 } from './io/underlay.ts';
-export type { SinkCounters } from './sink/counters.ts';
+export type { SinkCounter, SinkCounters } from './sink/counters.ts';
 export type { Rotation } from './sink/file-output.ts';
 export type { SinkPacket } from './sink/packet-output.ts';
 export type { SinkInterface } from './sink/recorder.ts';
@@ -38,10 +38,16 @@ export type {
   DeviceRequest,
   DirectionStats,
   FdbStateWord,
+  HookInfo,
+  HookRequest,
+  HookStats,
+  NumberRange,
   PeerInfo,
   PeerRequest,
+  Policy,
   PolicyInfo,
   PolicyRequest,
+  VniStats,
   Vtep,
   VtepDrop,
   VtepEvents,
@@ -49,6 +55,11 @@ export type {
   WorkerProfile,
   WorkerStatus,
 } from './types.ts';
-export type { Logger } from './vtep/core.ts';
-export type { PortableVtep, PortableVtepOptions, PortDeviceRequest } from './vtep/portable-vtep.ts';
-export type { VtepOptions } from './vtep/vtep.ts';
+export type {
+  EngineChoice,
+  Logger,
+  PortableVtep,
+  PortableVtepOptions,
+  PortDeviceRequest,
+  VtepOptions,
+} from './vtep/options.ts';

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * What a VTEP is asked to do and what it answers: plain data, so that the same shapes serve the public
  * API, the control socket and the command line. Words and defaults are iproute2's.
@@ -94,7 +95,7 @@ export interface DeviceConfig {
   uso?: boolean;
 }
 
-/** What `link set` may change. */
+/** What `link set` may change; each word is as in `DeviceConfig`. */
 export interface DeviceChange {
   name?: string;
   address?: string;
@@ -138,9 +139,11 @@ export interface DirectionStats {
   aborted_errors?: number;
 }
 
+/** A device as it is now. */
 export interface DeviceInfo {
   /** With `address` and `mtu` filled in. */
   config: DeviceConfig & { address: string; mtu: number };
+  /** Of the interface; 0 of a device without one. */
   ifindex: number;
   /** What programs of hooks call it by, as long as it is there. */
   number: number;
@@ -151,6 +154,7 @@ export interface DeviceInfo {
 /** The state words of `bridge fdb`: permanent (default; also "local"), static (also "temp"), dynamic. */
 export type FdbStateWord = 'permanent' | 'static' | 'dynamic';
 
+/** `bridge fdb add|append|replace|del`. */
 export interface FdbRequest {
   op: 'add' | 'append' | 'replace' | 'del';
   /** Device name. */
@@ -260,6 +264,7 @@ export interface VniInfo {
   stats: { rx: VniStats; tx: VniStats };
 }
 
+/** Of one VNI in one direction. */
 export interface VniStats {
   bytes: number;
   packets: number;
@@ -286,6 +291,7 @@ export type PolicyRequest =
   | { op: 'refuse'; dev: string; id: readonly NumberRange[] }
   | { op: 'allow'; dev: string; id: readonly NumberRange[] };
 
+/** Group policies of one device. */
 export interface PolicyInfo {
   ifname: string;
   /** The device's first, then by VNI, then by MAC. */
@@ -313,6 +319,7 @@ export type PeerRequest =
     }
   | { op: 'del'; dev: string; mac: string };
 
+/** A peer of a device with `knownpeers`, and what has been exchanged with it. */
 export interface PeerInfo {
   ifname: string;
   mac: string;
@@ -359,6 +366,7 @@ export type HookRequest =
     }
   | { op: 'del'; dev: string; direction: HookDirection };
 
+/** A hook as it is now: `vxlane hook show`. */
 export interface HookInfo {
   ifname: string;
   direction: HookDirection;
@@ -375,6 +383,7 @@ export interface HookInfo {
   stats: HookStats;
 }
 
+/** What a hook has decided. */
 export interface HookStats {
   /** What the program was shown. */
   packets: number;
@@ -424,6 +433,7 @@ export interface MdbEntry {
   via?: string;
 }
 
+/** Filters of `bridge mdb flush`; all given ones must hold. */
 export interface MdbFlush {
   dev: string;
   src_vni?: number;
@@ -485,8 +495,9 @@ export type VtepEvents = {
 };
 
 /** A device as programs ask for it: what is left out is as `ip link add type vxlan` has it. */
-export type DeviceRequest = Pick<DeviceConfig, 'name'> & Partial<DeviceConfig>;
+export type DeviceRequest = Pick<DeviceConfig, 'name'> & Partial<Omit<DeviceConfig, 'name'>>;
 
+/** A thread that carries packets, and what it has done since it began. */
 export interface WorkerStatus {
   /** "encap 0", "decap 0" ... */
   name: string;
@@ -509,6 +520,7 @@ export interface WorkerProfile {
   calls: Record<string, { count: number; seconds: number }>;
 }
 
+/** What `vxlane status` shows. */
 export interface VtepStatus {
   version: string;
   pid: number;
@@ -538,19 +550,27 @@ export interface VtepStatus {
 
 /** What the daemon, the command line and embedders drive. Every refusal is a VtepError. */
 export interface Vtep extends AsyncDisposable {
+  /** @throws VtepError USAGE, EXISTS, IN_USE, PERMISSION, UNSUPPORTED, NO_SPACE, SYSTEM; then there is no device */
   addDevice(config: DeviceRequest): Promise<DeviceInfo>;
+  /** `ip link set`: what is left out stays. @throws VtepError NOT_FOUND, USAGE, EXISTS, UNSUPPORTED, SYSTEM */
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo>;
+  /** Its entries go with it. @throws VtepError NOT_FOUND */
   deleteDevice(name: string): Promise<void>;
+  /** In the order of their making. */
   devices(): DeviceInfo[];
+  /** @throws VtepError EXISTS, NOT_FOUND, UNSUPPORTED, USAGE, NO_SPACE; then nothing has changed */
   fdb(request: FdbRequest): void;
   /** Newest entry first, as the kernel dumps. `dev` absent: all devices. */
   fdbShow(dev?: string): FdbEntry[];
   /** `vni` chooses the table of an external device; absent: 0. */
   fdbGet(dev: string, mac: string, vni?: number): FdbEntry;
+  /** @returns how many remotes went. @throws VtepError NOT_FOUND, USAGE */
   fdbFlush(filter: FdbFlush): number;
+  /** VNIs of an external device. @throws VtepError NOT_FOUND, EXISTS, USAGE, UNSUPPORTED; then nothing has changed */
   vni(request: VniRequest): void;
   /** By device, then by VNI. */
   vniShow(dev?: string): VniInfo[];
+  /** Group policies of a device with `gbp`. @throws VtepError NOT_FOUND, USAGE, UNSUPPORTED, NO_SPACE */
   policy(request: PolicyRequest): void;
   /** Devices with `gbp`. */
   policyShow(dev?: string): PolicyInfo[];
@@ -565,13 +585,17 @@ export interface Vtep extends AsyncDisposable {
   hook(request: HookRequest): Promise<void>;
   /** By device, encap first. */
   hookShow(dev?: string): HookInfo[];
+  /** @throws VtepError EXISTS, NOT_FOUND, USAGE, NO_SPACE; then nothing has changed */
   mdb(request: MdbRequest): void;
   /** Newest entry first, newest remote first. */
   mdbShow(dev?: string): MdbEntry[];
+  /** The remotes of one entry. @throws VtepError NOT_FOUND, USAGE */
   mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[];
+  /** @returns how many remotes went. @throws VtepError NOT_FOUND, USAGE */
   mdbFlush(filter: MdbFlush): number;
   /** Hears of every change and miss until the returned function is called. */
   subscribe(listener: (event: VtepEvent) => void): () => void;
+  /** Engine, offloads, threads, listening ports, devices and counters, as they are now. */
   status(): VtepStatus;
   /** Does every thread that carries frames finish a round of its loop within this time? */
   responds(milliseconds: number): Promise<boolean>;

@@ -34,7 +34,7 @@ import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
 import type { HealthSetup, NetworkSetup } from '../flannel/flannel.ts';
 import type { DeviceConfig, FdbRequest, MdbRequest, PeerRequest, VniRequest } from '../types.ts';
-import type { EngineChoice } from '../vtep/io-engine.ts';
+import type { EngineChoice } from '../vtep/options.ts';
 import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
 import { flannelSchema, healthSchema } from './flannel-schema.ts';

@@ -87,6 +87,7 @@ export interface DatagramSlot {
   write(datagram: Uint8Array, sender: string): void;
 }
 
+/** Slots for datagrams of one queue, as long as they are wanted. */
 export interface DatagramBatch {
   readonly slots: readonly DatagramSlot[];
   /** Gives the slots back. @throws VtepError USAGE when it was released before */
@@ -95,6 +96,7 @@ export interface DatagramBatch {
 
 /** The frames that came out of a batch of datagrams; as `SentDatagrams`. */
 export interface ArrivedFrames {
+  /** On to the next one, or the first. False: there is none. */
   next(): boolean;
   /** From the Ethernet header on, in the slot of the datagram. */
   readonly bytes: Uint8Array;
@@ -111,6 +113,7 @@ export interface ArrivedFrames {
    * nothing happens where there is nothing to do.
    */
   readonly isPartial: boolean;
+  /** Computes the checksum that was left open, in place. */
   complete(): void;
   /** Whether it is a super-frame of TCP, which senders on virtual links don't cut: `virtio` says how to cut it. */
   readonly isSuper: boolean;
@@ -139,6 +142,7 @@ export interface DataplaneQueue {
    * @throws VtepError USAGE, NO_SPACE
    */
   frames(count: number, bytes?: number): FrameBatch;
+  /** As `frames`, for `decap`. @throws VtepError USAGE, NO_SPACE */
   datagrams(count: number, bytes?: number): DatagramBatch;
   /**
    * Slots that another thread fills (or reads), of the memory that batches of frames have.

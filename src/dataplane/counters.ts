@@ -89,6 +89,7 @@ export const COUNTERS = {
   hook_mirrors_lost: layout.HOOK_MIRRORS_LOST,
 } as const;
 
+/** Names of the counters: packets and bytes of each direction, and a reason for each drop (README, "What is counted"). */
 export type CounterName = keyof typeof COUNTERS;
 
 /** One counter of one device (0 = datagrams of no device), over `workers` workers from `first` on. */

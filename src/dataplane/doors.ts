@@ -8,15 +8,17 @@ import { instantiateEngine, withMemory } from './engine.ts';
 import { viewsOf } from './memory.ts';
 import { Queue } from './queue.ts';
 import { checkShape } from './shape.ts';
+import type { EngineBytes, EngineModule } from './wasm-types.ts';
 
 /** Threads that one dataplane can have. */
 export const QUEUES_MAX = DEVICE_QUEUE_MAX;
 
+/** Of `createDataplane`. */
 export interface DataplaneOptions {
   /** The engine's bytes (`vxlane/dataplane/wasm`, or a file of `vxlane/dataplane/*.wasm`); absent: what is at hand. */
-  bytes?: BufferSource;
+  bytes?: EngineBytes;
   /** The engine, compiled already: from `share().module` or `WebAssembly.compile`. Excludes `bytes`. */
-  module?: WebAssembly.Module;
+  module?: EngineModule;
   /** Threads that may use the dataplane at a time, this one included, 1 to 8; 1. Each reserves 16 MiB. */
   queues?: number;
   /**
@@ -26,13 +28,14 @@ export interface DataplaneOptions {
   shared?: boolean;
 }
 
+/** Of `openDataplane`. */
 export interface OpenOptions extends DataplaneOptions {
   /** Where to fetch the engine's bytes. Excludes `bytes` and `module`. */
   url?: string | URL;
 }
 
 /** @throws VtepError USAGE */
-export function create(options: DataplaneOptions, atHand: () => BufferSource): EmbeddedDataplane {
+export function create(options: DataplaneOptions, atHand: () => EngineBytes): EmbeddedDataplane {
   const { shared, queues } = settled(options);
   const module = options.module ?? new WebAssembly.Module(withMemory(options.bytes ?? atHand(), shared));
   return new Embedded(module, queues, shared);
@@ -45,8 +48,8 @@ export function create(options: DataplaneOptions, atHand: () => BufferSource): E
  */
 export async function open(
   options: OpenOptions,
-  atHand: () => BufferSource | Promise<BufferSource>,
-  local: (url: URL) => BufferSource | undefined = () => undefined,
+  atHand: () => EngineBytes | Promise<EngineBytes>,
+  local: (url: URL) => EngineBytes | undefined = () => undefined,
 ): Promise<EmbeddedDataplane> {
   const { shared, queues } = settled(options);
   if (options.module !== undefined) return new Embedded(options.module, queues, shared);
@@ -81,7 +84,7 @@ function settled(given: OpenOptions): { shared: boolean; queues: number } {
   return { queues, shared: options.shared ?? typeof SharedArrayBuffer !== 'undefined' };
 }
 
-async function read(url: string | URL, local: (url: URL) => BufferSource | undefined): Promise<BufferSource> {
+async function read(url: string | URL, local: (url: URL) => EngineBytes | undefined): Promise<EngineBytes> {
   // What is relative to a page only a page can fetch.
   const known = URL.canParse(url) ? local(new URL(url)) : undefined;
   if (known !== undefined) return known;

@@ -17,6 +17,7 @@ import type { DataplaneQueue } from './batch.ts';
 import type { CounterName } from './counters.ts';
 import type { CompiledHook, HookProgram } from './hook-program.ts';
 import type { HookDirection, HookFunction } from './hook-types.ts';
+import type { EngineMemory, EngineModule } from './wasm-types.ts';
 
 type Options = Pick<
   DeviceConfig,
@@ -63,8 +64,8 @@ export interface Frame {
 
 /** What another thread needs to use the dataplane: to be posted to it. */
 export interface SharedDataplane {
-  readonly memory: WebAssembly.Memory;
-  readonly module: WebAssembly.Module;
+  readonly memory: EngineMemory;
+  readonly module: EngineModule;
 }
 
 /** Forwarding entries, as `bridge fdb` has them. */
@@ -83,6 +84,7 @@ export interface EmbeddedFdb {
 export interface EmbeddedVnis {
   /** @throws VtepError; then nothing has changed */
   apply(request: VniRequest): void;
+  /** By device, then by VNI. @param dev absent: all devices */
   show(dev?: string): VniInfo[];
 }
 
@@ -90,6 +92,7 @@ export interface EmbeddedVnis {
 export interface EmbeddedPeers {
   /** @throws VtepError NOT_FOUND, USAGE or NO_SPACE; then nothing has changed */
   apply(request: PeerRequest): void;
+  /** In the order of their making. @param dev absent: all devices */
   show(dev?: string): PeerInfo[];
 }
 
@@ -97,11 +100,13 @@ export interface EmbeddedPeers {
 export interface EmbeddedMdb {
   /** @throws VtepError; then nothing has changed */
   apply(request: MdbRequest): void;
+  /** One line for each remote, the newest entry first. @param dev absent: all devices */
   show(dev?: string): MdbEntry[];
   /** @returns how many entries went */
   flush(filter: MdbFlush): number;
 }
 
+/** A dataplane: devices and tables of its own, frames in, datagrams out, and back. */
 export interface EmbeddedDataplane {
   readonly fdb: EmbeddedFdb;
   readonly vnis: EmbeddedVnis;

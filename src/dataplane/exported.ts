@@ -36,6 +36,7 @@ export type {
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
+export type { DataSegment } from './hook-guard-module.ts';
 export {
   type CompiledHook,
   compileHook,
@@ -52,3 +53,4 @@ export type {
 } from './hook-types.ts';
 export type { FrameRing, RingConsumer, RingProducer, SharedRing } from './ring.ts';
 export { attachConsumer, attachProducer } from './ring-ends.ts';
+export type { EngineBytes, EngineMemory, EngineModule } from './wasm-types.ts';

@@ -71,6 +71,7 @@ export interface ModuleExport {
   readonly index: number;
 }
 
+/** Bytes that an instance begins with, and where in its own memory. */
 export interface DataSegment {
   /** Absent: a passive one. */
   readonly offset: number | undefined;

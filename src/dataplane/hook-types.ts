@@ -2,7 +2,7 @@
 
 import type { HookDirection } from '../types.ts';
 
-export type { HookDirection } from '../types.ts';
+export type { HookDirection };
 
 /** Out of a device's port, as if it had arrived there; or into its tunnel, as if it had come from its port. */
 export type HookWay = 'port' | 'tunnel';
@@ -46,7 +46,9 @@ export interface HookBatch {
   pull(count: number): void;
   /** The frame has `length` bytes, no more than it had. @throws VtepError USAGE */
   trim(length: number): void;
+  /** On its own way, as it is now. */
   pass(): void;
+  /** Counted: `drop_hook`, on arrival `drop_hook_received`. */
   drop(): void;
   /** Instead of its own way. @param device number of one that is up. @throws VtepError USAGE */
   redirect(device: number, way?: HookWay): void;

@@ -13,9 +13,10 @@ import {
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
+import type { EngineMemory } from './wasm-types.ts';
 
 export interface Views {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: EngineMemory;
   readonly bytes: Uint8Array;
   readonly u32: Uint32Array;
   readonly i32: Int32Array;
@@ -26,7 +27,7 @@ export interface Views {
  * @param workers blocks to reserve, 1 to WORKER_MAX; one for each thread that runs the engine
  * @param shared false: for one thread, as an ArrayBuffer
  */
-export function createMemory(workers: number, shared = true): WebAssembly.Memory {
+export function createMemory(workers: number, shared = true): EngineMemory {
   if (!Number.isInteger(workers) || workers < 1 || workers > WORKER_MAX) {
     throw new VtepError('USAGE', `workers: ${workers} is not between 1 and ${WORKER_MAX}`);
   }
@@ -47,7 +48,7 @@ export function workerBase(index: number): number {
   return WORKERS_BASE + index * WORKER_BYTES;
 }
 
-export function viewsOf(memory: WebAssembly.Memory): Views {
+export function viewsOf(memory: EngineMemory): Views {
   const { buffer } = memory;
   return {
     memory,

@@ -11,10 +11,11 @@ export * from './exported.ts';
 /**
  * A dataplane of its own, in this thread, from an engine that is at hand: `{ bytes: engineBytes() }` with
  * `engineBytes` of `vxlane/dataplane/wasm`. Where the engine has to come first, `openDataplane`.
+ * (The options may only be left out under Node, Bun and Deno, which find the engine themselves.)
  * @throws VtepError USAGE
  */
-export function createDataplane(options: DataplaneOptions): EmbeddedDataplane {
-  return create(options ?? {}, () => {
+export function createDataplane(options: DataplaneOptions = {}): EmbeddedDataplane {
+  return create(options, () => {
     throw new VtepError('USAGE', 'dataplane: give it "bytes" or a "module", or use openDataplane');
   });
 }

@@ -15,10 +15,11 @@
  * published it, and nobody sees it; the next one goes on where it was.
  */
 import type { FrameSlot } from './batch.ts';
+import type { EngineMemory } from './wasm-types.ts';
 
 /** What another thread needs; may be posted. */
 export interface SharedRing {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: EngineMemory;
   /** Where the ring lies in it, in bytes. */
   readonly base: number;
   /** Slots, and the bytes that each has room for. */

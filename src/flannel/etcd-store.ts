@@ -1,7 +1,7 @@
 /** flannel's keys in etcd, with what every part of the source needs beside them. */
 import { posix } from 'node:path';
 import { VtepError } from '../errors.ts';
-import type { Logger } from '../vtep/core.ts';
+import type { Logger } from '../vtep/options.ts';
 import type { EtcdClient } from './etcd-client.ts';
 import { DEADLINE_EXCEEDED, GrpcError, UNAVAILABLE } from './grpc.ts';
 import type { NetConfig, Subnets } from './lease.ts';

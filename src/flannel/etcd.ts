@@ -6,7 +6,7 @@
  * certificate.
  */
 import { VtepError } from '../errors.ts';
-import type { Logger } from '../vtep/core.ts';
+import type { Logger } from '../vtep/options.ts';
 import { Backoff, pause } from './backoff.ts';
 import { type ClientTimes, EtcdClient, type TlsFiles } from './etcd-client.ts';
 import { Follower, type FollowTimes } from './etcd-follow.ts';

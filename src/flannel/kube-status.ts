@@ -1,5 +1,5 @@
 /** What is known about the connection to the API server, told in the log when it changes. */
-import type { Logger } from '../vtep/core.ts';
+import type { Logger } from '../vtep/options.ts';
 
 export class KubeStatus {
   connected = false;

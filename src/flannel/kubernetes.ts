@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { VtepError } from '../errors.ts';
-import type { Logger } from '../vtep/core.ts';
+import type { Logger } from '../vtep/options.ts';
 import { annotationNames } from './kube-annotations.ts';
 import { KubeClient } from './kube-client.ts';
 import type { CredentialsOptions } from './kube-credentials.ts';

@@ -1,5 +1,5 @@
 /** How a source of leases fares: its `state()`, and a line in the log whenever that changes, not at every attempt. */
-import type { Logger } from '../vtep/core.ts';
+import type { Logger } from '../vtep/options.ts';
 import type { SkippedRecord, SourceState } from './lease.ts';
 
 export class SourceHealth {

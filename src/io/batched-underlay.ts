@@ -21,6 +21,7 @@ const ROUNDS = 8;
 const IDLE_TURNS = 4;
 const FAMILIES: Readonly<Record<UnderlayFamily, Family>> = { inet: AF_INET, inet6: AF_INET6 };
 
+/** Of `batchedUnderlay`. */
 export interface BatchedUnderlayOptions {
   /** Own address over IPv4, to receive at and to send from; "0.0.0.0" = any of the host's. */
   address?: string;

@@ -12,6 +12,7 @@ const SOURCES_MAX = 64;
 const QUEUE_DATAGRAMS = 256;
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
+/** Of `dgramUnderlay`. */
 export interface DgramUnderlayOptions {
   /** Own address over IPv4, to receive at and to send from; "0.0.0.0" = any of the host's. */
   address?: string;
@@ -27,7 +28,11 @@ export interface DgramUnderlayOptions {
   queue?: number;
 }
 
-/** @throws VtepError USAGE */
+/**
+ * The underlay over Node's own sockets: any system, no privilege, one datagram a call. It sets the outer TTL, but neither TOS
+ * nor DF.
+ * @throws VtepError USAGE; when a device opens its port: IN_USE, PERMISSION, SYSTEM
+ */
 export function dgramUnderlay(options: DgramUnderlayOptions = {}): Underlay {
   const { address = '0.0.0.0', address6 = '::', sources = SOURCES, queue = QUEUE_DATAGRAMS } = options;
   const refuse = (what: string) => {

@@ -18,21 +18,29 @@ export interface DuplexTapLike {
   readonly mtu?: number;
   readonly mac?: string;
   isUp?: boolean;
+  /** Frames (Buffer, one each) come as `data`; `error`, `close` and `end` end the port. */
   // biome-ignore lint/suspicious/noExplicitAny: each event has a listener of its own shape
   on(event: 'data' | 'close' | 'error' | 'end', listener: (argument?: any) => void): unknown;
+  /** Where it is there, the port stops listening when it is closed. */
   // biome-ignore lint/suspicious/noExplicitAny: likewise
   removeListener?(event: string, listener: (argument?: any) => void): unknown;
+  /** Takes one frame; `written` when it has gone, or not. */
   write(frame: Uint8Array, written?: (error?: Error | null) => void): boolean;
+  /** Gives the interface back: tuntap2's word. It is waited for, for a second. */
   release?(done?: () => void): void;
+  /** Ends a stream. */
   destroy?(): unknown;
 }
 
+/** Of `fromDuplex`. */
 export interface DuplexPortOptions {
   /** Frames that may be on their way into it; 256. Those beyond are lost, and counted (drop_tap_write). */
   queue?: number;
 }
 
 /**
+ * A TAP object of another package, or a stream of frames, as a device's port. The object is known by its shape alone: no such
+ * package is imported or named as a dependency.
  * @param tap becomes the port's: it is taken up (`isUp`), and released when the device goes
  * @throws VtepError USAGE (no such object)
  */

@@ -16,6 +16,7 @@ export interface FrameSink {
   warn(message: string): void;
 }
 
+/** Where the frames of a device come from and go to: Ethernet frames without FCS, in batches. */
 export interface FramePort {
   /** What it is, in one word, for messages: "memory", "macvtap" ... */
   readonly kind: string;

@@ -32,6 +32,7 @@ const POLL_MS = 1;
 const PRESENCE_MS = 500;
 const PLAIN = new Uint8Array(VIRTIO_HEADER_BYTES);
 
+/** Of `openMacvtap`. */
 export interface MacvtapOptions {
   /** Milliseconds from one look for frames to the next, while there are none; 1. */
   poll?: number;

@@ -6,6 +6,7 @@ import type { LossReason, OutgoingDatagram, Underlay, UnderlayFamily, UnderlaySi
 const QUEUE_DATAGRAMS = 4096;
 const IP_UDP_BYTES = { inet: 28, inet6: 48 };
 
+/** Of `createMemoryNetwork`. */
 export interface MemoryNetworkOptions {
   /** Milliseconds from one host to another; 0. */
   delay?: number;
@@ -19,6 +20,7 @@ export interface MemoryNetworkOptions {
   random?: () => number;
 }
 
+/** An underlay without any network: hosts by address, in this process. */
 export interface MemoryNetwork {
   /**
    * A host: the underlay of one VTEP. @param addresses its own, of either family
@@ -32,6 +34,9 @@ export interface MemoryNetwork {
 }
 
 /**
+ * A network in memory, for tests and labs: datagrams between its hosts go through this process, in order, as late and as
+ * seldom as they are told to.
+ *
  * @example
  * const network = createMemoryNetwork({ delay: 5, loss: 0.01 });
  * const a = await createVtep({ underlay: network.host('192.0.2.1') });

@@ -4,6 +4,7 @@ import type { FramePort, FrameSink } from './frame-port.ts';
 
 const QUEUE_FRAMES = 1024;
 
+/** Of `createMemoryPort`. */
 export interface MemoryPortOptions {
   /** Frames that may wait in each direction, 1 or more; 1024. Those beyond are refused, and counted. */
   queue?: number;

@@ -4,15 +4,18 @@
  */
 import { createSocket } from 'node:dgram';
 
+/** A UDP socket, open. */
 export interface PortablePort {
   readonly address: string;
   readonly port: number;
   /** What can't be sent is lost, as on any wire. */
   send(datagram: Uint8Array, address: string, port: number): void;
+  /** Frees the port. */
   close(): Promise<void>;
 }
 
 /**
+ * Opens a UDP socket of Node's own: a carrier for `createDataplane`, for instance.
  * @param port 0 = any free one
  * @param bufferBytes of the socket, for what is received; the system may give less
  * @throws Error EADDRINUSE and the like, from the bind

@@ -9,6 +9,7 @@ export interface OutgoingDatagram {
   readonly bytes: Uint8Array;
   /** "192.0.2.1", "2001:db8::1" */
   readonly address: string;
+  /** UDP port of the remote. */
   readonly port: number;
   /** 0 to 63, by the hash of the inner flow: chooses the source port. */
   readonly flow: number;
@@ -23,6 +24,7 @@ export interface OutgoingDatagram {
 /** Why a datagram was not sent; each has a counter of its own (drop_socket_full, drop_too_big ...). */
 export type LossReason = 'full' | 'too-big' | 'unreachable' | 'refused' | 'error';
 
+/** What an underlay tells its VTEP. */
 export interface UnderlaySink {
   /**
    * A datagram came to `port`. The bytes are the underlay's again when it returns.
@@ -35,6 +37,7 @@ export interface UnderlaySink {
   warn(message: string): void;
 }
 
+/** IPv4 or IPv6, in Linux' words. */
 export type UnderlayFamily = 'inet' | 'inet6';
 
 /** What an underlay can do beyond carrying bytes; what it can't is refused when a device asks for it. */
@@ -45,6 +48,7 @@ export interface UnderlayAbilities {
   readonly df: boolean;
 }
 
+/** What carries the datagrams of a VTEP. */
 export interface Underlay {
   /** In `status().engine.io`: "portable (dgram)" */
   readonly kind: string;

@@ -22,6 +22,7 @@ export const SINK_COUNTER_NAMES = [
   'drop_tap_write',
 ] as const;
 
+/** Name of a counter of the sink; `SinkCounters` tells what each counts. */
 export type SinkCounter = (typeof SINK_COUNTER_NAMES)[number];
 
 /**

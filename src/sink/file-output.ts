@@ -17,6 +17,7 @@ import { SINK_BLOCK_EXTRA_BYTES, SINK_DATAGRAM_MAX_BYTES } from '../../assembly/
 import { VtepError } from '../errors.ts';
 import { type Output, SinkEnded } from './output.ts';
 
+/** When a sink begins a new file, and how many it keeps. */
 export interface Rotation {
   /** Bytes that no file is larger than, but for the statistics at its end; 0 = any. */
   size: number;

@@ -31,7 +31,10 @@ const TICK_MS = 500;
 
 export async function openPortable(settings: Settings): Promise<Engine> {
   if (settings.tap !== undefined)
-    throw new VtepError('UNSUPPORTED', 'sink: a TAP needs Linux and the optional dependency koffi');
+    throw new VtepError(
+      'UNSUPPORTED',
+      'sink: a TAP needs Linux and the optional dependency koffi: npm install koffi',
+    );
   const { onPackets, write } = settings;
   let received = (_datagram: Uint8Array, _sender: string): void => {};
   const sockets = await openPorts(settings, (datagram, sender) => received(datagram, sender));

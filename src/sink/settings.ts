@@ -8,6 +8,7 @@ import type { SinkPacket } from './packet-output.ts';
 import type { RecorderOptions } from './recorder.ts';
 import type { SinkStats } from './stats.ts';
 
+/** Of `createSink`. One of `write`, `tap` and `onPackets` is needed for packets to go anywhere; all may be given. */
 export interface SinkOptions {
   /** UDP ports, 4789 unless given; 0 = any free one. */
   ports?: readonly number[];

@@ -7,15 +7,19 @@ import { openPortable } from './portable.ts';
 import { type SinkOptions, settingsOf } from './settings.ts';
 import type { SinkStats } from './stats.ts';
 
+/** A sink that receives. */
 export interface Sink {
   /** UDP ports that it receives on. */
   readonly ports: readonly number[];
+  /** How it receives: batches of system calls, or Node's own sockets. */
   readonly engine: 'batched' | 'portable';
   /** Resolves when the sink has ended: by `close`, its signal, or the reader of its output. @throws VtepError */
   readonly ended: Promise<SinkStats>;
+  /** What it has counted since it began. */
   stats(): Promise<SinkStats>;
   /** Receives what is still in its sockets, writes statistics and closes the output. */
   close(): Promise<SinkStats>;
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -2,6 +2,7 @@
 import type { SinkCounters } from './counters.ts';
 import type { Recorder, SinkInterface } from './recorder.ts';
 
+/** Counters of a sink, of all its sockets together. */
 export interface SinkStats {
   counters: SinkCounters;
   /**

@@ -10,7 +10,7 @@ import { Queue } from '../dataplane/queue.ts';
 import type { FramePort } from '../io/frame-port.ts';
 import { splitFrame } from '../io/split.ts';
 import type { LossReason, Underlay } from '../io/underlay.ts';
-import type { Logger } from './core.ts';
+import type { Logger } from './options.ts';
 
 const BATCH_PACKETS = 32;
 const SLOT_BYTES = 65_536;

@@ -8,10 +8,9 @@ import type { KernelTables } from './kernel-tables.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Listeners } from './listeners.ts';
 import type { Offloads } from './offloads.ts';
+import type { Logger } from './options.ts';
 import type { Place } from './places.ts';
 import type { Workers } from './workers.ts';
-
-export type Logger = (level: 'info' | 'warn' | 'error', message: string) => void;
 
 export interface Core {
   readonly plane: Dataplane;

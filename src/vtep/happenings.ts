@@ -7,7 +7,7 @@ import { EventEmitter } from 'node:events';
 import { COUNTERS, type CounterName, readCounter } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import type { FdbEntry, VtepDrop, VtepEvent, VtepEvents } from '../types.ts';
-import type { Logger } from './core.ts';
+import type { Logger } from './options.ts';
 
 const DROPS = (Object.keys(COUNTERS) as CounterName[]).filter((name) => name.startsWith('drop_'));
 const NAMES = ['event', 'learned', 'moved', 'aged', 'miss', 'drop', 'link', 'hook'] as const;

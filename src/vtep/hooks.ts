@@ -11,9 +11,9 @@ import type { Dataplane } from '../dataplane/dataplane.ts';
 import { compileHook, HOOK_FUEL } from '../dataplane/hook-program.ts';
 import { VtepError } from '../errors.ts';
 import type { HookDirection, HookInfo, HookRequest, HookStats, VtepEvent } from '../types.ts';
-import type { Logger } from './core.ts';
 import type { Device } from './device.ts';
 import { type HookCode, type Program, type Seat, seatNumber } from './hook-messages.ts';
+import type { Logger } from './options.ts';
 import type { Workers } from './workers.ts';
 
 /** Looks in a row that find a thread in the same call before it is given up: a second. Not a clock: it jumps. */

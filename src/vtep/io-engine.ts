@@ -19,6 +19,7 @@ import { VtepError } from '../errors.ts';
 import { EAGAIN } from '../io/errno.ts';
 import { syscalls } from '../io/syscalls.ts';
 import { openUring, refusal } from '../io/uring.ts';
+import type { EngineChoice } from './options.ts';
 import { BatchedReader, type TapReader } from './tap-reader.ts';
 import { BatchedWriter, type TapWriter } from './tap-writer.ts';
 import { UringReader } from './uring-reader.ts';
@@ -26,7 +27,6 @@ import { UringWriter } from './uring-writer.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 export type IoEngine = 'batched' | 'uring';
-export type EngineChoice = 'auto' | IoEngine;
 const ENGINES: Readonly<Record<EngineChoice, IoEngine>> = {
   /*
    * io_uring carries an eighth more of many mixed flows and is no worse elsewhere, as long as frames of one flow are

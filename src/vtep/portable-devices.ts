@@ -9,7 +9,6 @@ import type { FramePort } from '../io/frame-port.ts';
 import type { Underlay } from '../io/underlay.ts';
 import type { DeviceChange, DeviceConfig, VtepStatus } from '../types.ts';
 import type { Carrier } from './carrier.ts';
-import type { Logger } from './core.ts';
 import {
   type CompleteConfig,
   type Device,
@@ -19,6 +18,7 @@ import {
   recordOf,
   remoteOf,
 } from './device.ts';
+import type { Logger } from './options.ts';
 import { changed, checkNew, isMulticast, reservedBitsOf } from './rules.ts';
 
 /** Outer headers in front of an inner IP packet: IP, UDP, VXLAN, Ethernet. */

@@ -12,12 +12,10 @@ import type { HookFunction } from '../dataplane/hook-types.ts';
 import { wantParcels } from '../dataplane/parcels.ts';
 import { QUEUE_BLOCKS } from '../dataplane/queue-state.ts';
 import { VtepError } from '../errors.ts';
-import type { FramePort } from '../io/frame-port.ts';
 import type { Underlay } from '../io/underlay.ts';
 import type {
   DeviceChange,
   DeviceInfo,
-  DeviceRequest,
   FdbEntry,
   FdbFlush,
   FdbRequest,
@@ -33,57 +31,18 @@ import type {
   PolicyRequest,
   VniInfo,
   VniRequest,
-  Vtep,
   VtepEvent,
   VtepStatus,
 } from '../types.ts';
 import { version } from '../version.ts';
 import { Carrier } from './carrier.ts';
-import type { Logger } from './core.ts';
 import { Happenings } from './happenings.ts';
+import type { PortableVtep, PortableVtepOptions, PortDeviceRequest } from './options.ts';
 import { PortableDevices } from './portable-devices.ts';
 import type { Readers } from './readers.ts';
 import { deviceInfo } from './status.ts';
 
 const CLOCK_MILLISECONDS = 500;
-
-/** A device of a portable VTEP: `DeviceConfig`, of which the name and `id` are enough, and where its frames go. */
-export interface PortDeviceRequest extends DeviceRequest {
-  /** The device's from now on: closed when the device is deleted. */
-  port: FramePort;
-  /** Unless false the device is up at once. */
-  up?: boolean;
-}
-
-export interface PortableVtepOptions {
-  /** What carries the datagrams: `dgramUnderlay()`, a host of `createMemoryNetwork()`, or a program's own. */
-  underlay: Underlay;
-  /** Closes the VTEP when it aborts. */
-  signal?: AbortSignal;
-  logger?: Logger;
-}
-
-/** What `createVtep({ underlay })` gives: a `Vtep` whose devices have ports. */
-export interface PortableVtep extends Vtep {
-  /** @throws VtepError USAGE, EXISTS, IN_USE, PERMISSION, UNSUPPORTED, NO_SPACE; then there is no device, and the port is the caller's to close */
-  addDevice(device: PortDeviceRequest): Promise<DeviceInfo>;
-  /**
-   * What `proxy` answers from and `rsc` routes by: the overlay's own IP addresses.
-   * @param mac absent: it is no neighbour any more. @throws VtepError NOT_FOUND, USAGE, NO_SPACE
-   */
-  setNeighbour(device: string, address: string, mac?: string): void;
-  /**
-   * Has a function, or what `compileHook` gave, decide on each packet of a device; `undefined`: nothing any more. What it
-   * sends out of ports and into tunnels goes there by itself. A `hook` event tells when it fails.
-   * @returns of a module its instance, which can be configured and read
-   * @throws VtepError NOT_FOUND, USAGE, NO_SPACE; then nothing has changed
-   */
-  setHook(
-    device: string,
-    direction: HookDirection,
-    hook: HookFunction | CompiledHook | undefined,
-  ): HookProgram | undefined;
-}
 
 export class PortVtep extends Happenings implements PortableVtep {
   readonly #plane: Dataplane;

@@ -28,9 +28,9 @@ import { stateOf } from '../io/interface.ts';
 import { syscalls } from '../io/syscalls.ts';
 import { openUnderlayTap, type UnderlayTap } from '../io/tap.ts';
 import { ipBatch } from '../netlink/ip.ts';
-import type { Logger } from './core.ts';
 import type { Device } from './device.ts';
 import { ForwardedPackets } from './forwarded.ts';
+import type { Logger } from './options.ts';
 import { tunnelProbe } from './tunnel-probe.ts';
 import type { Workers } from './workers.ts';
 

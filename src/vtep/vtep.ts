@@ -42,46 +42,25 @@ import type {
   VtepStatus,
 } from '../types.ts';
 import { changeDevice } from './changes.ts';
-import type { Core, Logger } from './core.ts';
+import type { Core } from './core.ts';
 import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
 import { Happenings } from './happenings.ts';
 import { Hooks } from './hooks.ts';
-import { type EngineChoice, engineOf } from './io-engine.ts';
+import { engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners.ts';
 import { failuresOf, probeOffloads } from './offloads.ts';
+import type { VtepOptions } from './options.ts';
 import type { Place } from './places.ts';
 import type { Readers } from './readers.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
 import { UnderlayTaps } from './underlay-tap.ts';
 import { SPIN_MICROSECONDS } from './waiting.ts';
 import { Workers } from './workers.ts';
-
-export interface VtepOptions {
-  /** Queues of each TAP, each with workers of its own; 1 unless given. */
-  queues?: number;
-  /**
-   * Offloads to do without, e.g. on a kernel that has one of them broken. All on unless given. What is off here is
-   * off for every device; what is on, each device may switch off for itself (`gso`, `gro`, `uso`).
-   */
-  offloads?: { udpSegment?: boolean; udpGro?: boolean; coalesce?: boolean; tapUso?: boolean };
-  /** How frames cross the border to a TAP; what VXLANE_ENGINE says unless given, and `auto` without that. */
-  engine?: EngineChoice;
-  /**
-   * Threads of each queue: 2 = one a direction, 1 = both on one. Unless given, 2 where there are cores for them and as
-   * many again for the programs that talk.
-   */
-  threads?: 1 | 2;
-  /** Microseconds that a worker looks for more after work, before it sleeps; 100 unless given, 0 = none. */
-  spin?: number;
-  /** Closes the VTEP when it aborts. */
-  signal?: AbortSignal;
-  logger?: Logger;
-}
 
 const CLOCK_MILLISECONDS = 500;
 /** Fewer, and both directions of a queue share a thread: no more busy threads than cores. */
