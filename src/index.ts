@@ -8,6 +8,7 @@
 
 export { createVtep } from './create-vtep.ts';
 export * from './dataplane/index.ts';
+export { type BatchedUnderlayOptions, batchedUnderlay } from './io/batched-underlay.ts';
 export { type DgramUnderlayOptions, dgramUnderlay } from './io/dgram-underlay.ts';
 export { type DuplexPortOptions, type DuplexTapLike, fromDuplex } from './io/duplex-port.ts';
 export type { FramePort, FrameSink } from './io/frame-port.ts';

@@ -38,7 +38,7 @@ const OUTSIDE: Record<string, string[]> = {
   'node:http2': ['flannel'],
   'node:dgram': ['io', 'cli'],
   'node:child_process': ['netlink', 'cli'],
-  'node:worker_threads': ['vtep', 'sink', 'netlink', 'cli'],
+  'node:worker_threads': ['vtep', 'sink', 'netlink', 'io', 'cli'],
   koffi: ['io'],
 };
 
@@ -77,6 +77,7 @@ const MIDDLE = [
   ],
   ...['message', 'dispatch', 'envelope', 'parcel', 'ring', 'uring', 'count'],
   ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],
+  ...['hook', 'hook-encap', 'hook-decap', 'deliver'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 
@@ -119,7 +120,7 @@ describe('imports of src', () => {
     assert.ok(imports.length > 200);
     const find = (from: string, to: string) => imports.some((one) => one.from === from && one.to === to);
     assert.ok(find('src/io/syscalls', 'koffi'));
-    assert.ok(find('src/dataplane/exports', 'build/release'));
+    assert.ok(find('src/dataplane/exports', 'build/engine-exports'));
     assert.ok(find('src/vtep/worker-context', 'src/dataplane/memory'));
   });
 
@@ -133,7 +134,7 @@ describe('imports of src', () => {
 
   it('take the layout and the engine’s typings from outside src, nothing else', () => {
     for (const { from, to } of imports.filter((one) => isOwn(one.to) && !one.to.startsWith('src/'))) {
-      const isTypings = to === 'build/release' && from === 'src/dataplane/exports';
+      const isTypings = to === 'build/engine-exports' && from === 'src/dataplane/exports';
       const isText = to === 'build/engines' && from === 'src/dataplane/wasm';
       const isLayout =
         to === 'assembly/layout' || (to === 'assembly/sink-layout' && floorOf(from) === 'sink');

@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, it } from 'node:test';
 import type { VtepErrorCode } from '../src/errors.ts';
 import type { DeviceChange, DeviceConfig, Vtep, VtepEvent } from '../src/types.ts';
+import { AS_GIVEN } from '../src/vtep/readers.ts';
 import { createVtep } from '../src/vtep/vtep.ts';
 import { deviceConfig } from './support/device-config.ts';
 import { features } from './support/ethtool.ts';
@@ -52,8 +53,7 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
     enter(here);
     here.sysctl({ 'net.ipv6.conf.default.accept_dad': 0 });
     // The VTEP's own refusals: nobody has looked at the requests before.
-    const readers = { device: (input: unknown) => input as DeviceConfig };
-    vtep = await createVtep({ logger: (level, message) => log.push(`${level}: ${message}`) }, readers);
+    vtep = await createVtep({ logger: (level, message) => log.push(`${level}: ${message}`) }, AS_GIVEN);
     vtep.subscribe((event) => events.push(event));
   });
   after(async () => {

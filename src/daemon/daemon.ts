@@ -7,12 +7,13 @@ import { createServer } from 'node:http';
 import { VtepError } from '../errors.ts';
 import type { Flannel } from '../flannel/flannel.ts';
 import type { DeviceRequest, Vtep } from '../types.ts';
-import type { Readers } from '../vtep/readers.ts';
+import { AS_GIVEN, type Readers } from '../vtep/readers.ts';
 import type { VtepOptions } from '../vtep/vtep.ts';
 import { createApi, type Running } from './api.ts';
 import type { Config, DeviceSetup } from './config.ts';
 import { completeDevice } from './device-schema.ts';
 import { DevicesFile } from './devices-file.ts';
+import { hookOf } from './hook-schema.ts';
 import { listenAt } from './socket.ts';
 
 /** A request must be complete within this time, so that half of one holds nothing for ever. */
@@ -20,9 +21,12 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Answers under way get this long at the end. */
 const FAREWELL_MS = 200;
 
-export type CreateVtep = (options: VtepOptions, readers: Pick<Readers, 'device'>) => Promise<Vtep>;
+export type CreateVtep = (options: VtepOptions, readers: Readers) => Promise<Vtep>;
 /** Requests have been looked at when they come to the VTEP: the API's, the configuration's; flannel's leave defaults out. */
-const READERS = { device: (input: unknown) => completeDevice(input as DeviceRequest) };
+const READERS: Readers = {
+  ...AS_GIVEN,
+  device: (input: unknown) => completeDevice(input as DeviceRequest),
+};
 
 export type Logger = (level: 'info' | 'warn' | 'error', message: string) => void;
 
@@ -124,10 +128,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
 }
 
-/** All devices or none. Entries come before `up`, so that no frame finds a half-filled table. */
+/** All devices or none. Entries and hooks come before `up`: no frame finds a half-filled table, none slips by. */
 async function setUp(vtep: Vtep, setups: readonly DeviceSetup[]): Promise<void> {
   const added: string[] = [];
-  for (const { device, up, vnis, fdb, mdb, peers } of setups) {
+  for (const { device, up, vnis, fdb, mdb, peers, hooks } of setups) {
     try {
       await vtep.addDevice({ ...device });
       added.push(device.name);
@@ -135,6 +139,7 @@ async function setUp(vtep: Vtep, setups: readonly DeviceSetup[]): Promise<void> 
       for (const request of fdb) vtep.fdb({ ...request });
       for (const request of mdb) vtep.mdb({ ...request });
       for (const request of peers) vtep.peer({ ...request });
+      for (const entry of hooks) await vtep.hook(hookOf(device.name, entry));
       if (up) await vtep.setDevice(device.name, { up: true });
     } catch (error) {
       for (const name of added.reverse()) await vtep.deleteDevice(name).catch(() => undefined);

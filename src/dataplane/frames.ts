@@ -70,7 +70,7 @@ export class Frames implements FrameBatch {
   readonly #ring: number;
 
   /** @throws VtepError USAGE, NO_SPACE */
-  constructor(state: QueueState, count: number, bytes: number, walk: () => number) {
+  constructor(state: QueueState, count: number, bytes: number, walk: (isFirst: boolean) => number) {
     checkSlots('frames', count, ENCAP_RING_COUNT, bytes, FRAME_BYTES);
     const stride = strideOf(FRAME_HEADROOM_BYTES + bytes);
     this.#state = state;
@@ -97,7 +97,7 @@ export class Frames implements FrameBatch {
   }
 
   /** Puts the first `count` frames into the ring and walks it. */
-  send(count: number): Sent {
+  send(count: number = this.slots.length): Sent {
     this.#claim.check();
     this.#fill(count);
     this.#sent.begin();
@@ -156,7 +156,8 @@ export class Frames implements FrameBatch {
   }
 }
 
-function isUp(u32: Uint32Array, device: number): boolean {
+/** Whether there is a device of that number, and it sends. */
+export function isUp(u32: Uint32Array, device: number): boolean {
   return (
     device > 0 &&
     device < DEVICE_COUNT &&

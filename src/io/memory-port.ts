@@ -15,6 +15,8 @@ export interface MemoryPort extends FramePort {
   readonly written: number;
   readonly refused: number;
   readonly received: number;
+  /** Frames begin to come out here. Of what a sink is told, `frames` is enough for a program. @throws VtepError IN_USE, USAGE */
+  start(sink: Pick<FrameSink, 'frames'> & Partial<FrameSink>): void;
   /** Resolves when the other end has had all that was written here, or is closed: for senders that must not lose any. */
   drained(): Promise<void>;
   /** Closes both ends. */
@@ -27,7 +29,7 @@ export interface MemoryPort extends FramePort {
  *
  * @example
  * const [mine, its] = createMemoryPort();
- * mine.start({ frames: (batch) => console.log(batch.length), closed() {}, warn() {} });
+ * mine.start({ frames: (batch) => console.log(batch.length) });
  * mine.write([frame]);
  *
  * @throws VtepError USAGE
@@ -45,7 +47,7 @@ class End implements MemoryPort {
   readonly kind = 'memory';
   readonly #limit: number;
   #other!: End;
-  #sink: FrameSink | undefined;
+  #sink: Parameters<MemoryPort['start']>[0] | undefined;
   /** On their way to this end. */
   #waiting: Uint8Array[] = [];
   #isScheduled = false;
@@ -63,7 +65,7 @@ class End implements MemoryPort {
     this.#other = other;
   }
 
-  start(sink: FrameSink): void {
+  start(sink: Parameters<MemoryPort['start']>[0]): void {
     if (this.#isClosed) throw new VtepError('USAGE', 'memory port: it has been closed: make another pair');
     if (this.#sink !== undefined)
       throw new VtepError('IN_USE', 'memory port: somebody listens here already: use the other end');
@@ -128,6 +130,6 @@ class End implements MemoryPort {
     this.#isClosed = true;
     this.#waiting = [];
     this.#tellDrained();
-    this.#sink?.closed();
+    this.#sink?.closed?.();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * An underlay: what carries the datagrams of a VTEP that has no batched sockets. `dgramUnderlay` and
+ * An underlay: what carries the datagrams of a VTEP on ports. `dgramUnderlay`, `batchedUnderlay` and
  * `createMemoryNetwork` make some; a program may hand in any object of this shape.
  */
 
@@ -25,7 +25,7 @@ export type LossReason = 'full' | 'too-big' | 'unreachable' | 'refused' | 'error
 
 export interface UnderlaySink {
   /**
-   * A datagram came to `port`. The bytes are the sink's from then on.
+   * A datagram came to `port`. The bytes are the underlay's again when it returns.
    * @param sender its address; @param tos outer TOS or traffic class, where that is known, else 0
    */
   arrived(bytes: Uint8Array, sender: string, port: number, tos: number): void;
@@ -61,6 +61,8 @@ export interface Underlay {
   shut(family: UnderlayFamily, port: number): Promise<void>;
   /** @returns undefined when it has been taken */
   send(datagram: OutgoingDatagram): LossReason | undefined;
+  /** No more is to come for now: what `send` has put aside to send together leaves. Absent: nothing is put aside. */
+  flush?(): void;
   /** Frees all. Nothing when it is closed. */
   close(): Promise<void>;
 }

@@ -42,7 +42,12 @@ export class Carrier {
   readonly #datagrams;
   /** By number of the device. */
   readonly #ports = new Map<number, FramePort>();
+  /** Datagrams in the first slots, and the port that they came to. */
+  #waiting = 0;
+  #port = 0;
+  /** What came while the slots were being walked. */
   #received: Received[] = [];
+  #isWalking = false;
   #isScheduled = false;
   #isSending = false;
   /** What came while a batch was being sent, by a port or underlay that calls back at once. */
@@ -82,6 +87,7 @@ export class Carrier {
       this.#log('error', `encap: ${String((error as Error).stack ?? error)}`);
     } finally {
       this.#isSending = false;
+      this.#flush();
     }
     if (this.#replies.length > 0) {
       for (const { device: to, frame } of this.#replies.splice(0)) this.#hand(to, [frame]);
@@ -89,10 +95,12 @@ export class Carrier {
     this.#plane.relayEvents(ENCAP_BLOCK);
   }
 
-  /** A datagram from the underlay, which is ours from now on. */
+  /** A datagram from the underlay, whose bytes are its own again when this returns. */
   receive(bytes: Uint8Array, sender: string, port: number, tos: number): void {
     if (this.#isClosed) return;
-    this.#received.push({ bytes, sender, port, tos });
+    if (this.#isWalking || this.#received.length > 0)
+      this.#received.push({ bytes: new Uint8Array(bytes), sender, port, tos });
+    else this.#take(bytes, sender, port, tos);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // Those that the same turn of the event loop brings make a batch.
@@ -147,36 +155,56 @@ export class Carrier {
     }
   }
 
+  #flush(): void {
+    try {
+      this.#underlay.flush?.();
+    } catch (error) {
+      this.#log('error', `underlay ${this.#underlay.kind}: flush: ${String(error)}`);
+    }
+  }
+
   #receiveAll(): void {
     this.#isScheduled = false;
     if (this.#isClosed) return;
-    const received = this.#received;
-    this.#received = [];
-    for (let at = 0; at < received.length && !this.#isClosed; ) at = this.#receiveSome(received, at);
+    this.#walk();
+    for (const { bytes, sender, port, tos } of this.#received.splice(0)) this.#take(bytes, sender, port, tos);
+    this.#walk();
     if (!this.#isClosed) this.#plane.relayEvents(DECAP_BLOCK);
   }
 
-  /** One batch of one port. Returns where the next one begins. */
-  #receiveSome(received: readonly Received[], first: number): number {
+  /** Into a slot; those before it are walked when they came to another port, or there is none left. */
+  #take(bytes: Uint8Array, sender: string, port: number, tos: number): void {
     const { slots } = this.#datagrams;
-    const { port } = received[first]!;
-    let count = 0;
-    let at = first;
-    for (; at < received.length && count < slots.length && received[at]!.port === port; ++at) {
-      const { bytes, sender, tos } = received[at]!;
-      const slot = slots[count]!;
-      try {
-        slot.write(bytes, sender);
-        slot.tos = tos;
-        ++count;
-      } catch {
-        // No datagram that a socket could have handed out.
-        this.#count(DECAP_BLOCK, 0, 'drop_truncated', 1);
-      }
+    if (this.#waiting === slots.length || this.#port !== port) this.#walk();
+    if (this.#isClosed) return;
+    this.#port = port;
+    const slot = slots[this.#waiting]!;
+    try {
+      slot.write(bytes, sender);
+      slot.tos = tos;
+      ++this.#waiting;
+    } catch {
+      // No datagram that a socket could have handed out.
+      this.#count(DECAP_BLOCK, 0, 'drop_truncated', 1);
     }
-    if (count === 0) return at;
+  }
+
+  /** The datagrams in slots, as a batch. */
+  #walk(): void {
+    const count = this.#waiting;
+    if (count === 0 || this.#isClosed) return;
+    this.#waiting = 0;
+    this.#isWalking = true;
+    try {
+      this.#walkSlots(count);
+    } finally {
+      this.#isWalking = false;
+    }
+  }
+
+  #walkSlots(count: number): void {
     ++this.batches;
-    const arrived = this.#queue.decap(this.#datagrams, port, count);
+    const arrived = this.#queue.decap(this.#datagrams, this.#port, count);
     let device = 0;
     let frames: Uint8Array[] = [];
     let headers: Uint8Array[] = [];
@@ -198,7 +226,6 @@ export class Carrier {
       }
     }
     this.#hand(device, frames, headers);
-    return at;
   }
 
   /** Frames that have arrived, to the device's port. */

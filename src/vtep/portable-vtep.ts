@@ -19,6 +19,8 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookInfo,
+  HookRequest,
   MdbEntry,
   MdbFlush,
   MdbRequest,
@@ -123,14 +125,14 @@ export class PortVtep extends Happenings implements PortableVtep {
 
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
-      const device = await this.#devices.change(name, this.#readers.change(change));
+      const device = await this.#devices.change(this.#readers.dev(name), this.#readers.change(change));
       return this.#info(device.config.name);
     });
   }
 
   deleteDevice(name: string): Promise<void> {
     return this.#inTurn(async () => {
-      const { index } = this.#devices.find(name);
+      const { index } = this.#devices.find(this.#readers.dev(name));
       await this.#devices.remove(name);
       this.forgetDrops(index);
     });
@@ -145,11 +147,11 @@ export class PortVtep extends Happenings implements PortableVtep {
   }
 
   fdbShow(dev?: string): FdbEntry[] {
-    return this.#open.fdb.show(dev);
+    return this.#open.fdb.show(this.#dev(dev));
   }
 
   fdbGet(dev: string, mac: string, vni?: number): FdbEntry {
-    return this.#open.fdb.get(dev, mac, vni);
+    return this.#open.fdb.get(...this.#readers.fdbKey(dev, mac, vni));
   }
 
   fdbFlush(filter: FdbFlush): number {
@@ -157,49 +159,60 @@ export class PortVtep extends Happenings implements PortableVtep {
   }
 
   vni(request: VniRequest): void {
-    this.#open.vnis.apply(request);
+    this.#open.vnis.apply(this.#readers.vni(request));
   }
 
   vniShow(dev?: string): VniInfo[] {
-    return this.#open.vnis.show(dev);
+    return this.#open.vnis.show(this.#dev(dev));
   }
 
   policy(request: PolicyRequest): void {
-    this.#open.policies.apply(request);
+    this.#open.policies.apply(this.#readers.policy(request));
   }
 
   policyShow(dev?: string): PolicyInfo[] {
-    return this.#open.policies.show(dev);
+    return this.#open.policies.show(this.#dev(dev));
   }
 
   peer(request: PeerRequest): void {
-    this.#open.peers.apply(request);
+    this.#open.peers.apply(this.#readers.peer(request));
+  }
+
+  async hook({ dev }: HookRequest): Promise<void> {
+    throw new VtepError(
+      'UNSUPPORTED',
+      `hook dev ${dev}: Operation not supported: set hooks on a dataplane of your own (createDataplane), or on TAPs`,
+    );
+  }
+
+  hookShow(): HookInfo[] {
+    return [];
   }
 
   peerShow(dev?: string): PeerInfo[] {
-    return this.#open.peers.show(dev);
+    return this.#open.peers.show(this.#dev(dev));
   }
 
   mdb(request: MdbRequest): void {
-    this.#open.mdb.apply(request);
+    this.#open.mdb.apply(this.#readers.mdb(request));
   }
 
   mdbShow(dev?: string): MdbEntry[] {
-    return this.#open.mdb.show(dev);
+    return this.#open.mdb.show(this.#dev(dev));
   }
 
   mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
-    return this.#open.mdb.get(dev, grp, src, src_vni);
+    return this.#open.mdb.get(...this.#readers.mdbKey(dev, grp, src, src_vni));
   }
 
   mdbFlush(filter: MdbFlush): number {
-    return this.#open.mdb.flush(filter);
+    return this.#open.mdb.flush(this.#readers.mdbFlush(filter));
   }
 
   setNeighbour(name: string, address: string, mac?: string): void {
     const { neighbours } = this.#open;
-    const { index } = this.#devices.find(name);
-    const what = `neighbour ${address} dev ${name}`;
+    const { index } = this.#devices.find(this.#readers.dev(name));
+    const what = `neighbour ${String(address)} dev ${name}`;
     const parsed = typeof address === 'string' ? parseAddress(address) : undefined;
     if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
     if (mac === undefined) {
@@ -207,12 +220,13 @@ export class PortVtep extends Happenings implements PortableVtep {
       return;
     }
     const parsedMac = typeof mac === 'string' ? parseMac(mac) : undefined;
-    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${mac}" is no MAC`);
+    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${String(mac)}" is no MAC`);
     neighbours.set(index, parsed, parsedMac, true);
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {
-    return this.#open.notices.subscribe((event) => listener(event));
+    const hear = this.#readers.listener(listener);
+    return this.#open.notices.subscribe((event) => hear(event));
   }
 
   status(): VtepStatus {
@@ -260,9 +274,10 @@ export class PortVtep extends Happenings implements PortableVtep {
   }
 
   async responds(milliseconds: number): Promise<boolean> {
+    const most = this.#readers.milliseconds(milliseconds);
     const asked = performance.now();
     await new Promise((resolve) => setImmediate(resolve));
-    return this.#closing === undefined && performance.now() - asked <= milliseconds;
+    return this.#closing === undefined && performance.now() - asked <= most;
   }
 
   close(): Promise<void> {
@@ -285,6 +300,10 @@ export class PortVtep extends Happenings implements PortableVtep {
     if (this.#closing !== undefined)
       throw new VtepError('USAGE', 'vtep: it has been closed: create another one');
     return this.#plane;
+  }
+
+  #dev(name: string | undefined): string | undefined {
+    return name === undefined ? undefined : this.#readers.dev(name);
   }
 
   #info(name: string): DeviceInfo {
@@ -321,7 +340,5 @@ function check(underlay: Underlay, signal: AbortSignal | undefined): void {
         'USAGE',
         `underlay: ${name}() is missing: give dgramUnderlay(), or one of that shape`,
       );
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new VtepError('USAGE', 'signal: an AbortSignal is expected');
   if (signal?.aborted) throw new VtepError('USAGE', 'signal: it has been aborted already');
 }

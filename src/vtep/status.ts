@@ -4,7 +4,7 @@ import { type CounterName, readCounter, readCounters } from '../dataplane/counte
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine-file.ts';
 import type { Views } from '../dataplane/memory.ts';
-import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
+import type { DeviceInfo, DirectionStats, HookInfo, VtepStatus, WorkerStatus } from '../types.ts';
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
 import type { Listeners } from './listeners.ts';
@@ -81,12 +81,13 @@ export interface StatusSources {
   offloads: Offloads;
   /** The underlay TAP: in use, or why not. */
   underlay: string;
+  hooks: HookInfo[];
   /** Milliseconds since the epoch. */
   started: number;
 }
 
 export function vtepStatus(sources: StatusSources): VtepStatus {
-  const { plane, workers, listeners, devices, offloads, underlay, started } = sources;
+  const { plane, workers, listeners, devices, offloads, underlay, hooks, started } = sources;
   const { views } = plane;
   const names = new Map(devices.map((device) => [device.index, device.config.name]));
   const counters: VtepStatus['counters'] = {};
@@ -124,6 +125,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
     })),
     devices: devices.map((device) => deviceInfo(plane, workers.count, device)),
     counters,
+    ...(hooks.length > 0 && { hooks }),
     fdb: {
       entries: plane.entries,
       capacity: FDB_CAPACITY,

@@ -30,6 +30,7 @@ import { openUnderlayTap, type UnderlayTap } from '../io/tap.ts';
 import { ipBatch } from '../netlink/ip.ts';
 import type { Logger } from './core.ts';
 import type { Device } from './device.ts';
+import { ForwardedPackets } from './forwarded.ts';
 import { tunnelProbe } from './tunnel-probe.ts';
 import type { Workers } from './workers.ts';
 
@@ -50,6 +51,7 @@ export class UnderlayTaps {
   /** Super-frames written, and packets that the kernel has forwarded, at the last look. */
   #written = 0;
   #forwarded = 0;
+  #packets: ForwardedPackets | undefined;
 
   constructor(parts: { views: Views; workers: Workers; log: Logger }) {
     this.#views = parts.views;
@@ -129,7 +131,8 @@ export class UnderlayTaps {
     view.setInt32(HEADER_BASE + HEADER_UNDERLAY_TAP_OFFSET, fd, true);
     view.setUint32(HEADER_BASE + HEADER_UNDERLAY_IFINDEX_OFFSET, ifindex, true);
     view.setInt32(HEADER_BASE + HEADER_UNDERLAY_ERROR_OFFSET, 0, true);
-    this.#forwarded = forwarded();
+    this.#packets = new ForwardedPackets(this.#ipv6);
+    this.#forwarded = this.#packets.count();
     this.#written = this.#count(devices);
     Atomics.store(i32, ON, 1);
     // What is known of the paths does not know of it.
@@ -141,6 +144,8 @@ export class UnderlayTaps {
     const tap = this.#tap;
     if (tap === undefined) return;
     this.#tap = undefined;
+    this.#packets?.close();
+    this.#packets = undefined;
     const wasOn = Atomics.exchange(this.#views.i32, ON, 0);
     // Its descriptor may be in a worker's hands.
     if (wasOn || why === NOT_ASKED) await this.#workers.quiesce();
@@ -150,7 +155,7 @@ export class UnderlayTaps {
 
   #look(devices: readonly Device[]): void {
     const written = this.#count(devices);
-    const now = forwarded();
+    const now = this.#packets!.count();
     const [asked, done] = [written - this.#written, now - this.#forwarded];
     [this.#written, this.#forwarded] = [written, now];
     const error = this.#views.i32[(HEADER_BASE + HEADER_UNDERLAY_ERROR_OFFSET) >>> 2]!;
@@ -208,19 +213,4 @@ function rpFilterOfAll(): boolean {
     );
   }
   return value !== 0;
-}
-
-/** Packets that this network namespace has forwarded. */
-function forwarded(): number {
-  const [names, values] = readFileSync('/proc/net/snmp', 'utf8')
-    .split('\n')
-    .filter((line) => line.startsWith('Ip: '))
-    .map((line) => line.split(' '));
-  const ipv4 = Number(values?.[names?.indexOf('ForwDatagrams') ?? -1] ?? 0);
-  try {
-    const ipv6 = /^Ip6OutForwDatagrams\s+(\d+)$/m.exec(readFileSync('/proc/net/snmp6', 'utf8'));
-    return ipv4 + Number(ipv6?.[1] ?? 0);
-  } catch {
-    return ipv4;
-  }
 }

@@ -25,6 +25,8 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookInfo,
+  HookRequest,
   MdbEntry,
   MdbFlush,
   MdbRequest,
@@ -45,6 +47,7 @@ import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
 import { Happenings } from './happenings.ts';
+import { Hooks } from './hooks.ts';
 import { type EngineChoice, engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
@@ -89,10 +92,7 @@ const FIRST_AGEING_SECONDS = 10;
  * @param readers fill in what a request for a device leaves out
  * @throws VtepError UNSUPPORTED (not Linux, no koffi), USAGE (no such engine), SYSTEM
  */
-export async function createVtep(
-  options: VtepOptions,
-  readers: Pick<Readers, 'device'>,
-): Promise<Vtep & Happenings> {
+export async function createVtep(options: VtepOptions, readers: Readers): Promise<Vtep & Happenings> {
   const vtep = new BatchedVtep(options, readers);
   await vtep.start();
   return vtep;
@@ -109,11 +109,11 @@ class BatchedVtep extends Happenings implements Vtep {
   readonly #ageingDue = new Map<Device, number>();
   #closing: Promise<void> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
-  readonly #readers: Pick<Readers, 'device'>;
+  readonly #readers: Readers;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = () => void this.close();
 
-  constructor(options: VtepOptions, readers: Pick<Readers, 'device'>) {
+  constructor(options: VtepOptions, readers: Readers) {
     super();
     this.#readers = readers;
     this.#signal = options.signal;
@@ -139,14 +139,15 @@ class BatchedVtep extends Happenings implements Vtep {
     });
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
     const groups = new Groups();
+    const log = options.logger ?? (() => {});
+    const emit = (event: VtepEvent) => plane.notices.emit(event);
     this.#core = {
-      ...{ plane, workers, listeners, groups, offloads, queues },
+      ...{ plane, workers, listeners, groups, offloads, queues, log, emit },
+      hooks: new Hooks({ plane, workers, log, emit }),
       lifecycle: new Lifecycle({ plane, workers, listeners, groups, vnis: plane.vnis }),
       tables: new KernelTables(followTables(plane, (reason) => this.#core.log('error', reason))),
       devices: new Map(),
       home: () => this.#home!,
-      log: options.logger ?? (() => {}),
-      emit: (event) => plane.notices.emit(event),
       inTurn: (work) => this.#inTurn(work),
     };
     this.watch(plane, this.#core.log);
@@ -184,6 +185,7 @@ class BatchedVtep extends Happenings implements Vtep {
 
   addDevice(request: DeviceRequest): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
+      void this.#open;
       const device = await createDevice(this.#core, this.#readers.device(request));
       this.#following.settle(device);
       await this.#settleUnderlay();
@@ -193,10 +195,12 @@ class BatchedVtep extends Happenings implements Vtep {
 
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
     return this.#inTurn(async () => {
+      void this.#open;
       const device = this.#find(name);
       const { ageing } = device.config;
+      const wanted = this.#readers.change(change);
       try {
-        await changeDevice(this.#core, device, change);
+        await changeDevice(this.#core, device, wanted);
       } finally {
         // Also when it was taken back: what was heard in its midst is old.
         this.#following.settle(device);
@@ -209,6 +213,7 @@ class BatchedVtep extends Happenings implements Vtep {
 
   deleteDevice(name: string): Promise<void> {
     return this.#inTurn(async () => {
+      void this.#open;
       const device = this.#find(name);
       await destroyDevice(this.#core, device);
       this.forgetDrops(device.index);
@@ -222,63 +227,72 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   fdb(request: FdbRequest): void {
-    this.#core.plane.fdb.apply(request);
+    this.#open.fdb.apply(this.#readers.fdb(request));
   }
 
   fdbShow(dev?: string): FdbEntry[] {
-    return this.#core.plane.fdb.show(dev);
+    return this.#open.fdb.show(this.#dev(dev));
   }
 
   fdbGet(dev: string, mac: string, vni?: number): FdbEntry {
-    return this.#core.plane.fdb.get(dev, mac, vni);
+    return this.#open.fdb.get(...this.#readers.fdbKey(dev, mac, vni));
   }
 
   fdbFlush(filter: FdbFlush): number {
-    return this.#core.plane.fdb.flush(filter);
+    return this.#open.fdb.flush(this.#readers.fdbFlush(filter));
   }
 
   vni(request: VniRequest): void {
-    this.#core.plane.vnis.apply(request);
+    this.#open.vnis.apply(this.#readers.vni(request));
   }
 
   vniShow(dev?: string): VniInfo[] {
-    return this.#core.plane.vnis.show(dev);
+    return this.#open.vnis.show(this.#dev(dev));
   }
 
   policy(request: PolicyRequest): void {
-    this.#core.plane.policies.apply(request);
+    this.#open.policies.apply(this.#readers.policy(request));
   }
 
   policyShow(dev?: string): PolicyInfo[] {
-    return this.#core.plane.policies.show(dev);
+    return this.#open.policies.show(this.#dev(dev));
   }
 
   peer(request: PeerRequest): void {
-    this.#core.plane.peers.apply(request);
+    this.#open.peers.apply(this.#readers.peer(request));
   }
 
   peerShow(dev?: string): PeerInfo[] {
-    return this.#core.plane.peers.show(dev);
+    return this.#open.peers.show(this.#dev(dev));
+  }
+
+  hook(request: HookRequest): Promise<void> {
+    return this.#inTurn(() => this.#core.hooks.apply(this.#find(request.dev), request));
+  }
+
+  hookShow(dev?: string): HookInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return this.#core.hooks.show(dev);
   }
 
   mdb(request: MdbRequest): void {
-    this.#core.plane.mdb.apply(request);
+    this.#open.mdb.apply(this.#readers.mdb(request));
   }
 
   mdbShow(dev?: string): MdbEntry[] {
-    return this.#core.plane.mdb.show(dev);
+    return this.#open.mdb.show(this.#dev(dev));
   }
 
   mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
-    return this.#core.plane.mdb.get(dev, grp, src, src_vni);
+    return this.#open.mdb.get(...this.#readers.mdbKey(dev, grp, src, src_vni));
   }
 
   mdbFlush(filter: MdbFlush): number {
-    return this.#core.plane.mdb.flush(filter);
+    return this.#open.mdb.flush(this.#readers.mdbFlush(filter));
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {
-    return this.#core.plane.notices.subscribe(listener);
+    return this.#open.notices.subscribe(this.#readers.listener(listener));
   }
 
   status(): VtepStatus {
@@ -286,12 +300,13 @@ class BatchedVtep extends Happenings implements Vtep {
     return vtepStatus({
       ...{ plane, workers, listeners, offloads, started: this.#started },
       underlay: this.#underlay.state,
+      hooks: this.#core.hooks.show(),
       devices: [...devices.values()],
     });
   }
 
   responds(milliseconds: number): Promise<boolean> {
-    return this.#core.workers.responds(milliseconds);
+    return this.#core.workers.responds(this.#readers.milliseconds(milliseconds));
   }
 
   close(): Promise<void> {
@@ -301,6 +316,7 @@ class BatchedVtep extends Happenings implements Vtep {
       await this.#following.close();
       for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
       await this.#settleUnderlay();
+      this.#core.hooks.close();
       await this.#core.workers.stop();
     });
     return this.#closing;
@@ -310,7 +326,19 @@ class BatchedVtep extends Happenings implements Vtep {
     return this.close();
   }
 
-  #find(name: string): Device {
+  /** @throws VtepError USAGE when it has been closed */
+  get #open(): Dataplane {
+    if (this.#closing !== undefined)
+      throw new VtepError('USAGE', 'vtep: it has been closed: create another one');
+    return this.#core.plane;
+  }
+
+  #dev(name: string | undefined): string | undefined {
+    return name === undefined ? undefined : this.#readers.dev(name);
+  }
+
+  #find(asked: string): Device {
+    const name = this.#readers.dev(asked);
     const device = this.#core.devices.get(name);
     if (device === undefined) {
       throw new VtepError(
@@ -342,6 +370,7 @@ class BatchedVtep extends Happenings implements Vtep {
     // A device may have gone from outside.
     if (this.#underlay.tick([...devices.values()])) void this.#inTurn(() => this.#settleUnderlay());
     this.tellDrops([[0, ''], ...[...devices.values()].map((one) => [one.index, one.config.name] as const)]);
+    this.#core.hooks.tick();
     const now = plane.tick();
     for (const device of this.#ageingDue.keys()) {
       if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);
