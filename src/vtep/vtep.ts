@@ -134,7 +134,7 @@ class BatchedVtep extends Happenings implements Vtep {
       paired: threads === 1,
       spin: options.spin ?? SPIN_MICROSECONDS,
     });
-    const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
+    const listeners = new Listeners(plane.views, offloads.udpGro === 'on', queues);
     const groups = new Groups();
     this.#core = {
       ...{ plane, workers, listeners, groups, offloads, queues },

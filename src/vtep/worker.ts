@@ -63,7 +63,7 @@ function serverOf(role: Role): Server {
   }
   const drain = decapServer(context, transfers.writer);
   const serve = (listener: number) => {
-    const fd = listenerSocket(context.i32, listener);
+    const fd = listenerSocket(context.i32, listener, context.queue);
     if (fd >= 0) drain(listener, fd);
   };
   return { ...shared, serve, close: transfers.close };
