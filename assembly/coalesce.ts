@@ -154,6 +154,22 @@ function passUnfinished(
   gsoSize: i32,
 ): void {
   const header = write + WRITE_VIRTIO_OFFSET;
+  emitUnfinished(header, device, frame, length, l3, l4, isTcp, gsoSize);
+  const isWhole = virtio.gsoType(header) !== VIRTIO_GSO_NONE;
+  counter.one(worker, device, isWhole ? SUPER_FRAMES_RECEIVED : CHECKSUMS_LEFT_PARTIAL);
+}
+
+/** The virtio header of a frame that its sender left unfinished, for a device with that MTU. */
+export function emitUnfinished(
+  header: usize,
+  device: u32,
+  frame: usize,
+  length: i32,
+  l3: i32,
+  l4: i32,
+  isTcp: boolean,
+  gsoSize: i32,
+): void {
   const headers = isTcp ? l4 + tcp.headerBytes(frame + l4) : l4 + UDP_HEADER_BYTES;
   const field = isTcp ? tcp.CHECKSUM_OFFSET : udp.CHECKSUM_OFFSET;
   const mtu = load<i32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_MTU_OFFSET);
@@ -171,7 +187,6 @@ function passUnfinished(
     size = 0;
   }
   virtio.emit(header, type, headers, size, l4, field);
-  counter.one(worker, device, type === VIRTIO_GSO_NONE ? CHECKSUMS_LEFT_PARTIAL : SUPER_FRAMES_RECEIVED);
 }
 
 /**

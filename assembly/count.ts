@@ -18,6 +18,8 @@ import {
   DOMAIN_ENCAP_PACKETS,
   DROP_DEVICE_DOWN,
   DROP_ECN,
+  DROP_HOOK_FORWARD,
+  DROP_HOOK_RECEIVED,
   DROP_PEER_ADDRESS,
   DROP_PEER_SUBNET,
   DROP_POLICY,
@@ -72,7 +74,8 @@ function isPlainDrop(verdict: i32): boolean {
     verdict === DROP_UNKNOWN_SENDER ||
     verdict === DROP_UNKNOWN_PEER ||
     verdict === DROP_PEER_ADDRESS ||
-    verdict === DROP_PEER_SUBNET
+    verdict === DROP_PEER_SUBNET ||
+    (verdict >= DROP_HOOK_RECEIVED && verdict <= DROP_HOOK_FORWARD)
   );
 }
 

@@ -11,7 +11,8 @@
  *   6. our own MAC                                              [vxlan_set_mac]
  *   7. is the frame its peer's (ours); learning                 [vxlan_snoop]
  *   8. the inner IP header, ECN                                 [vxlan_ecn_decapsulate]
- *   9. merged into a super-frame, or written as it is           [gro_cells_receive]
+ *   9. where the device has a hook: shown to a program (ours)
+ *  10. merged into a super-frame, or written as it is           [gro_cells_receive]
  *
  * Learning comes before 8, as in the kernel: a frame dropped there has still taught its source. `latelearning` has it
  * after all checks.
@@ -19,8 +20,11 @@
  */
 import * as coalesce from './coalesce';
 import * as counter from './count';
+import { deliver } from './deliver';
 import * as ecn from './ecn';
 import * as fdb from './fdb';
+import * as hook from './hook';
+import { park } from './hook-decap';
 import {
   AF_INET,
   ARRIVAL_ADDRESS_OFFSET,
@@ -33,6 +37,7 @@ import {
   CMSGHDR_BYTES,
   DECAP_MESSAGE_OFFSET,
   DECAP_PACKETS,
+  DECAP_PARKED_OFFSET,
   DECAP_POSITION_OFFSET,
   DECAP_STATE_OFFSET,
   DECAP_WARM_OFFSET,
@@ -168,8 +173,9 @@ export function prepare(worker: usize): void {
 }
 
 /**
- * Walks `received` messages of one listener. Returns the number of writes; `decapDone` tells whether all
- * messages have been walked or the same call, with the same arguments, must be made again.
+ * Walks `received` messages of one listener. Returns the number of writes, or less than 0: so many
+ * records for a program, and then `decapVerdicts` returns it. `decapDone` tells whether all messages have been walked
+ * or the same call, with the same arguments, must be made again.
  */
 export function decap(worker: usize, listener: u32, received: i32): i32 {
   const state = worker + DECAP_STATE_OFFSET;
@@ -179,12 +185,12 @@ export function decap(worker: usize, listener: u32, received: i32): i32 {
   while (message < received && receive(worker, listener, message)) ++message;
   store<i32>(state, message, DECAP_MESSAGE_OFFSET);
   peers.settle(worker);
-  return coalesce.finish(worker);
+  return finish(worker);
 }
 
 /**
  * Walks `count` datagrams that a program hands over itself, from the arrival of number `first` on; there is room for all
- * of them. Returns the number of writes.
+ * of them. Returns as `decap`.
  */
 export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
   const end = worker + ARRIVALS_OFFSET + min(first + count, ARRIVAL_COUNT) * ARRIVAL_BYTES;
@@ -197,7 +203,13 @@ export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
     datagram(worker, listener, at, tos, load<u32>(at, ARRIVAL_ADDRESS_OFFSET), bytes, 0);
   }
   peers.settle(worker);
-  return coalesce.finish(worker);
+  return finish(worker);
+}
+
+/** The number of writes, or less than 0: the records that a program is to look at before `decapVerdicts`. */
+function finish(worker: usize): i32 {
+  const parked = load<i32>(worker + DECAP_STATE_OFFSET, DECAP_PARKED_OFFSET);
+  return parked === 0 ? coalesce.finish(worker) : -parked;
 }
 
 /** As `warm`. */
@@ -381,10 +393,8 @@ function datagram(
   if (verdict === 0 && load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) verdict = DROP_DEVICE_DOWN;
   if (verdict !== 0) return counter.lost(worker, device, domain, verdict);
 
-  counter.received(worker, device, domain, bytes - head);
-  if (isPacket) nameVersion(frame);
-  const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
-  coalesce.add(worker, found, frame, bytes, l3, gsoSize);
+  if (hook.isHooked(worker, device)) park(worker, found, sender, outer, frame, bytes, isPacket, gsoSize);
+  else deliver(worker, found, frame, bytes, isPacket, gsoSize);
   return DECAP_PACKETS;
 }
 
@@ -459,12 +469,6 @@ function readProtocol(at: usize, word: u32): i32 {
   const type = protocol === GPE_PROTOCOL_IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
   store<u16>(at, bswap<u16>(type as u16), VXLAN_HEADER_BYTES - 2);
   return 0;
-}
-
-/** A TUN takes a packet for what its version says, whatever the header called it. */
-function nameVersion(packet: usize): void {
-  const type = load<u8>(packet) >>> 4 === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
-  store<u16>(packet - 2, bswap<u16>(type as u16));
 }
 
 /** Where a datagram over IPv6 came in: the sockets of devices with link-local addresses are told. 0 = not known. */

@@ -54,8 +54,8 @@ export function follow(
   }
   const isLocal = (load<u32>(known, PATH_FLAGS_OFFSET) & PATH_LOCAL) !== 0;
   if (isLocal && (flags & DEVICE_FLAG_LOCALBYPASS) !== 0) {
-    const done = local.bypass(worker, device, domain, remote, port, vni, header, length);
-    return done ? ENDS_HERE : COMES_BACK;
+    const fate = local.bypass(worker, device, domain, remote, port, vni, header, length);
+    if (fate !== local.NOT_HERE) return fate === local.DONE ? ENDS_HERE : COMES_BACK;
   }
   const out = load<u32>(known, PATH_OUT_OFFSET);
   if (out !== 0 && out === load<u32>(record, DEVICE_IFINDEX_OFFSET)) {

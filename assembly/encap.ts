@@ -3,14 +3,15 @@
  * kernel driver's own steps in brackets; the functions below stand in this order.
  *
  *   1. the ring: one descriptor per frame that the host has read
- *   2. the VNI: the device's, or that of the frame's VLAN
- *   3. ARP and ND requests that the proxy answers                           [arp_reduce, neigh_reduce]
- *   4. MDB: the group of a multicast frame                                  [vxlan_mdb_xmit]
- *   5. FDB: the destination MAC, route short circuit, else the all-zeros
+ *   2. what the device's hook said of the frame (ours): hook-encap.ts
+ *   3. the VNI: the device's, or that of the frame's VLAN
+ *   4. ARP and ND requests that the proxy answers                           [arp_reduce, neigh_reduce]
+ *   5. MDB: the group of a multicast frame                                  [vxlan_mdb_xmit]
+ *   6. FDB: the destination MAC, route short circuit, else the all-zeros
  *      entry, else a drop                                                   [vxlan_find_mac, route_shortcircuit]
- *   6. the checksum the stack left open and what the header says, once for all copies
- *   7. for each remote, the first one last: transmit.ts                     [vxlan_xmit_one]
- *   8. messages grouped by socket: the host sends them                      [udp_tunnel_xmit_skb]
+ *   7. the checksum the stack left open and what the header says, once for all copies
+ *   8. for each remote, the first one last: transmit.ts                     [vxlan_xmit_one]
+ *   9. messages grouped by socket: the host sends them                      [udp_tunnel_xmit_skb]
  *
  * The walk stops when messages or injections run out, or a path has to be asked for, also between two copies
  * of one frame; the host sends what there is and calls again.
@@ -21,12 +22,14 @@ import * as event from './event';
 import * as fdb from './fdb';
 import * as flow from './flow';
 import * as vxlanHeader from './header';
+import * as hookEncap from './hook-encap';
 import * as inject from './inject';
 import {
   CHECKSUMS_COMPLETED,
   DESCRIPTOR_ADDRESS_OFFSET,
   DESCRIPTOR_DEVICE_OFFSET,
   DESCRIPTOR_DOMAIN_OFFSET,
+  DESCRIPTOR_HOOK_OFFSET,
   DESCRIPTOR_LENGTH_OFFSET,
   DEVICE_BYTES,
   DEVICE_FLAG_EXTERNAL,
@@ -50,6 +53,7 @@ import {
   ENCAP_FRAME_FLAGS_OFFSET,
   ENCAP_FRAME_SHORT_CIRCUITED,
   ENCAP_L3_OFFSET,
+  ENCAP_MIRROR_OFFSET,
   ENCAP_PATH_WANTED_OFFSET,
   ENCAP_RING_OFFSET,
   ENCAP_STATE_OFFSET,
@@ -62,6 +66,9 @@ import {
   HEADER_BASE,
   HEADER_HASH_SEED_OFFSET,
   HEADER_NOW_OFFSET,
+  HOOK_RECORD_COUNT,
+  HOOK_WORD_BORROWED,
+  HOOK_WORD_GONE,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
   L2_MISSES,
@@ -121,7 +128,12 @@ function walk(worker: usize): void {
   inject.begin(worker);
   store<u32>(worker + ENCAP_STATE_OFFSET, 0, ENCAP_PATH_WANTED_OFFSET);
   if (fdb.isLarge()) warm(worker, frames, cursor, filled);
-  while (cursor !== filled && forward(worker, ring.descriptor(frames, cursor))) ++cursor;
+  hookEncap.begin(worker);
+  for (; cursor !== filled; ++cursor) {
+    const descriptor = ring.descriptor(frames, cursor);
+    const word = load<u32>(descriptor, DESCRIPTOR_HOOK_OFFSET);
+    if (word === 0 ? !forward(worker, descriptor) : !forwardJudged(worker, descriptor, word)) break;
+  }
   ring.take(frames, cursor);
   peers.settle(worker);
 }
@@ -166,6 +178,38 @@ function forward(worker: usize, descriptor: usize): boolean {
   }
   if (left !== 0) store<u32>(state, 0, ENCAP_FANOUT_COUNT_OFFSET);
   return true;
+}
+
+/** A frame that a hook has seen, or sent. As `forward`. */
+function forwardJudged(worker: usize, descriptor: usize, seen: u32): boolean {
+  let word = seen;
+  if (word <= (HOOK_RECORD_COUNT as u32)) {
+    word = hookEncap.apply(worker, descriptor, word - 1);
+    if (word === 0) return false;
+    store<u32>(descriptor, word, DESCRIPTOR_HOOK_OFFSET);
+  }
+  // Its copy goes before it.
+  const copy = worker + ENCAP_STATE_OFFSET + ENCAP_MIRROR_OFFSET;
+  if (load<u32>(copy, DESCRIPTOR_LENGTH_OFFSET) !== 0) {
+    if (!forward(worker, copy)) return false;
+    store<u32>(copy, 0, DESCRIPTOR_LENGTH_OFFSET);
+  }
+  if ((word & HOOK_WORD_BORROWED) !== 0) {
+    if (!forwardBorrowed(worker, descriptor, word)) return false;
+  } else if (word !== HOOK_WORD_GONE && !forward(worker, descriptor)) return false;
+  store<u32>(descriptor, 0, DESCRIPTOR_HOOK_OFFSET);
+  return true;
+}
+
+/** A frame in a receive buffer: the first two bytes of its virtio header are another datagram's, and put back. */
+function forwardBorrowed(worker: usize, descriptor: usize, word: u32): boolean {
+  const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
+  const before = load<u16>(header);
+  store<u16>(header, <u16>word);
+  const done = forward(worker, descriptor);
+  store<u32>(descriptor, HOOK_WORD_BORROWED | <u32>load<u16>(header), DESCRIPTOR_HOOK_OFFSET);
+  store<u16>(header, before);
+  return done;
 }
 
 /** Decides on a frame, once. Returns the remotes in the fan-out, DONE or COME_BACK. */

@@ -35,6 +35,8 @@ export {
   unlock as fdbUnlock,
 } from './fdb';
 export { hash as flowHash, port as flowPort, slot as flowSlot } from './flow';
+export { decapVerdicts } from './hook-decap';
+export { encapPark } from './hook-encap';
 export { collect as mdbCollect, home as mdbHome } from './mdb';
 export { findInto as neighbourFind } from './neighbour';
 export { choose as nexthopChoose } from './nexthop';

@@ -280,6 +280,8 @@ export const DEVICE_FLAG_GRO_OFF = 33554432;
 export const DEVICE_FLAG_USO_OFF = 67108864;
 /** Frames are taken from peers only, each from its own address and prefixes: the table of peers has them. */
 export const DEVICE_FLAG_KNOWN_PEERS = 134217728;
+/** It has a hook on decap: frames of this host for it take the way of datagrams, for only there the hook sees them. */
+export const DEVICE_FLAG_HOOK_DECAP = 268435456;
 /** u32: MTU of the TAP in bytes. */
 export const DEVICE_MTU_OFFSET = 20;
 /** u8, 0 = the route's own hop limit */
@@ -648,6 +650,9 @@ export const WORKER_URING_ERROR_OFFSET = 156;
 /** u64: slots of PEER_RUNS that have something to be added to their entries, as bits */
 export const WORKER_PEERS_OFFSET = 160;
 
+/** u8 per device: 1 = its frames, in this block's direction, are shown to a hook (assembly/hook.ts). */
+export const WORKER_HOOKED_OFFSET = 256;
+
 /** Where its time goes, when somebody asks: [slot][WORKER_PROFILE_*], see src/vtep/profile.ts. */
 export const WORKER_PROFILE_OFFSET = 1024;
 export const WORKER_PROFILE_SLOTS = 64;
@@ -658,7 +663,7 @@ export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 72;
+export const COUNTER_COUNT = 80;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;
@@ -765,6 +770,8 @@ export const DESCRIPTOR_ADDRESS_OFFSET = 0;
 export const DESCRIPTOR_LENGTH_OFFSET = 4;
 export const DESCRIPTOR_DEVICE_OFFSET = 8;
 export const DESCRIPTOR_DOMAIN_OFFSET = 10;
+/** u32: HOOK_WORD_* of a frame that a hook has been shown, 0 = none has */
+export const DESCRIPTOR_HOOK_OFFSET = 12;
 
 // Encap: frames from the TAP -> messages for UDP sockets.
 export const ENCAP_RING_COUNT = 256;
@@ -812,6 +819,9 @@ export const ENCAP_OUTER_ID_OFFSET = 128;
 export const ENCAP_PATH_GROUP_OFFSET = 132;
 /** A remote record: where a super-frame that the underlay TAP refused is sent to. */
 export const ENCAP_CUT_REMOTE_OFFSET = 160;
+/** A descriptor, length 0 = none: a mirrored frame that goes into a tunnel before the frame at hand goes on; u32: mirror bytes in use. */
+export const ENCAP_MIRROR_OFFSET = 192;
+export const ENCAP_MIRROR_USED_OFFSET = 208;
 /** Most datagrams in one UDP_SEGMENT message (Linux before 6.9 takes no more), and most bytes. */
 export const MESSAGE_SEGMENT_MAX = 64;
 export const MESSAGE_MAX_BYTES = 65507;
@@ -987,13 +997,8 @@ export const RECEIPT_NAME_OFFSET = 0;
 export const RECEIPT_CONTROL_OFFSET = 32;
 export const RECEIPT_CONTROL_BYTES = 96;
 export const RECEIPT_IOVEC_OFFSET = 128;
-/** Receive buffers: whole UDP_GRO bundles and a kernel peer's super-frames. The odd stride spreads their first lines over the cache. */
-export const RECEIVE_BUFFER_BYTES = 65536;
-export const RECEIVE_STRIDE_BYTES = 67648;
-export const RECEIVE_BUFFERS_OFFSET = RECEIPTS_OFFSET + RECEIPTS_BYTES;
-export const RECEIVE_BUFFERS_BYTES = RECEIVE_COUNT * RECEIVE_STRIDE_BYTES;
 /** State of a walk that stopped because the writes ran out. */
-export const DECAP_STATE_OFFSET = RECEIVE_BUFFERS_OFFSET + RECEIVE_BUFFERS_BYTES;
+export const DECAP_STATE_OFFSET = RECEIPTS_OFFSET + RECEIPTS_BYTES;
 export const DECAP_STATE_BYTES = 256;
 /** u32s: message and byte at hand, writes in use, listener, flows open. */
 export const DECAP_MESSAGE_OFFSET = 0;
@@ -1004,15 +1009,21 @@ export const DECAP_FLOWS_USED_OFFSET = 12;
 export const DECAP_TRAINS_OFFSET = 16;
 /** As ENCAP_WARM. */
 export const DECAP_WARM_OFFSET = 20;
+/** u32s: records that wait for verdicts; writes that are kept for them; bytes of their frames; mirror bytes in use. */
+export const DECAP_PARKED_OFFSET = 24;
+export const DECAP_KEPT_OFFSET = 28;
+export const DECAP_PARKED_BYTES_OFFSET = 32;
+export const DECAP_MIRROR_USED_OFFSET = 36;
 
 /** The most bytes of an IP packet without jumbograms. */
 export const IP_LENGTH_MAX = 65535;
 
-/** Writes: one writev to a TAP each. */
+/** Writes: one writev to a TAP each. The walk takes the first half; a mirrored frame may need one more. */
 export const WRITE_COUNT = 256;
+export const WRITE_ROOM = 2 * WRITE_COUNT;
 export const WRITE_BYTES = 128;
 export const WRITES_OFFSET = DECAP_STATE_OFFSET + DECAP_STATE_BYTES;
-export const WRITES_BYTES = WRITE_COUNT * WRITE_BYTES;
+export const WRITES_BYTES = WRITE_ROOM * WRITE_BYTES;
 /** u16s: domain, device, which are found and compared as one; u32s: iovecs, bytes with the virtio header; then that. */
 export const WRITE_PLACE_OFFSET = 0;
 export const WRITE_DEVICE_OFFSET = 2;
@@ -1039,7 +1050,7 @@ export const WRITE_FIXED_ID = 16;
 /** iovecs of a write: virtio header, first frame, then a payload for each segment merged into it. */
 export const WRITE_IOVEC_MAX = 68;
 export const WRITE_IOVECS_BASE_OFFSET = WRITES_OFFSET + WRITES_BYTES;
-export const WRITE_IOVECS_BYTES = WRITE_COUNT * WRITE_IOVEC_MAX * IOVEC_BYTES;
+export const WRITE_IOVECS_BYTES = WRITE_ROOM * WRITE_IOVEC_MAX * IOVEC_BYTES;
 /** Flows that may have an unfinished super-frame at a time: u32 write index + 1 each. */
 export const FLOW_COUNT = 16;
 export const FLOWS_OFFSET = WRITE_IOVECS_BASE_OFFSET + WRITE_IOVECS_BYTES;
@@ -1065,11 +1076,111 @@ export const ARRIVAL_ADDRESS_OFFSET = 32;
 export const ARRIVAL_LENGTH_OFFSET = 36;
 export const ARRIVAL_LISTENER_OFFSET = 40;
 export const ARRIVAL_TOS_OFFSET = 41;
-export const DECAP_BYTES = ARRIVALS_OFFSET + ARRIVALS_BYTES;
+/** Receive buffers, last, beside the records of hooks: whole UDP_GRO bundles and a kernel peer's super-frames. The odd stride spreads their first lines over the cache. */
+export const RECEIVE_BUFFER_BYTES = 65536;
+export const RECEIVE_STRIDE_BYTES = 67648;
+export const RECEIVE_BUFFERS_OFFSET = ARRIVALS_OFFSET + ARRIVALS_BYTES;
+export const RECEIVE_BUFFERS_BYTES = RECEIVE_COUNT * RECEIVE_STRIDE_BYTES;
+export const DECAP_BYTES = RECEIVE_BUFFERS_OFFSET + RECEIVE_BUFFERS_BYTES;
+
+/*
+ * Hooks (assembly/hook.ts), at the same place in either kind of block. A program is given the address of its first
+ * record. The records lie behind the memory of frames (ENCAP_ARENA, RECEIVE_BUFFERS) with nothing of the engine's
+ * between: from there to the end of the records a program may write; what it writes is looked at before it is used.
+ */
+export const HOOK_RECORD_COUNT = 256;
+export const HOOK_RECORD_BYTES = 64;
+export const HOOK_RECORDS_OFFSET = 6291456;
+export const HOOK_RECORDS_BYTES = HOOK_RECORD_COUNT * HOOK_RECORD_BYTES;
+/**
+ * Behind the records, nobody's: an address that was found to lie in a program's memory may be followed by accesses up to
+ * this far behind it (src/dataplane/hook-guard.ts).
+ */
+export const HOOK_FENCE_BYTES = 256;
+export const HOOK_FENCE_OFFSET = HOOK_RECORDS_OFFSET + HOOK_RECORDS_BYTES;
+/** Where the memory that a program may write begins, by direction, and where it ends. */
+export const HOOK_WINDOW_ENCAP_OFFSET = ENCAP_ARENA_OFFSET;
+export const HOOK_WINDOW_DECAP_OFFSET = RECEIVE_BUFFERS_OFFSET;
+export const HOOK_WINDOW_END_OFFSET = HOOK_RECORDS_OFFSET + HOOK_RECORDS_BYTES;
+/** u32s, which the program may change within HOOK_RECORD_ROOM: address of the frame's first byte, its bytes. */
+export const HOOK_RECORD_ADDRESS_OFFSET = 0;
+export const HOOK_RECORD_LENGTH_OFFSET = 4;
+/** u32, the program's: HOOK_PASS, HOOK_DROP or HOOK_REDIRECT, and HOOK_MIRROR or not; HOOK_UNDECIDED when it is called. */
+export const HOOK_RECORD_VERDICT_OFFSET = 8;
+export const HOOK_PASS = 0;
+export const HOOK_DROP = 1;
+export const HOOK_REDIRECT = 2;
+/** The host's: the program failed before it decided. */
+export const HOOK_FAULT = 3;
+/** As HOOK_PASS when the program returns, HOOK_FAULT when it fails. */
+export const HOOK_UNDECIDED = 255;
+export const HOOK_MIRROR = 256;
+/** u32s, the program's: device number that HOOK_REDIRECT and HOOK_MIRROR go to, with HOOK_TARGET_TUNNEL: into its tunnel; else out of its port. */
+export const HOOK_RECORD_TARGET_OFFSET = 12;
+export const HOOK_RECORD_MIRROR_OFFSET = 16;
+export const HOOK_TARGET_TUNNEL = 65536;
+/** What follows is told, and not read back. u16s: device; where the IP header begins, from the address, 0 = not IP */
+export const HOOK_RECORD_DEVICE_OFFSET = 20;
+export const HOOK_RECORD_L3_OFFSET = 22;
+/** u32: VNI that it came with, or goes out under as it is */
+export const HOOK_RECORD_VNI_OFFSET = 24;
+/** u16: HOOK_FLAG_* */
+export const HOOK_RECORD_FLAGS_OFFSET = 28;
+/** Encap; else decap. */
+export const HOOK_FLAG_ENCAP = 1;
+/** Checksum of TCP or UDP not finished: it is the pseudo header's sum, and stays that. */
+export const HOOK_FLAG_PARTIAL = 2;
+/** Will be cut into segments. */
+export const HOOK_FLAG_SUPER = 4;
+/** Of a GPE device: an IP packet, no Ethernet header before it; l3 is 0. */
+export const HOOK_FLAG_PACKET = 8;
+/** u8s, decap: outer TOS; family of the sender, AF_INET or AF_INET6; 0 on encap */
+export const HOOK_RECORD_TOS_OFFSET = 30;
+export const HOOK_RECORD_FAMILY_OFFSET = 31;
+/** u32s: addresses that the frame may begin at, and must end before or at */
+export const HOOK_RECORD_ROOM_OFFSET = 32;
+export const HOOK_RECORD_ROOM_END_OFFSET = 36;
+/** u32, decap: first word of the VXLAN header as a number */
+export const HOOK_RECORD_WORD_OFFSET = 40;
+/** 16 bytes, decap: the sender's address, an IPv4 address in the first four, the rest zero */
+export const HOOK_RECORD_SENDER_OFFSET = 48;
+/** Headroom that a program has: behind it the engine needs its own. */
+export const HOOK_ROOM_ENCAP_BYTES = 32;
+export const HOOK_ROOM_DECAP_BYTES = 4;
+
+/** What the engine knows of each record, out of the program's reach. */
+export const HOOK_PARKED_BYTES = 64;
+export const HOOK_PARKEDS_OFFSET = HOOK_FENCE_OFFSET + HOOK_FENCE_BYTES;
+export const HOOK_PARKEDS_BYTES = HOOK_RECORD_COUNT * HOOK_PARKED_BYTES;
+/** u32s: place as in a write; segment size that the socket reported; address, room and its end; 1 = has been mirrored; 10 bytes: virtio header */
+export const HOOK_PARKED_PLACE_OFFSET = 0;
+export const HOOK_PARKED_GSO_OFFSET = 4;
+export const HOOK_PARKED_ADDRESS_OFFSET = 8;
+export const HOOK_PARKED_ROOM_OFFSET = 12;
+export const HOOK_PARKED_ROOM_END_OFFSET = 16;
+export const HOOK_PARKED_MIRRORED_OFFSET = 20;
+export const HOOK_PARKED_VIRTIO_OFFSET = 24;
+
+/** DESCRIPTOR_HOOK: number + 1 of the record; else: it goes its way; it is gone; it lies in a receive buffer, whose bytes before it are borrowed for the first two of a virtio header, in the low 16 bits. */
+export const HOOK_WORD_GOES = 65536;
+export const HOOK_WORD_GONE = 131072;
+export const HOOK_WORD_BORROWED = 262144;
+
+/** Copies of mirrored frames, each behind HOOK_MIRROR_HEADROOM_BYTES. */
+export const HOOK_MIRRORS_OFFSET = HOOK_PARKEDS_OFFSET + HOOK_PARKEDS_BYTES;
+export const HOOK_MIRRORS_BYTES = 1015552;
+export const HOOK_MIRROR_HEADROOM_BYTES = 64;
+
+/** Memory of the programs themselves, which they see at 0: an area for each that is loaded, two while one is being replaced. */
+export const HOOK_AREA_BYTES = 65536;
+export const HOOK_AREA_COUNT = 16;
+export const HOOK_AREAS_OFFSET = HOOK_MIRRORS_OFFSET + HOOK_MIRRORS_BYTES;
+export const HOOK_AREAS_BYTES = HOOK_AREA_COUNT * HOOK_AREA_BYTES;
 
 /** Room for either kind, in whole pages. */
-export const WORKER_BYTES = 6291456;
-export const WORKER_MAX = 16;
+export const WORKER_BYTES = 8388608;
+/** Blocks: of each queue one for encap, one for decap, one for what decap's hooks redirect into tunnels. */
+export const WORKER_MAX = 24;
 
 // ----------------------------------------------------------------- counters
 
@@ -1138,6 +1249,15 @@ export const DROP_UNKNOWN_SENDER = 60;
 export const DROP_UNKNOWN_PEER = 63;
 export const DROP_PEER_ADDRESS = 64;
 export const DROP_PEER_SUBNET = 65;
+// Hooks, encap: dropped by the program; it failed, or wrote what can't be; what it redirects to is gone, down or of another kind.
+export const DROP_HOOK = 66;
+export const DROP_HOOK_FAULT = 67;
+export const DROP_HOOK_TARGET = 68;
+// The same on decap; and there was no room on the way into another device's tunnel.
+export const DROP_HOOK_RECEIVED = 69;
+export const DROP_HOOK_FAULT_RECEIVED = 70;
+export const DROP_HOOK_TARGET_RECEIVED = 71;
+export const DROP_HOOK_FORWARD = 72;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;
@@ -1165,3 +1285,9 @@ export const ROUTE_SHORT_CIRCUITS = 58;
 /** Super-frames that left whole, and those that were split after all because the kernel refused them. */
 export const SUPER_FRAMES_WHOLE = 61;
 export const SUPER_FRAMES_REFUSED = 62;
+/** Frames that hooks redirected, and copies that they had made: on encap, on decap; copies that found no room or no target. */
+export const HOOK_REDIRECTS = 73;
+export const HOOK_REDIRECTS_RECEIVED = 74;
+export const HOOK_MIRRORS = 75;
+export const HOOK_MIRRORS_RECEIVED = 76;
+export const HOOK_MIRRORS_LOST = 77;

@@ -10,6 +10,7 @@ import {
   AF_INET,
   DEVICE_BYTES,
   DEVICE_FLAG_GPE,
+  DEVICE_FLAG_HOOK_DECAP,
   DEVICE_FLAG_KNOWN_PEERS,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAGS_OFFSET,
@@ -51,7 +52,12 @@ import * as vni from './vni';
 
 const MACS_BYTES = 12;
 
-/** To the device of this host that has the VNI and port. False: no room, come back. */
+/** What becomes of a frame for this host: it is done with; no room, come back; a hook wants to see it arrive. */
+export const DONE = 0;
+export const COME_BACK = 1;
+export const NOT_HERE = 2;
+
+/** To the device of this host that has the VNI and port. */
 export function bypass(
   worker: usize,
   device: u32,
@@ -61,35 +67,36 @@ export function bypass(
   number: u32,
   header: usize,
   length: i32,
-): boolean {
+): i32 {
   const receive = load<u32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_RECEIVE_OFFSET);
   const target = find(remote, port, receive, number);
   if (target === 0) {
     counter.dropped(worker, device, domain, DROP_UNKNOWN_LOCAL_VNI);
-    return true;
+    return DONE;
   }
   const owner = fdb.deviceOf(target);
-  if (!inject.hasRoom(worker)) return false;
+  const flags = load<u32>(DEVICES_BASE + owner * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
+  if ((flags & DEVICE_FLAG_HOOK_DECAP) !== 0) return NOT_HERE;
+  if (!inject.hasRoom(worker)) return COME_BACK;
   if (load<u32>(DEVICES_BASE + owner * DEVICE_BYTES, DEVICE_STATE_OFFSET) !== DEVICE_UP) {
     counter.lost(worker, owner, target, DROP_DEVICE_DOWN);
-    return true;
+    return DONE;
   }
   // The header that it would have had says what group the frame is of.
   const word = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_WORD_OFFSET);
   if ((receive & RECEIVE_GBP) !== 0 && !policy.admits(worker, owner, word)) {
     counter.lost(worker, owner, target, DROP_POLICY);
-    return true;
+    return DONE;
   }
-  const flags = load<u32>(DEVICES_BASE + owner * DEVICE_BYTES, DEVICE_FLAGS_OFFSET);
   if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) {
     const frame = header + VIRTIO_HEADER_BYTES;
     const verdict = peers.admit(worker, owner, origin(worker, device, remote), frame, length);
     if (verdict !== 0) {
       counter.lost(worker, owner, target, verdict);
-      return true;
+      return DONE;
     }
   }
-  return deliver(worker, device, domain, target, remote, header, length);
+  return deliver(worker, device, domain, target, remote, header, length) ? DONE : COME_BACK;
 }
 
 /** To the TAP of another domain, or of the same one. False: no room, come back. */

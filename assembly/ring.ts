@@ -18,6 +18,7 @@ import {
   ENCAP_RING_COUNT,
   RING_DESCRIPTORS_OFFSET,
   RING_FILLED_OFFSET,
+  RING_FREED_OFFSET,
   RING_TAKEN_OFFSET,
 } from './layout';
 
@@ -36,6 +37,11 @@ export function taken(ring: usize): u32 {
 
 export function take(ring: usize, cursor: u32): void {
   atomic.store<u32>(ring, cursor, RING_TAKEN_OFFSET);
+}
+
+/** Descriptors before it have been sent: their places may be filled anew. */
+export function freed(ring: usize): u32 {
+  return atomic.load<u32>(ring, RING_FREED_OFFSET);
 }
 
 export function descriptor(ring: usize, cursor: u32): usize {

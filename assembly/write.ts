@@ -4,6 +4,7 @@
  */
 import {
   DECAP_FLOWS_USED_OFFSET,
+  DECAP_KEPT_OFFSET,
   DECAP_STATE_OFFSET,
   DECAP_TRAINS_OFFSET,
   DECAP_WRITES_USED_OFFSET,
@@ -24,6 +25,7 @@ import {
   WRITE_LENGTH_OFFSET,
   WRITE_OPEN,
   WRITE_PLACE_OFFSET,
+  WRITE_ROOM,
   WRITE_SEGMENT_OFFSET,
   WRITE_VIRTIO_OFFSET,
   WRITES_OFFSET,
@@ -33,7 +35,7 @@ import * as virtio from './wire/virtio';
 
 /** Lays out what is the same in every write, once. */
 export function prepare(worker: usize): void {
-  for (let index: u32 = 0; index < (WRITE_COUNT as u32); ++index) {
+  for (let index: u32 = 0; index < (WRITE_ROOM as u32); ++index) {
     const write = at(worker, index);
     const iovecs = iovecsOf(worker, write);
     store<u64>(iovecs, absolute(write + WRITE_VIRTIO_OFFSET));
@@ -48,9 +50,10 @@ export function begin(worker: usize): void {
   store<u32>(worker + DECAP_STATE_OFFSET, 0, DECAP_TRAINS_OFFSET);
 }
 
-/** Is there room for one more write? */
+/** Is there room for one more write? Frames that wait for a hook's verdict have one each kept for them. */
 export function hasRoom(worker: usize): boolean {
-  return load<i32>(worker + DECAP_STATE_OFFSET, DECAP_WRITES_USED_OFFSET) < WRITE_COUNT;
+  const state = worker + DECAP_STATE_OFFSET;
+  return load<i32>(state, DECAP_WRITES_USED_OFFSET) + load<i32>(state, DECAP_KEPT_OFFSET) < WRITE_COUNT;
 }
 
 /** A new write that holds one frame, with a virtio header that asks for nothing. */

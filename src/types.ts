@@ -142,6 +142,8 @@ export interface DeviceInfo {
   /** With `address` and `mtu` filled in. */
   config: DeviceConfig & { address: string; mtu: number };
   ifindex: number;
+  /** What programs of hooks call it by, as long as it is there. */
+  number: number;
   up: boolean;
   stats: { rx: DirectionStats; tx: DirectionStats };
 }
@@ -333,6 +335,57 @@ export interface PeerInfo {
   };
 }
 
+/**
+ * Where a hook stands: `encap` sees frames of the device's interface before the FDB does, `decap` inner frames that have
+ * passed all checks, before they are merged and handed over.
+ */
+export type HookDirection = 'encap' | 'decap';
+
+/** A program that decides on each packet of a device. One a direction; `replace` also adds. */
+export type HookRequest =
+  | {
+      op: 'add' | 'replace';
+      /** Device name. */
+      dev: string;
+      direction: HookDirection;
+      /** WebAssembly: what it is called when it is shown. JavaScript: absolute path of the module. */
+      file: string;
+      /** The module's bytes; absent: `file` is JavaScript. */
+      wasm?: Uint8Array;
+      /** Handed to the program's `configure` before it sees a packet. */
+      rules?: Uint8Array;
+      /** Loops and calls that the program may make for each packet of a batch; WebAssembly only. */
+      fuel?: number;
+    }
+  | { op: 'del'; dev: string; direction: HookDirection };
+
+export interface HookInfo {
+  ifname: string;
+  direction: HookDirection;
+  kind: 'wasm' | 'js';
+  file: string;
+  /** Counts the programs that the VTEP was ever given. */
+  generation: number;
+  fuel?: number;
+  /** Why the program was taken off its threads; absent: it runs. */
+  stopped?: string;
+  /** What the last fault was; absent: none yet. */
+  fault?: string;
+  /** Since the hook was added; `replace` lets them go on. Packets that a super-frame stands for count as one. */
+  stats: HookStats;
+}
+
+export interface HookStats {
+  /** What the program was shown. */
+  packets: number;
+  dropped: number;
+  redirected: number;
+  /** Copies. */
+  mirrored: number;
+  /** Packets dropped because the program failed before it had decided. */
+  faults: number;
+}
+
 /** `bridge mdb add|replace|del dev D port D grp G ...` */
 export interface MdbRequest {
   op: 'add' | 'replace' | 'del';
@@ -389,7 +442,18 @@ export type VtepEvent =
   | { event: 'mdb'; deleted: boolean; entry: MdbEntry }
   /** `l2miss`: an unknown MAC; `l3miss`: an unknown IP address. */
   | { event: 'miss'; ifname: string; lladdr?: string; dst?: string }
-  | { event: 'link'; deleted: boolean; ifname: string; ifindex: number; up: boolean };
+  | { event: 'link'; deleted: boolean; ifname: string; ifindex: number; up: boolean }
+  /** `fault`: the program failed, `packets` were dropped undecided since the last such event; `stopped`: it hung. */
+  | {
+      event: 'hook';
+      change: 'added' | 'replaced' | 'deleted' | 'fault' | 'stopped';
+      ifname: string;
+      direction: HookDirection;
+      file: string;
+      generation: number;
+      reason?: string;
+      packets?: number;
+    };
 
 /** Frames of a device ("" = none: datagrams of unknown VNIs and the like) dropped since the last event, by reason. */
 export interface VtepDrop {
@@ -416,6 +480,8 @@ export type VtepEvents = {
   /** At most once a second for each device and reason. */
   drop: [drop: VtepDrop];
   link: [link: { deleted: boolean; ifname: string; ifindex: number; up: boolean }];
+  /** A hook was changed, has failed (at most twice a second), or was stopped. */
+  hook: [hook: Omit<Extract<VtepEvent, { event: 'hook' }>, 'event'>];
 };
 
 /** A device as programs ask for it: what is left out is as `ip link add type vxlan` has it. */
@@ -464,6 +530,8 @@ export interface VtepStatus {
   devices: DeviceInfo[];
   /** device name ("" = no device: unknown VNI and the like) -> counter -> value, only those that are not zero. */
   counters: Record<string, Record<string, number>>;
+  /** Absent where there is none. */
+  hooks?: HookInfo[];
   /** Entries in all FDBs, and how many there may be. */
   fdb: { entries: number; capacity: number };
 }
@@ -490,6 +558,13 @@ export interface Vtep extends AsyncDisposable {
   peer(request: PeerRequest): void;
   /** By device; of one device in the order of their making, but for places that were free again. */
   peerShow(dev?: string): PeerInfo[];
+  /**
+   * Resolves when every thread runs the new program; no packet waits for that or is lost.
+   * @throws VtepError NOT_FOUND, EXISTS, USAGE (the program is refused), UNSUPPORTED; then nothing has changed
+   */
+  hook(request: HookRequest): Promise<void>;
+  /** By device, encap first. */
+  hookShow(dev?: string): HookInfo[];
   mdb(request: MdbRequest): void;
   /** Newest entry first, newest remote first. */
   mdbShow(dev?: string): MdbEntry[];

@@ -77,6 +77,7 @@ const MIDDLE = [
   ],
   ...['message', 'dispatch', 'envelope', 'parcel', 'ring', 'uring', 'count'],
   ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],
+  ...['hook', 'hook-encap', 'hook-decap', 'deliver'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 

@@ -70,7 +70,8 @@ describe('layout', () => {
   const lanes = ['LANES', 'LANE_ORDER', 'MESSAGE_ENVELOPES'];
   const encap = ['EPOLL', 'ENCAP_RING', 'ENCAP_STATE', 'MESSAGES', 'ENVELOPES', ...lanes, 'RUNS'];
   const encapData = ['ENCAP_IOVECS', 'ENCAP_HEADERS', 'PATHS', 'INJECTS', 'INJECT_BUFFERS', 'ENCAP_ARENA'];
-  const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'RECEIVE_BUFFERS', 'DECAP_STATE', 'WRITES'];
+  const decap = ['EPOLL', 'RECEIVES', 'RECEIPTS', 'DECAP_STATE', 'WRITES'];
+  const hooks = ['HOOK_RECORDS', 'HOOK_FENCE', 'HOOK_PARKEDS', 'HOOK_MIRRORS', 'HOOK_AREAS'];
 
   it('shared regions follow each other, the first page left to the compiler', () => {
     const regions = chained(shared, 'BASE');
@@ -87,16 +88,22 @@ describe('layout', () => {
     const arrivals: [number, number] = [layout.ARRIVALS_OFFSET, layout.ARRIVALS_BYTES];
     const flows: [number, number] = [layout.FLOWS_OFFSET, layout.FLOWS_BYTES];
     const trains: [number, number] = [layout.TRAINS_OFFSET, layout.TRAINS_BYTES];
+    const buffers: [number, number] = [layout.RECEIVE_BUFFERS_OFFSET, layout.RECEIVE_BUFFERS_BYTES];
     assertChain(
-      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows, trains, arrivals],
-      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS', 'TRAINS', 'ARRIVALS'],
+      [...chained(common, 'OFFSET'), ...chained(decap, 'OFFSET'), iovecs, flows, trains, arrivals, buffers],
+      [...common, ...decap, 'WRITE_IOVECS', 'FLOWS', 'TRAINS', 'ARRIVALS', 'RECEIVE_BUFFERS'],
     );
+    assertChain(chained(hooks, 'OFFSET'), hooks);
+    assert.ok(layout.HOOK_RECORDS_OFFSET >= Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES));
+    assert.ok(layout.HOOK_AREAS_OFFSET + layout.HOOK_AREAS_BYTES <= layout.WORKER_BYTES);
+    for (const offset of [layout.HOOK_RECORDS_OFFSET, layout.HOOK_AREAS_OFFSET])
+      assert.equal(offset % layout.CACHE_LINE_BYTES, 0);
     assert.equal((layout.WORKERS_BASE + layout.URING_OFFSET) % layout.PAGE_BYTES, 0);
     assert.equal(layout.WORKER_BYTES % layout.PAGE_BYTES, 0);
     assert.equal(layout.URING_ENTRIES * layout.SQE_BYTES, layout.PAGE_BYTES, 'a page of submissions');
     assert.ok(2 * layout.URING_ENTRIES * layout.CQE_BYTES < layout.PAGE_BYTES, 'a page for the rest');
     assert.equal(layout.ENCAP_BYTES, layout.ENCAP_ARENA_OFFSET + layout.ENCAP_ARENA_BYTES);
-    assert.equal(layout.DECAP_BYTES, layout.ARRIVALS_OFFSET + layout.ARRIVALS_BYTES);
+    assert.equal(layout.DECAP_BYTES, layout.RECEIVE_BUFFERS_OFFSET + layout.RECEIVE_BUFFERS_BYTES);
     assert.ok(Math.max(layout.ENCAP_BYTES, layout.DECAP_BYTES) <= layout.WORKER_BYTES);
     assert.ok(memoryBytes(layout.WORKER_MAX) <= 2 ** 31, 'addresses are positive as signed numbers');
   });
@@ -371,9 +378,36 @@ describe('layout', () => {
       ['DESCRIPTOR_LENGTH', 4],
       ['DESCRIPTOR_DEVICE', 2],
       ['DESCRIPTOR_DOMAIN', 2],
+      ['DESCRIPTOR_HOOK', 4],
     ]);
     // The host stores the device as a u32, which says that the domain is not known.
     assert.equal(layout.DESCRIPTOR_DEVICE_OFFSET % 4, 0);
+    assertRecord(layout.HOOK_RECORD_BYTES, [
+      ['HOOK_RECORD_ADDRESS', 4],
+      ['HOOK_RECORD_LENGTH', 4],
+      ['HOOK_RECORD_VERDICT', 4],
+      ['HOOK_RECORD_TARGET', 4],
+      ['HOOK_RECORD_MIRROR', 4],
+      ['HOOK_RECORD_DEVICE', 2],
+      ['HOOK_RECORD_L3', 2],
+      ['HOOK_RECORD_VNI', 4],
+      ['HOOK_RECORD_FLAGS', 2],
+      ['HOOK_RECORD_TOS', 1],
+      ['HOOK_RECORD_FAMILY', 1],
+      ['HOOK_RECORD_ROOM', 4],
+      ['HOOK_RECORD_ROOM_END', 4],
+      ['HOOK_RECORD_WORD', 4],
+      ['HOOK_RECORD_SENDER', 16, 8],
+    ]);
+    assertRecord(layout.HOOK_PARKED_BYTES, [
+      ['HOOK_PARKED_PLACE', 4],
+      ['HOOK_PARKED_GSO', 4],
+      ['HOOK_PARKED_ADDRESS', 4],
+      ['HOOK_PARKED_ROOM', 4],
+      ['HOOK_PARKED_ROOM_END', 4],
+      ['HOOK_PARKED_MIRRORED', 4],
+      ['HOOK_PARKED_VIRTIO', layout.VIRTIO_HEADER_BYTES, 2],
+    ]);
     assert.equal(layout.DESCRIPTOR_DOMAIN_OFFSET, layout.DESCRIPTOR_DEVICE_OFFSET + 2);
     const state = [
       ...['MESSAGES_USED', 'IOVECS_USED', 'HEADERS_USED', 'INJECTS_USED', 'FANOUT_NEXT', 'FANOUT_COUNT'],

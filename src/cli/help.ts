@@ -198,9 +198,32 @@ Examples:
   vxlane -s peer show dev flannel.1
   vxlane peer del 36:3c:de:36:68:58 dev flannel.1`;
 
+export const HOOK = `
+Verbs:
+  add|replace dev NAME encap|decap FILE [rules FILE] [fuel N]
+  del dev NAME encap|decap
+  show [dev NAME]
+
+A hook sees each packet of a device, in one direction: encap, what the interface hands out, before the FDB does;
+decap, what the tunnel brings, after all checks. It passes, drops, redirects, copies or rewrites it.
+FILE.wasm is a module made with hooks/sdk.ts, of 512 KiB at most: this command reads it, and it can touch nothing but
+its own memory and the packets. FILE.js is a module that the daemon's threads import, with all rights of the daemon:
+it must belong to the daemon's user or to root, and nobody else may be able to write it or its folders.
+"rules" is handed to the program before it sees a packet. "fuel" is how many loops and calls a .wasm may make for each
+packet (10000). "replace" takes effect between two packets of each thread and loses none; it adds where there is none.
+What a program leaves undecided when it fails is dropped, and counted as drop_hook_fault.
+
+Examples:
+  vxlane hook add dev vx0 decap firewall.wasm rules firewall.rules
+  vxlane hook replace dev vx0 decap firewall.wasm rules new.rules
+  vxlane -s hook show dev vx0
+  vxlane -j hook show
+  vxlane hook add dev vx0 encap /etc/vxlane/count.js
+  vxlane hook del dev vx0 decap`;
+
 export const MONITOR = `
 Ends with Ctrl-C. Without a word: everything; "all": everything, each line with what it is about.
-"neigh" are MACs and addresses that nobody knows (l2miss, l3miss). With -j: one JSON object a line.
+"neigh" are MACs and addresses that nobody knows (l2miss, l3miss), "hook" programs that come, go and fail. With -j: one JSON object a line.
 
 Examples:
   vxlane monitor

@@ -16,6 +16,7 @@ const LABELS: Readonly<Record<VtepEvent['event'], string>> = {
   vni: '[TUNNEL]',
   mdb: '[MDB]',
   link: '[LINK]',
+  hook: '[HOOK]',
 };
 
 /** What `monitor all` puts in front of a line. */
@@ -26,6 +27,7 @@ export function labelOf(event: VtepEvent): string {
 /** Without a newline. */
 export function monitorText(event: VtepEvent, form: MonitorForm): string {
   if (event.event === 'miss') return missText(event);
+  if (event.event === 'hook') return hookText(event);
   return `${event.deleted ? 'Deleted ' : ''}${changeText(event, form)}`;
 }
 
@@ -34,7 +36,14 @@ function missText({ ifname, lladdr, dst }: Extract<VtepEvent, { event: 'miss' }>
   return `miss ${dst === undefined ? '' : `${dst} `}dev ${ifname} ${lladdr === undefined ? '' : `lladdr ${lladdr} `}STALE `;
 }
 
-function changeText(event: Exclude<VtepEvent, { event: 'miss' }>, form: MonitorForm): string {
+/** "vx0 encap firewall.wasm generation 2 fault packets 64: unreachable" */
+function hookText(hook: Extract<VtepEvent, { event: 'hook' }>): string {
+  const { change, ifname, direction, file, generation, packets, reason } = hook;
+  const lost = packets === undefined ? '' : ` packets ${packets}`;
+  return `dev ${ifname} ${direction} ${file} generation ${generation} ${change}${lost}${reason === undefined ? '' : `: ${reason}`}`;
+}
+
+function changeText(event: Exclude<VtepEvent, { event: 'miss' | 'hook' }>, form: MonitorForm): string {
   switch (event.event) {
     case 'fdb':
       return fdbText([event.entry], { oneDevice: false, ages: form.statistics }).slice(0, -1);

@@ -5,7 +5,7 @@ import { stopSignal } from './stop.ts';
 import { firstMatch, invalid } from './words.ts';
 
 /** `neigh` is what `ip monitor neigh` shows: MACs and addresses that nobody knows. */
-const KINDS = { link: 'link', fdb: 'fdb', mdb: 'mdb', vni: 'vni', neigh: 'miss' } as const;
+const KINDS = { link: 'link', fdb: 'fdb', mdb: 'mdb', vni: 'vni', neigh: 'miss', hook: 'hook' } as const;
 const WORDS = [...Object.keys(KINDS), 'dev', 'all'] as const;
 
 interface Wanted {
@@ -22,7 +22,7 @@ export function parseMonitor(words: readonly string[]): Wanted {
     const word = firstMatch(words[at]!, WORDS);
     if (word === undefined)
       throw invalid(
-        `argument "${words[at]}" is unknown: link, fdb, vni, mdb, neigh, dev NAME and all are known`,
+        `argument "${words[at]}" is unknown: link, fdb, vni, mdb, neigh, hook, dev NAME and all are known`,
       );
     if (word === 'all') wanted.labels = true;
     else if (word === 'dev') {

@@ -67,8 +67,16 @@ export const OBJECTS: readonly Spoken[] = [
     run: async (command) => (await import('./peer.ts')).peer(command),
   },
   {
+    name: 'hook',
+    verbs: 'add|replace|del|show ...',
+    what: 'programs that decide on each packet of a device',
+    help: help.HOOK,
+    exits: BRIDGE,
+    run: async (command) => (await import('./hook.ts')).hook(command),
+  },
+  {
     name: 'monitor',
-    verbs: '[link|fdb|vni|mdb|neigh|all] [dev NAME]',
+    verbs: '[link|fdb|vni|mdb|neigh|hook|all] [dev NAME]',
     what: 'what changes, as it changes: the words of bridge monitor',
     help: help.MONITOR,
     exits: BRIDGE,

@@ -71,6 +71,7 @@ export function statusText(status: VtepStatus, rates: Rates): string {
   const sections = [
     facts.map(([name, fact]) => `${name.padEnd(10)}${fact}`.trimEnd()),
     devices(status, rates),
+    hooks(status),
     workers(status, rates),
     drops(status, rates, true),
     drops(status, rates, false),
@@ -101,6 +102,23 @@ function devices(status: VtepStatus, rates: Rates): string[] {
       String(stats.tx.dropped + stats.tx.errors),
     ]),
   ]);
+}
+
+function hooks({ hooks = [] }: VtepStatus): string[] {
+  if (hooks.length === 0) return [];
+  return table(
+    [
+      ['HOOK ON', 'GENERATION', 'PACKETS', 'DROPPED', 'REDIRECTED', 'MIRRORED', 'FAULTS', 'PROGRAM'],
+      ...hooks.map(({ ifname, direction, generation, file, stopped, stats }) => [
+        `${ifname} ${direction}`,
+        ...[generation, stats.packets, stats.dropped, stats.redirected, stats.mirrored, stats.faults].map(
+          String,
+        ),
+        stopped === undefined ? file : `${file} (stopped: ${stopped})`,
+      ]),
+    ],
+    true,
+  );
 }
 
 function workers(status: VtepStatus, rates: Rates): string[] {

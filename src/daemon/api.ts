@@ -11,6 +11,7 @@
  *   GET    /v1/vni[?dev=NAME]      VNIs and their VLANs    POST  /v1/vni          add, del
  *   GET    /v1/policy[?dev=NAME]   group policies          POST  /v1/policy       add, del, refuse, allow
  *   GET    /v1/peer[?dev=NAME]     peers, with counters    POST  /v1/peer         set, del
+ *   GET    /v1/hook[?dev=NAME]     programs on devices     POST  /v1/hook         add, replace, del
  *   GET    /v1/mdb/NAME/GROUP      its remotes             POST  /v1/mdb/flush    remove what matches
  *          [?src=ADDR&src_vni=VNI]
  *   GET    /v1/status              one sample              GET   /v1/events       a sample each second
@@ -25,6 +26,7 @@ import type { Flannel } from '../flannel/flannel.ts';
 import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
 import { ADD_AGAIN, applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
+import { parseHook } from './hook-schema.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';
 import { createMonitor, type Monitor } from './monitor.ts';
 import { parsePeer } from './peer-schema.ts';
@@ -85,6 +87,8 @@ const ROUTES: readonly Route[] = [
   ['POST', /^\/v1\/policy$/, ({ vtep, body }) => vtep.policy(parsePolicy(body))],
   ['GET', /^\/v1\/peer$/, ({ vtep, query }) => vtep.peerShow(query.get('dev') ?? undefined)],
   ['POST', /^\/v1\/peer$/, ({ vtep, body }) => vtep.peer(parsePeer(body))],
+  ['GET', /^\/v1\/hook$/, ({ vtep, query }) => vtep.hookShow(query.get('dev') ?? undefined)],
+  ['POST', /^\/v1\/hook$/, ({ vtep, body }) => vtep.hook(parseHook(body))],
   ['GET', /^\/v1\/status$/, ({ vtep }) => vtep.status()],
   ['GET', /^\/v1\/flannel$/, ({ flannel }) => flannel?.status() ?? { networks: [] }],
 ];

@@ -11,6 +11,7 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookInfo,
   MdbEntry,
   MdbFlush,
   MdbRequest,
@@ -22,6 +23,7 @@ import type {
   VniRequest,
   VtepStatus,
 } from '../types.ts';
+import type { HookMessage } from './hook-schema.ts';
 import type { MonitorEvent } from './monitor.ts';
 
 export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
@@ -73,6 +75,8 @@ export interface Client {
   policyChange(request: PolicyRequest): Promise<void>;
   peers(dev?: string): Promise<PeerInfo[]>;
   peerChange(request: PeerRequest): Promise<void>;
+  hooks(dev?: string): Promise<HookInfo[]>;
+  hookChange(request: HookMessage): Promise<void>;
   status(): Promise<VtepStatus>;
   /** Flannel networks; none where the daemon is no flannel node. */
   flannel(): Promise<FlannelStatus>;
@@ -118,6 +122,8 @@ export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_
     policyChange: (change) => call('POST', '/v1/policy', change),
     peers: (dev) => call('GET', `/v1/peer${of(dev)}`),
     peerChange: (change) => call('POST', '/v1/peer', change),
+    hooks: (dev) => call('GET', `/v1/hook${of(dev)}`),
+    hookChange: (change) => call('POST', '/v1/hook', change),
     status: () => call('GET', '/v1/status'),
     flannel: () => call('GET', '/v1/flannel'),
     follow: (listener, stop, ready = () => {}) => follow(socket, listener, stop, ready),

@@ -21,6 +21,8 @@
  *         - { grp: 239.1.1.1, dst: 10.169.72.98 }
  *       peers:                           # who may send, with `knownpeers: true`
  *         - { mac: 36:3c:de:36:68:58, src: 10.169.72.98, prefixes: [10.244.1.0/24] }
+ *       hooks:                           # programs on its packets, one a direction: hook-files.ts says which are taken
+ *         - { direction: decap, file: /etc/vxlane/firewall.wasm, rules: /etc/vxlane/firewall.rules }
  *       vnis:                            # of an external device: `bridge vni add`, and the VLANs they are on
  *         - { vni: 100-109, vlan: 10 }     # with `vnifilter` both, without it the VLANs alone
  *   flannel:                             # networks whose devices and entries come from leases: flannel-schema.ts
@@ -36,6 +38,7 @@ import type { EngineChoice } from '../vtep/io-engine.ts';
 import { objectionsToVnis, vniRequests, vniSchema } from './config-vnis.ts';
 import { underlayOf } from './device-rules.ts';
 import { flannelSchema, healthSchema } from './flannel-schema.ts';
+import { type HookSetup, hookEntries } from './hook-schema.ts';
 import { mdbEntries } from './mdb-schema.ts';
 import { peerEntries } from './peer-schema.ts';
 import {
@@ -59,6 +62,7 @@ export interface DeviceSetup {
   readonly fdb: readonly Readonly<FdbRequest>[];
   readonly mdb: readonly Readonly<MdbRequest>[];
   readonly peers: readonly Readonly<PeerRequest>[];
+  readonly hooks: readonly Readonly<HookSetup>[];
 }
 
 export interface Config {
@@ -91,6 +95,7 @@ const setupSchema = v.pipe(
     fdb: v.exactOptional(v.array(strict(fdbEntries), 'a list of entries is expected'), []),
     mdb: v.exactOptional(v.array(strict(mdbEntries), 'a list of entries is expected'), []),
     peers: v.exactOptional(v.array(strict(peerEntries), 'a list of peers is expected'), []),
+    hooks: v.exactOptional(v.array(strict(hookEntries), 'a list of hooks is expected'), []),
     vnis: v.exactOptional(v.array(vniSchema, 'a list of VNIs is expected'), []),
   }),
   contradictions(),
@@ -145,7 +150,10 @@ function identity(device: DeviceConfig): string {
   return JSON.stringify([id, dstport, underlayOf(device), flags]);
 }
 
-/** What no device can see by itself: two of a name, two of a VNI on one port, an FDB entry without remote. */
+/**
+ * What no device can see by itself: two of a name, two of a VNI on one port, two hooks in one place, an FDB entry without
+ * remote.
+ */
 function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; message: string }> {
   for (const [index, setup] of devices.entries()) {
     const device = completeDevice(setup);
@@ -159,6 +167,12 @@ function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; messa
       };
     for (const [place, message] of objectionsToVnis(device, setup.vnis))
       yield { path: ['devices', index, 'vnis', ...place], message };
+    for (const [entry, { direction }] of setup.hooks.entries())
+      if (setup.hooks.slice(0, entry).some((other) => other.direction === direction))
+        yield {
+          path: ['devices', index, 'hooks', entry, 'direction'],
+          message: `"${direction}" is there twice: one program a direction`,
+        };
     for (const [entry, { dst, nhid }] of setup.fdb.entries())
       if (dst === undefined && !nhid)
         yield {
@@ -169,7 +183,7 @@ function* clashes(devices: readonly SetupInput[]): Generator<{ path: Path; messa
 }
 
 /** A MAC that may have several remotes collects them; any other that is there twice is refused. */
-function setup({ up, fdb, mdb, peers, vnis, ...given }: SetupInput): DeviceSetup {
+function setup({ up, fdb, mdb, peers, hooks, vnis, ...given }: SetupInput): DeviceSetup {
   const device = completeDevice(given);
   const dev = device.name;
   const requests = fdb.map((entry) =>
@@ -182,6 +196,7 @@ function setup({ up, fdb, mdb, peers, vnis, ...given }: SetupInput): DeviceSetup
     fdb: requests as FdbRequest[],
     mdb: mdb.map((entry) => ({ op: 'add', dev, ...entry }) as MdbRequest),
     peers: peers.map((entry) => ({ op: 'set' as const, dev, ...entry })),
+    hooks,
   };
 }
 
@@ -195,7 +210,7 @@ function freeze<T>(value: T): T {
 
 /** Devices without a file, all up. */
 export function configOf(devices: readonly DeviceConfig[]): Config {
-  const nothing = { vnis: [], fdb: [], mdb: [], peers: [] };
+  const nothing = { vnis: [], fdb: [], mdb: [], peers: [], hooks: [] };
   return freeze({ devices: devices.map((device) => ({ device, up: true, ...nothing })) });
 }
 

@@ -13,6 +13,7 @@ import { createApi, type Running } from './api.ts';
 import type { Config, DeviceSetup } from './config.ts';
 import { completeDevice } from './device-schema.ts';
 import { DevicesFile } from './devices-file.ts';
+import { hookOf } from './hook-schema.ts';
 import { listenAt } from './socket.ts';
 
 /** A request must be complete within this time, so that half of one holds nothing for ever. */
@@ -127,10 +128,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   };
 }
 
-/** All devices or none. Entries come before `up`, so that no frame finds a half-filled table. */
+/** All devices or none. Entries and hooks come before `up`: no frame finds a half-filled table, none slips by. */
 async function setUp(vtep: Vtep, setups: readonly DeviceSetup[]): Promise<void> {
   const added: string[] = [];
-  for (const { device, up, vnis, fdb, mdb, peers } of setups) {
+  for (const { device, up, vnis, fdb, mdb, peers, hooks } of setups) {
     try {
       await vtep.addDevice({ ...device });
       added.push(device.name);
@@ -138,6 +139,7 @@ async function setUp(vtep: Vtep, setups: readonly DeviceSetup[]): Promise<void> 
       for (const request of fdb) vtep.fdb({ ...request });
       for (const request of mdb) vtep.mdb({ ...request });
       for (const request of peers) vtep.peer({ ...request });
+      for (const entry of hooks) await vtep.hook(hookOf(device.name, entry));
       if (up) await vtep.setDevice(device.name, { up: true });
     } catch (error) {
       for (const name of added.reverse()) await vtep.deleteDevice(name).catch(() => undefined);

@@ -1,5 +1,5 @@
 /**
- * Server-sent events of what happens, as it happens (`GET /v1/monitor`): `event: fdb|vni|mdb|miss|link` with a
+ * Server-sent events of what happens, as it happens (`GET /v1/monitor`): `event: fdb|vni|mdb|miss|link|hook` with a
  * VtepEvent as its data. The first line, a comment, says that from here on nothing is missed.
  *
  * A listener that does not read fills a buffer of its own; once that is full, events are counted instead, and the

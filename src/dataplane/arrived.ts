@@ -54,7 +54,8 @@ export class Arrived implements ArrivedFrames {
     this.#at = -1;
     this.#last = -1;
     state.enter();
-    this.#count = state.exports.decapArrivals(state.decapBase, first, count);
+    const writes = state.exports.decapArrivals(state.decapBase, first, count);
+    this.#count = writes < 0 ? state.judge(-writes) : writes;
     state.leave();
   }
 
@@ -103,7 +104,8 @@ export class Arrived implements ArrivedFrames {
   }
 
   get slot(): number {
-    return this.#views.slotOf(this.offset);
+    const { offset } = this;
+    return this.#views.has(offset) ? this.#views.slotOf(offset) : -1;
   }
 
   get isPartial(): boolean {

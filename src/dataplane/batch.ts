@@ -20,6 +20,8 @@
  * shows memory that others now fill: it lies within one slot, so no table can be harmed through it.
  */
 
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFailure, HookFunction } from './hook-types.ts';
 import type { FrameRing } from './ring.ts';
 
 /** Room for one frame. */
@@ -116,7 +118,7 @@ export interface ArrivedFrames {
   readonly virtio: Uint8Array;
 }
 
-/** Frames that encap has for a device itself: answers of the ARP and ND proxy. */
+/** Frames that encap has for a device itself: answers of the ARP and ND proxy, and what hooks send out of ports. */
 export type Replied = (device: number, frame: Uint8Array) => void;
 
 /** What one thread uses to carry packets: slots, scratch and counters of its own, on the dataplane's tables. */
@@ -125,8 +127,10 @@ export interface DataplaneQueue {
   readonly number: number;
   /** All of the dataplane's memory. Anything may be broken by writing to it outside of slots. */
   readonly memory: Uint8Array;
-  /** Hears of replies during encap; the frame is a view that ends with the call. Devices with `proxy` or `rsc` have them. */
+  /** Hears of replies during encap; the frame is a view that ends with the call. Devices with `proxy`, `rsc` or hooks have them. */
   replied: Replied | undefined;
+  /** Hears of hooks that fail. */
+  hookFailed: ((failure: HookFailure) => void) | undefined;
   /**
    * Claims slots: once, not for each batch. All batches of frames together have 4 MiB, and so have those of datagrams.
    * @param count 1 to 256; of datagrams all batches together
@@ -155,6 +159,23 @@ export interface DataplaneQueue {
    * @throws VtepError USAGE; then nothing has been taken
    */
   decap(datagrams: DatagramBatch, port?: number, count?: number): ArrivedFrames;
+  /**
+   * Has a hook decide on the packets that a device carries through this queue, from the next batch on: a function, or
+   * what `compileHook` gave. `undefined`: none any more.
+   * @returns of a module its instance, which can be configured and read
+   * @throws VtepError NOT_FOUND, USAGE, NO_SPACE; then nothing has changed
+   */
+  setHook(
+    device: number,
+    direction: HookDirection,
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined;
+  /**
+   * The datagrams that the hooks of the last decap sent into tunnels, in the slots of those that came. To be taken
+   * before those are filled again; what is left at the next encap or decap is dropped, and counted as `drop_hook_forward`.
+   * So is all of it, when the datagrams of an encap before it have not all been taken.
+   */
+  readonly forwarded: SentDatagrams;
   /** Leaves the memory to others; batches end. Nothing when it is closed. */
   close(): void;
 }

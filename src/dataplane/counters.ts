@@ -54,6 +54,13 @@ export const COUNTERS = {
   drop_unknown_peer: layout.DROP_UNKNOWN_PEER,
   drop_peer_address: layout.DROP_PEER_ADDRESS,
   drop_peer_subnet: layout.DROP_PEER_SUBNET,
+  drop_hook: layout.DROP_HOOK,
+  drop_hook_fault: layout.DROP_HOOK_FAULT,
+  drop_hook_target: layout.DROP_HOOK_TARGET,
+  drop_hook_received: layout.DROP_HOOK_RECEIVED,
+  drop_hook_fault_received: layout.DROP_HOOK_FAULT_RECEIVED,
+  drop_hook_target_received: layout.DROP_HOOK_TARGET_RECEIVED,
+  drop_hook_forward: layout.DROP_HOOK_FORWARD,
   super_frames_split: layout.SUPER_FRAMES_SPLIT,
   segments_sent: layout.SEGMENTS_SENT,
   segments_merged: layout.SEGMENTS_MERGED,
@@ -75,6 +82,11 @@ export const COUNTERS = {
   route_short_circuits: layout.ROUTE_SHORT_CIRCUITS,
   super_frames_whole: layout.SUPER_FRAMES_WHOLE,
   super_frames_refused: layout.SUPER_FRAMES_REFUSED,
+  hook_redirects: layout.HOOK_REDIRECTS,
+  hook_redirects_received: layout.HOOK_REDIRECTS_RECEIVED,
+  hook_mirrors: layout.HOOK_MIRRORS,
+  hook_mirrors_received: layout.HOOK_MIRRORS_RECEIVED,
+  hook_mirrors_lost: layout.HOOK_MIRRORS_LOST,
 } as const;
 
 export type CounterName = keyof typeof COUNTERS;

@@ -7,6 +7,7 @@ import {
   HEADER_FDB_COUNT_OFFSET,
   HEADER_NOW_OFFSET,
   HEADER_OFFLOADS_OFFSET,
+  WORKER_HOOKED_OFFSET,
 } from '../../assembly/layout.ts';
 import type { VtepEvent } from '../types.ts';
 import { Devices } from './devices.ts';
@@ -15,7 +16,7 @@ import { drainEvents } from './events.ts';
 import type { EngineExports } from './exports.ts';
 import { Fdb } from './fdb.ts';
 import { Mdb } from './mdb.ts';
-import { createMemory, type Views, viewsOf } from './memory.ts';
+import { createMemory, type Views, viewsOf, workerBase } from './memory.ts';
 import { Neighbours } from './neighbours.ts';
 import type { NexthopInfo } from './nexthops.ts';
 import { Notices } from './notices.ts';
@@ -117,6 +118,12 @@ export class Dataplane {
     const now = Math.floor(performance.now() / 1000) + CLOCK_START;
     this.views.view.setUint32(HEADER_BASE + HEADER_NOW_OFFSET, now, true);
     return now;
+  }
+
+  /** No worker shows its frames to a hook any more. */
+  forgetHooks(device: number): void {
+    for (let block = 0; block < this.blocks; ++block)
+      this.views.bytes[workerBase(block) + WORKER_HOOKED_OFFSET + device] = 0;
   }
 
   /** Everything that the tables hold of a device goes; it still has its name, and no worker has it in hand. */

@@ -12,6 +12,7 @@ import {
   DEVICE_DOWN,
   DEVICE_FAMILY_OFFSET,
   DEVICE_FDB_LIMIT_OFFSET,
+  DEVICE_FLAG_HOOK_DECAP,
   DEVICE_FLAG_LABEL_INHERIT,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAG_MDB,
@@ -52,7 +53,7 @@ import type { Views } from './memory.ts';
 
 const DF = { unset: DF_UNSET, set: DF_SET, inherit: DF_INHERIT } as const;
 /** What others than `write` set and clear. */
-const FLAGS_OF_OTHERS = DEVICE_FLAG_MDB | DEVICE_FLAG_POLICIES;
+const FLAGS_OF_OTHERS = DEVICE_FLAG_MDB | DEVICE_FLAG_POLICIES | DEVICE_FLAG_HOOK_DECAP;
 
 /** What a packet needs to know of its device. */
 export interface DeviceRecord {
@@ -208,6 +209,13 @@ export class Devices {
   }
 
   /** Packets are delivered to a device that is up only. */
+  /** Is what arrives shown to a hook? Then frames of this host itself take the way of datagrams, too. */
+  setHooked(index: number, isHooked: boolean): void {
+    const at = (DEVICES_BASE + index * DEVICE_BYTES + DEVICE_FLAGS_OFFSET) >>> 2;
+    if (isHooked) Atomics.or(this.#views.u32, at, DEVICE_FLAG_HOOK_DECAP);
+    else Atomics.and(this.#views.u32, at, ~DEVICE_FLAG_HOOK_DECAP);
+  }
+
   setUp(index: number, up: boolean): void {
     const at = (DEVICES_BASE + index * DEVICE_BYTES + DEVICE_STATE_OFFSET) >>> 2;
     Atomics.store(this.#views.u32, at, up ? DEVICE_UP : DEVICE_DOWN);

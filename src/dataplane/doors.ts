@@ -1,5 +1,5 @@
 /** How a program comes by a dataplane: options -> a compiled engine -> the dataplane, or a queue on one of another thread. */
-import { WORKER_MAX } from '../../assembly/layout.ts';
+import { DEVICE_QUEUE_MAX } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { DataplaneQueue } from './batch.ts';
 import { Embedded } from './embedded.ts';
@@ -7,17 +7,16 @@ import type { EmbeddedDataplane, SharedDataplane } from './embedded-types.ts';
 import { instantiateEngine, withMemory } from './engine.ts';
 import { viewsOf } from './memory.ts';
 import { Queue } from './queue.ts';
-import { QUEUE_BLOCKS } from './queue-state.ts';
 
 /** Threads that one dataplane can have. */
-export const QUEUES_MAX = WORKER_MAX / QUEUE_BLOCKS;
+export const QUEUES_MAX = DEVICE_QUEUE_MAX;
 
 export interface DataplaneOptions {
   /** The engine's bytes (`vxlane/dataplane/wasm`, or a file of `vxlane/dataplane/*.wasm`); absent: what is at hand. */
   bytes?: BufferSource;
   /** The engine, compiled already: from `share().module` or `WebAssembly.compile`. Excludes `bytes`. */
   module?: WebAssembly.Module;
-  /** Threads that may use the dataplane at a time, this one included, 1 to 8; 1. Each reserves 12 MiB. */
+  /** Threads that may use the dataplane at a time, this one included, 1 to 8; 1. Each reserves 16 MiB. */
   queues?: number;
   /**
    * Whether the memory can be handed to other threads; default: where the runtime allows it. A `module` must be of that

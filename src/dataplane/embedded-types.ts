@@ -15,6 +15,8 @@ import type {
 } from '../types.ts';
 import type { DataplaneQueue } from './batch.ts';
 import type { CounterName } from './counters.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFunction } from './hook-types.ts';
 
 type Options = Pick<
   DeviceConfig,
@@ -129,6 +131,15 @@ export interface EmbeddedDataplane {
   encap(device: string, frame: Uint8Array): Datagram[];
   /** The UDP payload that `sender` sent to `port` (8472) of this host. @throws VtepError USAGE */
   decap(datagram: Uint8Array, sender: string, port?: number): Frame[];
+
+  /** What hooks of the last `decap` sent into tunnels: as `encap` gives it. */
+  forwarded(): Datagram[];
+  /** As `queue.setHook`, of this thread's queue. @throws VtepError NOT_FOUND, USAGE, NO_SPACE; then nothing has changed */
+  setHook(
+    device: string,
+    direction: HookDirection,
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined;
 
   /** Counters that are not zero, of all threads; "" = datagrams that belong to no device. @throws VtepError NOT_FOUND */
   counters(device: string): Partial<Record<CounterName, number>>;

@@ -6,7 +6,7 @@
 import { AF_INET, AF_INET6, RECEIVE_BUFFER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { VtepEvent } from '../types.ts';
-import type { DatagramBatch, FrameBatch } from './batch.ts';
+import type { DatagramBatch, FrameBatch, SentDatagrams } from './batch.ts';
 import { type CounterName, clearCounters, readCounters } from './counters.ts';
 import { Dataplane } from './dataplane.ts';
 import { checkDevice, familyOf, recordOf } from './embedded-device.ts';
@@ -20,6 +20,8 @@ import type {
 import type { Fdb } from './fdb.ts';
 import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
+import type { CompiledHook, HookProgram } from './hook-program.ts';
+import type { HookDirection, HookFunction } from './hook-types.ts';
 import { Listening } from './listening.ts';
 import type { Mdb } from './mdb.ts';
 import { wantParcels } from './parcels.ts';
@@ -121,6 +123,8 @@ export class Embedded implements EmbeddedDataplane {
       this.#listening.release(listener);
     }
     this.#placed.delete(name);
+    this.#plane.forgetHooks(index);
+    for (const direction of ['encap', 'decap'] as const) this.#queue.setHook(index, direction, undefined);
     this.#retirement.retire(index);
   }
 
@@ -145,13 +149,7 @@ export class Embedded implements EmbeddedDataplane {
     const slot = this.#frames.slots[0]!;
     slot.write(bytesOf('encap', frame));
     slot.device = number;
-    const sent = this.#queue.encap(this.#frames);
-    const datagrams: Datagram[] = [];
-    while (sent.next()) {
-      const { address, port, flow } = sent;
-      datagrams.push({ bytes: sent.bytes.slice(), address, port, flow });
-    }
-    return datagrams;
+    return take(this.#queue.encap(this.#frames));
   }
 
   decap(datagram: Uint8Array, sender: string, port: number = VXLAN_PORT): Frame[] {
@@ -165,6 +163,19 @@ export class Embedded implements EmbeddedDataplane {
       frames.push({ device: devices.nameOf(arrived.device), bytes: arrived.bytes.slice() });
     }
     return frames;
+  }
+
+  forwarded(): Datagram[] {
+    void this.#open;
+    return take(this.#queue.forwarded);
+  }
+
+  setHook(
+    device: string,
+    direction: HookDirection,
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined {
+    return this.#queue.setHook(this.numberOf(device), direction, hook);
   }
 
   counters(device: string): Partial<Record<CounterName, number>> {
@@ -254,6 +265,15 @@ export class Embedded implements EmbeddedDataplane {
 }
 
 type Undo = (() => unknown)[];
+
+function take(sent: SentDatagrams): Datagram[] {
+  const datagrams: Datagram[] = [];
+  while (sent.next()) {
+    const { address, port, flow } = sent;
+    datagrams.push({ bytes: sent.bytes.slice(), address, port, flow });
+  }
+  return datagrams;
+}
 
 function bytesOf(what: string, bytes: Uint8Array): Uint8Array {
   if (bytes instanceof Uint8Array) return bytes;

@@ -36,5 +36,19 @@ export type {
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
+export {
+  type CompiledHook,
+  compileHook,
+  HOOK_FUEL,
+  type HookFault,
+  type HookProgram,
+} from './hook-program.ts';
+export type {
+  HookBatch,
+  HookDirection,
+  HookFailure,
+  HookFunction,
+  HookWay,
+} from './hook-types.ts';
 export type { FrameRing, RingConsumer, RingProducer, SharedRing } from './ring.ts';
 export { attachConsumer, attachProducer } from './ring-ends.ts';

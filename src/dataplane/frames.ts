@@ -70,7 +70,7 @@ export class Frames implements FrameBatch {
   readonly #ring: number;
 
   /** @throws VtepError USAGE, NO_SPACE */
-  constructor(state: QueueState, count: number, bytes: number, walk: () => number) {
+  constructor(state: QueueState, count: number, bytes: number, walk: (isFirst: boolean) => number) {
     checkSlots('frames', count, ENCAP_RING_COUNT, bytes, FRAME_BYTES);
     const stride = strideOf(FRAME_HEADROOM_BYTES + bytes);
     this.#state = state;

@@ -52,7 +52,7 @@ export class Ring implements FrameRing {
   #isClosed = false;
 
   /** @throws VtepError USAGE, NO_SPACE */
-  constructor(state: QueueState, count: number, bytes: number, walk: () => number) {
+  constructor(state: QueueState, count: number, bytes: number, walk: (isFirst: boolean) => number) {
     checkSlots('ring', count, ENCAP_RING_COUNT, bytes, FRAME_BYTES);
     if ((count & (count - 1)) !== 0)
       throw new VtepError('USAGE', `ring: ${count} slots: give a power of two`);

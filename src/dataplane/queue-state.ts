@@ -3,17 +3,22 @@ import {
   ARRIVAL_COUNT,
   DECAP_STATE_BYTES,
   DECAP_STATE_OFFSET,
+  DESCRIPTOR_BYTES,
+  DEVICE_COUNT,
   ENCAP_ARENA_BYTES,
+  ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
   ENCAP_STATE_BYTES,
   ENCAP_STATE_OFFSET,
   HEADER_BASE,
   HEADER_QUEUES_OFFSET,
   RECEIVE_BUFFERS_BYTES,
+  RING_DESCRIPTORS_OFFSET,
   RING_FILLED_OFFSET,
   RING_FREED_OFFSET,
   RING_TAKEN_OFFSET,
   WORKER_BYTES,
+  WORKER_HOOKED_OFFSET,
   WORKER_ROUNDS_OFFSET,
   WORKERS_BASE,
 } from '../../assembly/layout.ts';
@@ -42,8 +47,12 @@ export class QueueState {
   /** Those that have not been released. */
   readonly batches = new Set<{ end(): void }>();
   /** Whose datagrams, whose frames the engine's records are. */
-  sent: { overtake(): void } | undefined;
+  sent: { overtake(): void; readonly isDone: boolean } | undefined;
   arrived: { overtake(): void } | undefined;
+  /** Shows a number of records to the hooks of decap; returns the number of writes. */
+  judge: (records: number) => number = () => 0;
+  /** A hook is running. */
+  isShowing = false;
   /** Counts encaps. */
   walks = 0;
   readonly #roundsWord: number;
@@ -73,6 +82,8 @@ export class QueueState {
   assertOpen(): void {
     if (this.closed)
       throw new VtepError('USAGE', `queue ${this.number}: it has been closed: attach another one`);
+    if (this.isShowing)
+      throw new VtepError('USAGE', `queue ${this.number}: a hook decides on packets, it carries none itself`);
   }
 
   /** Whoever had the blocks before may have gone in the middle of something. */
@@ -86,6 +97,10 @@ export class QueueState {
     bytes.fill(0, encap, encap + ENCAP_STATE_BYTES);
     const decap = this.decapBase + DECAP_STATE_OFFSET;
     bytes.fill(0, decap, decap + DECAP_STATE_BYTES);
+    for (const base of [this.encapBase, this.decapBase])
+      bytes.fill(0, base + WORKER_HOOKED_OFFSET, base + WORKER_HOOKED_OFFSET + DEVICE_COUNT);
+    const descriptors = this.encapBase + ENCAP_RING_OFFSET + RING_DESCRIPTORS_OFFSET;
+    bytes.fill(0, descriptors, descriptors + ENCAP_RING_COUNT * DESCRIPTOR_BYTES);
     if ((u32[this.#roundsWord]! & 1) === 1) this.leave();
   }
 }

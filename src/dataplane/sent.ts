@@ -1,7 +1,12 @@
 /** The datagrams of a batch, read from the engine's parcels one after the other. */
 import {
   AF_INET,
+  DESCRIPTOR_BYTES,
+  DESCRIPTOR_DEVICE_OFFSET,
+  DESCRIPTOR_HOOK_OFFSET,
+  DESCRIPTOR_LENGTH_OFFSET,
   ENCAP_FANOUT_COUNT_OFFSET,
+  ENCAP_MIRROR_OFFSET,
   ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
   ENCAP_STATE_OFFSET,
@@ -21,6 +26,7 @@ import {
   PARCEL_PORT_OFFSET,
   PARCEL_SOURCE_OFFSET,
   PARCELS_OFFSET,
+  RING_DESCRIPTORS_OFFSET,
   RING_FILLED_OFFSET,
   RING_TAKEN_OFFSET,
   SOURCE_PORT_COUNT,
@@ -42,13 +48,13 @@ export class Sent implements SentDatagrams {
   readonly #u8: Uint8Array;
   readonly #u16: Uint16Array;
   readonly #u32: Uint32Array;
-  readonly #walk: () => number;
+  readonly #walk: (isFirst: boolean) => number;
   /** Words: the first parcel, the one at hand (0 = none), and the end of them. */
   readonly #first: number;
   #at = 0;
   #last = 0;
   #end = 0;
-  readonly #views: SlotViews;
+  readonly #views: Pick<SlotViews, 'of' | 'slotOf'>;
   /** By slot: the encap in which a header was put before a frame that has several remotes. */
   readonly #headed = new Uint32Array(ENCAP_RING_COUNT);
   /** A datagram that no slot has, and the word of its parcel. */
@@ -59,7 +65,11 @@ export class Sent implements SentDatagrams {
   #address = '';
 
   /** @param walk lets the engine walk the ring; returns how many parcels there are then */
-  constructor(state: QueueState, views: SlotViews, walk: () => number) {
+  constructor(
+    state: QueueState,
+    views: Pick<SlotViews, 'of' | 'slotOf'>,
+    walk: (isFirst: boolean) => number,
+  ) {
     const { bytes, u32 } = state.views;
     this.#state = state;
     this.#u8 = bytes;
@@ -75,7 +85,41 @@ export class Sent implements SentDatagrams {
     state.sent?.overtake();
     state.sent = this;
     state.walks = (state.walks + 1) >>> 0;
-    this.#walkOn();
+    this.#walkOn(true);
+  }
+
+  /** The ring has been filled for it: the first `next` walks it. */
+  arm(): void {
+    const state = this.#state;
+    state.sent?.overtake();
+    state.sent = this;
+    state.walks = (state.walks + 1) >>> 0;
+    this.#last = this.#first - PARCEL_WORDS;
+    this.#end = this.#first;
+  }
+
+  /** All have been taken. */
+  get isDone(): boolean {
+    return this.#at === 0 && this.#last + PARCEL_WORDS >= this.#end && this.#isEmpty;
+  }
+
+  /** Numbers of the devices whose datagrams have not been taken, one for each. */
+  *left(): Generator<number> {
+    for (let at = this.#last + PARCEL_WORDS; at < this.#end; at += PARCEL_WORDS)
+      yield this.#u16[at * 2 + (PARCEL_DEVICE_OFFSET >> 1)]!;
+    const ring = (this.#state.encapBase + ENCAP_RING_OFFSET) >>> 2;
+    const end = this.#u32[ring + (RING_FILLED_OFFSET >> 2)]!;
+    for (
+      let cursor = this.#u32[ring + (RING_TAKEN_OFFSET >> 2)]!;
+      cursor !== end;
+      cursor = (cursor + 1) >>> 0
+    )
+      yield this.#u16[descriptorOf(ring, cursor) * 2 + (DESCRIPTOR_DEVICE_OFFSET >> 1)]!;
+  }
+
+  /** The engine's records are its. */
+  get isCurrent(): boolean {
+    return this.#state.sent === this;
   }
 
   /** Another batch has the engine's records now. */
@@ -92,9 +136,15 @@ export class Sent implements SentDatagrams {
     if (this.#state.sent !== this) return;
     this.overtake();
     const { encapBase } = this.#state;
+    const u32 = this.#u32;
     const ring = (encapBase + ENCAP_RING_OFFSET) >>> 2;
-    this.#u32[ring + (RING_TAKEN_OFFSET >> 2)] = this.#u32[ring + (RING_FILLED_OFFSET >> 2)]!;
-    this.#u32[(encapBase + ENCAP_STATE_OFFSET + ENCAP_FANOUT_COUNT_OFFSET) >>> 2] = 0;
+    const end = u32[ring + (RING_FILLED_OFFSET >> 2)]!;
+    for (let cursor = u32[ring + (RING_TAKEN_OFFSET >> 2)]!; cursor !== end; cursor = (cursor + 1) >>> 0)
+      u32[descriptorOf(ring, cursor) + (DESCRIPTOR_HOOK_OFFSET >> 2)] = 0;
+    u32[ring + (RING_TAKEN_OFFSET >> 2)] = end;
+    const state = encapBase + ENCAP_STATE_OFFSET;
+    u32[(state + ENCAP_FANOUT_COUNT_OFFSET) >>> 2] = 0;
+    u32[(state + ENCAP_MIRROR_OFFSET + DESCRIPTOR_LENGTH_OFFSET) >>> 2] = 0;
   }
 
   next(): boolean {
@@ -183,20 +233,23 @@ export class Sent implements SentDatagrams {
     return this.#address;
   }
 
-  #walkOn(): void {
+  get #isEmpty(): boolean {
+    const ring = (this.#state.encapBase + ENCAP_RING_OFFSET) >>> 2;
+    return this.#u32[ring + (RING_TAKEN_OFFSET >> 2)] === this.#u32[ring + (RING_FILLED_OFFSET >> 2)];
+  }
+
+  #walkOn(isFirst: boolean): void {
     this.#at = 0;
     this.#copied = 0;
     this.#last = this.#first - PARCEL_WORDS;
-    this.#end = this.#first + this.#walk() * PARCEL_WORDS;
+    this.#end = this.#first + this.#walk(isFirst) * PARCEL_WORDS;
   }
 
   /** The parcels are at their end: the rest of the ring, if there is any. */
   #more(): boolean {
     if (this.#state.sent !== this) throw over();
-    const ring = (this.#state.encapBase + ENCAP_RING_OFFSET) >>> 2;
-    const u32 = this.#u32;
-    while (u32[ring + (RING_TAKEN_OFFSET >> 2)] !== u32[ring + (RING_FILLED_OFFSET >> 2)]) {
-      this.#walkOn();
+    while (!this.#isEmpty) {
+      this.#walkOn(false);
       this.#last = this.#first;
       if (this.#last < this.#end) return true;
     }
@@ -230,6 +283,18 @@ export class Sent implements SentDatagrams {
       return;
     }
   }
+}
+
+/** What a decap's hooks have sent into tunnels: nothing, where they have not. */
+export class Forwarded extends Sent {
+  override next(): boolean {
+    return this.isCurrent && super.next();
+  }
+}
+
+/** Word of a descriptor. @param ring word of the ring */
+function descriptorOf(ring: number, cursor: number): number {
+  return ring + (RING_DESCRIPTORS_OFFSET >> 2) + (cursor % ENCAP_RING_COUNT) * (DESCRIPTOR_BYTES >> 2);
 }
 
 function over(): VtepError {

@@ -80,7 +80,8 @@ export function closeControl(): void {
   control = -1;
 }
 
-function controlSocket(): number {
+/** Opened when it is first asked for. */
+export function controlSocket(): number {
   if (control < 0) {
     control = syscalls().socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (control < 0) throw systemError('interfaces: socket');

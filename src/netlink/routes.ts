@@ -68,6 +68,10 @@ export class Routes {
   readonly #request = new Uint8Array(128);
   readonly #view = new DataView(this.#request.buffer);
 
+  get descriptor(): number {
+    return this.#socket.descriptor;
+  }
+
   close(): void {
     this.#socket.close();
   }

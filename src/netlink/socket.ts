@@ -121,6 +121,10 @@ export class NetlinkSocket {
     this.port = viewOf(name).getUint32(4, true);
   }
 
+  get descriptor(): number {
+    return this.#fd;
+  }
+
   close(): void {
     this.#sys.close(this.#fd);
   }

@@ -3,6 +3,7 @@ import type { Dataplane } from '../dataplane/dataplane.ts';
 import type { VtepEvent } from '../types.ts';
 import type { Device } from './device.ts';
 import type { Groups } from './groups.ts';
+import type { Hooks } from './hooks.ts';
 import type { KernelTables } from './kernel-tables.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { Listeners } from './listeners.ts';
@@ -17,6 +18,7 @@ export interface Core {
   readonly workers: Workers;
   readonly listeners: Listeners;
   readonly groups: Groups;
+  readonly hooks: Hooks;
   readonly lifecycle: Lifecycle;
   readonly tables: KernelTables;
   readonly offloads: Offloads;

@@ -82,13 +82,14 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
 }
 
 export async function destroyDevice(core: Core, device: Device): Promise<void> {
-  const { plane, workers, devices, lifecycle, tables } = core;
+  const { plane, workers, devices, lifecycle, tables, hooks } = core;
   const { index, tap } = device;
   // It may have gone from outside while this waited for its turn.
   if (devices.get(device.config.name) !== device) return;
   devices.delete(device.config.name);
   workers.unwatchTap(tap.queues);
   await lifecycle.lower(device, true);
+  await hooks.forget(device);
   await workers.quiesce();
   plane.devices.setQueues(index, []);
   closeTap(tap);

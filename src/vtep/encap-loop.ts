@@ -1,6 +1,7 @@
 /**
  * The encap worker: TAP -> engine -> UDP. It reads frames one behind the other into its arena until the TAP
- * is empty, has the engine walk them all in one call, and sends the runs that come out.
+ * is empty, has the engine walk them all in one call, and sends the runs that come out. Frames of a device with a hook
+ * are shown to its program first.
  */
 import {
   DEVICE_BYTES,
@@ -22,6 +23,8 @@ import {
   RING_TAKEN_OFFSET,
 } from '../../assembly/layout.ts';
 import { EIO } from '../io/errno.ts';
+import { HELD_FRAMES } from './hook-messages.ts';
+import type { HookThread } from './hook-thread.ts';
 import type { Paths } from './paths.ts';
 import { Sender } from './sender.ts';
 import type { TapReader } from './tap-reader.ts';
@@ -34,6 +37,7 @@ export function encapServer(
   context: WorkerContext,
   paths: Paths,
   reader: TapReader,
+  hooks: HookThread,
 ): (device: number) => void {
   const { base, exports, i32, u32 } = context;
   const sender = new Sender(context);
@@ -44,27 +48,46 @@ export function encapServer(
   const injects = (base + ENCAP_STATE_OFFSET + ENCAP_INJECTS_USED_OFFSET) >>> 2;
   const wanted = (base + ENCAP_STATE_OFFSET + ENCAP_PATH_WANTED_OFFSET) >>> 2;
 
+  // A thread before this one has left frames that their program had not seen to the end.
+  if (hooks.held.kind === HELD_FRAMES) {
+    hooks.show('encap', hooks.held.count);
+    note(context, drain(), 0);
+    hooks.letGo();
+  }
+
   /** What the device's TAP holds. */
   return (device) => {
     const fd = i32[(DEVICES_BASE + device * DEVICE_BYTES + DEVICE_TAP_OFFSET + context.queue * 4) >>> 2]!;
     for (let more = true, batch = 0; more && batch < BATCH_MAX; ++batch) {
       more = reader.fill(device, fd);
-      let calls = reader.calls;
-      paths.tick();
-      while (u32[taken] !== u32[filled]) {
-        calls += sender.send(exports.encap(base));
-        if (u32[injects] !== 0) calls += inject(context, u32[injects]!);
-        if (u32[wanted] !== 0) paths.resolve();
+      const calls = reader.calls;
+      const parked = hooks.isHooked('encap', device) ? exports.encapPark(base) : 0;
+      if (parked > 0) {
+        hooks.hold(HELD_FRAMES, device, parked);
+        hooks.show('encap', parked);
+        hooks.letGo();
       }
-      // Sent: nothing names the frames any more.
-      u32[freed] = u32[taken]!;
-      note(context, calls, 0);
+      note(context, calls + drain(), 0);
     }
   };
+
+  /** Sends what the ring holds. Returns the system calls made. */
+  function drain(): number {
+    let calls = 0;
+    paths.tick();
+    while (u32[taken] !== u32[filled]) {
+      calls += sender.send(exports.encap(base));
+      if (u32[injects] !== 0) calls += inject(context, u32[injects]!);
+      if (u32[wanted] !== 0) paths.resolve();
+    }
+    // Sent: nothing names the frames any more.
+    u32[freed] = u32[taken]!;
+    return calls;
+  }
 }
 
 /** Frames that go to a TAP of this host instead of the underlay. Returns the system calls made. */
-function inject(context: WorkerContext, count: number): number {
+export function inject(context: WorkerContext, count: number): number {
   const { address, base, i32, queue, sys, u32 } = context;
   for (let index = 0; index < count; ++index) {
     const at = base + INJECTS_OFFSET + index * INJECT_BYTES;

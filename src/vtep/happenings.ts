@@ -10,7 +10,7 @@ import type { FdbEntry, VtepDrop, VtepEvent, VtepEvents } from '../types.ts';
 import type { Logger } from './core.ts';
 
 const DROPS = (Object.keys(COUNTERS) as CounterName[]).filter((name) => name.startsWith('drop_'));
-const NAMES = ['event', 'learned', 'moved', 'aged', 'miss', 'drop', 'link'] as const;
+const NAMES = ['event', 'learned', 'moved', 'aged', 'miss', 'drop', 'link', 'hook'] as const;
 
 /** Subscribers of these hear of all VTEPs of the process. */
 const CHANNELS: Readonly<Record<VtepEvent['event'] | 'drop', Channel>> = {
@@ -19,6 +19,7 @@ const CHANNELS: Readonly<Record<VtepEvent['event'] | 'drop', Channel>> = {
   mdb: channel('vxlane:mdb'),
   miss: channel('vxlane:miss'),
   link: channel('vxlane:link'),
+  hook: channel('vxlane:hook'),
   drop: channel('vxlane:drop'),
 };
 
@@ -83,6 +84,9 @@ export class Happenings extends EventEmitter<VtepEvents> {
     } else if (event.event === 'link') {
       const { event: _, ...link } = event;
       this.#safely('link', link);
+    } else if (event.event === 'hook') {
+      const { event: _, ...hook } = event;
+      this.#safely('hook', hook);
     }
   }
 

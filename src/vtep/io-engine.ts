@@ -42,6 +42,8 @@ export interface Transfers {
   readonly writer: TapWriter;
   /** Why io_uring was wanted and is not used; '' = it is, or was not wanted. */
   readonly refused: string;
+  /** Descriptor of its ring, -1 = none. */
+  readonly ring: number;
   close(): void;
 }
 
@@ -55,13 +57,14 @@ export function engineOf(given: EngineChoice | undefined): IoEngine {
 /** By the thread that will use them. */
 export function openTransfers(context: WorkerContext, engine: IoEngine): Transfers {
   const batched = { reader: new BatchedReader(context), writer: new BatchedWriter(context), close() {} };
-  if (engine === 'batched') return { ...batched, refused: '' };
+  if (engine === 'batched') return { ...batched, refused: '', ring: -1 };
   const ring = openRing(context);
-  if (typeof ring === 'string') return { ...batched, refused: ring };
+  if (typeof ring === 'string') return { ...batched, refused: ring, ring: -1 };
   return {
     reader: new UringReader(context, ring),
     writer: new UringWriter(context, ring),
     refused: '',
+    ring,
     close: () => syscalls().close(ring),
   };
 }

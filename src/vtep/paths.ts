@@ -30,7 +30,7 @@ import {
   WORKER_CLOCK_OFFSET,
 } from '../../assembly/layout.ts';
 import type { Family } from '../io/family.ts';
-import { closeControl } from '../io/interface.ts';
+import { closeControl, controlSocket } from '../io/interface.ts';
 import { type Route, type RouteQuery, Routes, UNREACHABLE } from '../netlink/routes.ts';
 import { WholePaths } from './whole-paths.ts';
 import type { WorkerContext } from './worker-context.ts';
@@ -45,6 +45,11 @@ export class Paths {
   constructor(context: WorkerContext) {
     this.#context = context;
     this.#whole = new WholePaths(context, this.#routes);
+  }
+
+  /** Descriptors that it asks the kernel on. */
+  get descriptors(): number[] {
+    return [this.#routes.descriptor, controlSocket()];
   }
 
   close(): void {

@@ -19,6 +19,8 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookInfo,
+  HookRequest,
   MdbEntry,
   MdbFlush,
   MdbRequest,
@@ -174,6 +176,17 @@ export class PortVtep extends Happenings implements PortableVtep {
 
   peer(request: PeerRequest): void {
     this.#open.peers.apply(this.#readers.peer(request));
+  }
+
+  async hook({ dev }: HookRequest): Promise<void> {
+    throw new VtepError(
+      'UNSUPPORTED',
+      `hook dev ${dev}: Operation not supported: set hooks on a dataplane of your own (createDataplane), or on TAPs`,
+    );
+  }
+
+  hookShow(): HookInfo[] {
+    return [];
   }
 
   peerShow(dev?: string): PeerInfo[] {

@@ -4,7 +4,7 @@ import { type CounterName, readCounter, readCounters } from '../dataplane/counte
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine-file.ts';
 import type { Views } from '../dataplane/memory.ts';
-import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
+import type { DeviceInfo, DirectionStats, HookInfo, VtepStatus, WorkerStatus } from '../types.ts';
 import { version } from '../version.ts';
 import type { Device } from './device.ts';
 import type { Listeners } from './listeners.ts';
@@ -49,6 +49,9 @@ export function deviceInfo(
         'drop_no_buffers',
         'drop_short_frame',
         'drop_bad_offload',
+        'drop_hook',
+        'drop_hook_fault',
+        'drop_hook_target',
       ),
     carrier_errors: noRoute,
     collisions: loops,
@@ -66,11 +69,15 @@ export function deviceInfo(
       'drop_unknown_peer',
       'drop_peer_address',
       'drop_peer_subnet',
+      'drop_hook_received',
+      'drop_hook_fault_received',
+      'drop_hook_target_received',
+      'drop_hook_forward',
     ),
     frame_errors: count('drop_reserved_bits', 'drop_ecn'),
     length_errors: count('drop_short_inner_ip_received'),
   };
-  return { config: { ...config }, ifindex: device.ifindex, up: device.up, stats: { rx, tx } };
+  return { config: { ...config }, ifindex: device.ifindex, number: index, up: device.up, stats: { rx, tx } };
 }
 
 export interface StatusSources {
@@ -81,12 +88,13 @@ export interface StatusSources {
   offloads: Offloads;
   /** The underlay TAP: in use, or why not. */
   underlay: string;
+  hooks: HookInfo[];
   /** Milliseconds since the epoch. */
   started: number;
 }
 
 export function vtepStatus(sources: StatusSources): VtepStatus {
-  const { plane, workers, listeners, devices, offloads, underlay, started } = sources;
+  const { plane, workers, listeners, devices, offloads, underlay, hooks, started } = sources;
   const { views } = plane;
   const names = new Map(devices.map((device) => [device.index, device.config.name]));
   const counters: VtepStatus['counters'] = {};
@@ -124,6 +132,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
     })),
     devices: devices.map((device) => deviceInfo(plane, workers.count, device)),
     counters,
+    ...(hooks.length > 0 && { hooks }),
     fdb: {
       entries: plane.entries,
       capacity: FDB_CAPACITY,

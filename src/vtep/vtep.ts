@@ -7,13 +7,14 @@ import {
   FDB_BUCKETS_BASE,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
+  HOOK_RECORDS_OFFSET,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
   REMOTES_BASE,
-  WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { compileEngine } from '../dataplane/engine-file.ts';
+import { workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
 import { makeResident, preferHugePages } from '../io/residence.ts';
@@ -25,6 +26,8 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookInfo,
+  HookRequest,
   MdbEntry,
   MdbFlush,
   MdbRequest,
@@ -45,6 +48,7 @@ import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
 import { Happenings } from './happenings.ts';
+import { Hooks } from './hooks.ts';
 import { type EngineChoice, engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
 import { Lifecycle } from './lifecycle.ts';
@@ -136,14 +140,15 @@ class BatchedVtep extends Happenings implements Vtep {
     });
     const listeners = new Listeners(plane.views, offloads.udpGro === 'on', queues);
     const groups = new Groups();
+    const log = options.logger ?? (() => {});
+    const emit = (event: VtepEvent) => plane.notices.emit(event);
     this.#core = {
-      ...{ plane, workers, listeners, groups, offloads, queues },
+      ...{ plane, workers, listeners, groups, offloads, queues, log, emit },
+      hooks: new Hooks({ plane, workers, log, emit }),
       lifecycle: new Lifecycle({ plane, workers, listeners, groups, vnis: plane.vnis }),
       tables: new KernelTables(followTables(plane, (reason) => this.#core.log('error', reason))),
       devices: new Map(),
       home: () => this.#home!,
-      log: options.logger ?? (() => {}),
-      emit: (event) => plane.notices.emit(event),
       inTurn: (work) => this.#inTurn(work),
     };
     this.watch(plane, this.#core.log);
@@ -157,7 +162,9 @@ class BatchedVtep extends Happenings implements Vtep {
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
     preferHugePages(address + FDB_BUCKETS_BASE, REMOTES_BASE - FDB_BUCKETS_BASE);
-    makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
+    // What hooks need is touched when there are some.
+    for (const block of Workers.packetBlocks(queues))
+      makeResident(address + workerBase(block), HOOK_RECORDS_OFFSET);
     try {
       await workers.start(
         queues,
@@ -262,6 +269,15 @@ class BatchedVtep extends Happenings implements Vtep {
     return this.#open.peers.show(this.#dev(dev));
   }
 
+  hook(request: HookRequest): Promise<void> {
+    return this.#inTurn(() => this.#core.hooks.apply(this.#find(request.dev), request));
+  }
+
+  hookShow(dev?: string): HookInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return this.#core.hooks.show(dev);
+  }
+
   mdb(request: MdbRequest): void {
     this.#open.mdb.apply(this.#readers.mdb(request));
   }
@@ -287,6 +303,7 @@ class BatchedVtep extends Happenings implements Vtep {
     return vtepStatus({
       ...{ plane, workers, listeners, offloads, started: this.#started },
       underlay: this.#underlay.state,
+      hooks: this.#core.hooks.show(),
       devices: [...devices.values()],
     });
   }
@@ -302,6 +319,7 @@ class BatchedVtep extends Happenings implements Vtep {
       await this.#following.close();
       for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
       await this.#settleUnderlay();
+      this.#core.hooks.close();
       await this.#core.workers.stop();
     });
     return this.#closing;
@@ -355,6 +373,7 @@ class BatchedVtep extends Happenings implements Vtep {
     // A device may have gone from outside.
     if (this.#underlay.tick([...devices.values()])) void this.#inTurn(() => this.#settleUnderlay());
     this.tellDrops([[0, ''], ...[...devices.values()].map((one) => [one.index, one.config.name] as const)]);
+    this.#core.hooks.tick();
     const now = plane.tick();
     for (const device of this.#ageingDue.keys()) {
       if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);

@@ -13,6 +13,7 @@ import type { EngineExports } from '../dataplane/exports.ts';
 import { type Views, viewsOf, workerBase } from '../dataplane/memory.ts';
 import type { Poller } from '../io/poller.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
+import type { HookStart } from './hook-messages.ts';
 import type { IoEngine } from './io-engine.ts';
 import { timed } from './profile.ts';
 
@@ -37,6 +38,8 @@ export interface WorkerStart {
   address: number;
   poller: Poller;
 }
+
+export type WorkerData = WorkerStart & { hooks: HookStart };
 
 /** epoll's token of a listener is its number and this bit, that of a TAP the number of its device. */
 export const LISTENER_TOKEN = 0x10000;

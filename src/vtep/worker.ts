@@ -1,6 +1,6 @@
 /**
  * Entry of a worker thread: wait for descriptors, serve each until it is empty, wait again. It never
- * returns to the event loop; WORKER_STOP and the poller's eventfd end it.
+ * returns to the event loop, but for turns while a hook's module is imported; WORKER_STOP and the poller's eventfd end it.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import {
@@ -15,6 +15,8 @@ import { instantiateEngine } from '../dataplane/engine.ts';
 import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, WAKE_TOKEN } from '../io/poller.ts';
 import { decapServer } from './decap-loop.ts';
 import { encapServer } from './encap-loop.ts';
+import { Forwarding } from './forwarding.ts';
+import { HookThread } from './hook-thread.ts';
 import { openTransfers } from './io-engine.ts';
 import { listenerSocket } from './listeners.ts';
 import { Paths } from './paths.ts';
@@ -25,7 +27,7 @@ import {
   note,
   type Role,
   type WorkerContext,
-  type WorkerStart,
+  type WorkerData,
 } from './worker-context.ts';
 
 /** A role that the thread serves. */
@@ -39,37 +41,52 @@ interface Server {
   close(): void;
 }
 
-const start = workerData as WorkerStart;
+const start = workerData as WorkerData;
 const engine = instantiateEngine(start.module, start.memory);
 let refused = '';
+const contexts = start.roles.map((role) => contextOf(start, role, engine));
+const hooks = new HookThread(
+  start.hooks,
+  Object.fromEntries(start.roles.map(({ kind }, index) => [kind, contexts[index]!])),
+);
+await hooks.begin(start.hooks.programs);
 const servers = start.roles.map(serverOf);
 parentPort?.postMessage(refused);
-run(servers);
+await run(servers);
 // The thread ends; descriptors are the process's.
 for (const server of servers) server.close();
 
-function serverOf(role: Role): Server {
-  const context = contextOf(start, role, engine);
+function serverOf(role: Role, index: number): Server {
+  const context = contexts[index]!;
   const transfers = openTransfers(context, start.engine);
   refused ||= transfers.refused;
+  hooks.own(transfers.ring);
   const shared = { context, block: role.index, kind: role.kind };
   if (role.kind === 'encap') {
     const paths = new Paths(context);
+    hooks.own(...paths.descriptors);
     const close = () => {
       paths.close();
       transfers.close();
     };
-    return { ...shared, serve: encapServer(context, paths, transfers.reader), close };
+    return { ...shared, serve: encapServer(context, paths, transfers.reader, hooks), close };
   }
-  const drain = decapServer(context, transfers.writer);
+  const forwarding = new Forwarding(contextOf(start, { ...role, index: role.index + 1 }, engine), (...fds) =>
+    hooks.own(...fds),
+  );
+  const drain = decapServer(context, transfers.writer, hooks, forwarding);
   const serve = (listener: number) => {
     const fd = listenerSocket(context.i32, listener, context.queue);
     if (fd >= 0) drain(listener, fd);
   };
-  return { ...shared, serve, close: transfers.close };
+  const close = () => {
+    forwarding.close();
+    transfers.close();
+  };
+  return { ...shared, serve, close };
 }
 
-function run(roles: readonly Server[]): void {
+async function run(roles: readonly Server[]): Promise<void> {
   // Alone, or encap and decap.
   const first = roles[0]!;
   const last = roles.at(-1)!;
@@ -83,7 +100,9 @@ function run(roles: readonly Server[]): void {
   const waiting = new Waiting(start.spin);
   let worked = first.kind;
   while (Atomics.load(i32, stop) === 0) {
-    const sleep = waiting.next();
+    hooks.poll();
+    if (hooks.isLoading) await hooks.turn();
+    const sleep = waiting.next() && !hooks.isLoading;
     const count = sys.epoll_wait(poller.epoll, address + events, EPOLL_EVENT_COUNT, sleep ? -1 : 0);
     if (sleep) note(first.context, 1, 1);
     if (waiting.ended(count > 0)) sys.sched_yield();

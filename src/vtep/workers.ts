@@ -17,6 +17,9 @@ import {
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
+import type { HookDirection } from '../types.ts';
+import { HookLine } from './hook-line.ts';
+import { CALLING, type HookOrder, type HookReport, type Program, type Seat } from './hook-messages.ts';
 import type { IoEngine } from './io-engine.ts';
 import { LISTENER_TOKEN, type Role, type WorkerStart } from './worker-context.ts';
 
@@ -30,8 +33,13 @@ export interface WorkerOptions {
 
 interface Thread {
   readonly start: WorkerStart;
-  readonly worker: Worker;
+  worker: Worker;
+  readonly hooks: HookLine;
+  /** It has been ended from here, and another one takes its place. */
+  isReplaced: boolean;
 }
+
+type HookFault = Extract<HookReport, { fault: string }>;
 
 export class Workers {
   readonly #views: Views;
@@ -39,9 +47,22 @@ export class Workers {
   readonly #options: WorkerOptions;
   #refused = '';
 
-  /** Blocks that the memory of `queues` queues must have. */
+  #failed: (reason: string) => void = () => {};
+  #heard: (worker: number) => void = () => {};
+  #stopping = false;
+
+  /** Hears of programs that fail, and of a thread that has ended within JavaScript of one. Set by who sets hooks. */
+  onHookFault: (fault: HookFault) => void = () => {};
+  onLeft: (thread: number) => void = () => {};
+
+  /** Blocks that the memory of `queues` queues must have: encap, decap, and what decap's hooks send into tunnels. */
   static blocks(queues: number): number {
-    return 2 * queues;
+    return 3 * queues;
+  }
+
+  /** Those of them that carry packets, hooks or not. */
+  static packetBlocks(queues: number): number[] {
+    return rolesOf(queues, false).flatMap((roles) => roles.map(({ index }) => index));
   }
 
   constructor(views: Views, options: WorkerOptions) {
@@ -60,9 +81,13 @@ export class Workers {
     return this.#refused === '' ? 'on' : `off: ${this.#refused}`;
   }
 
-  /** Blocks in use. */
+  /** Blocks in use: their counters are summed up. */
   get count(): number {
-    return this.#threads.reduce((sum, { start }) => sum + start.roles.length, 0);
+    return Workers.blocks(this.#queues);
+  }
+
+  get #queues(): number {
+    return this.#threads.reduce((sum, { start }) => sum + start.roles.length, 0) / 2;
   }
 
   /**
@@ -76,30 +101,93 @@ export class Workers {
     failed: (reason: string) => void,
     heard: (worker: number) => void,
   ): Promise<void> {
-    const entry = fileURLToPath(import.meta.resolve('#worker'));
+    this.#failed = failed;
+    this.#heard = heard;
     // Encap workers answer the walk's questions about paths (paths.ts).
     this.#views.view.setUint32(HEADER_BASE + HEADER_PATHS_OFFSET, 1, true);
-    const { engine, paired, spin } = this.#options;
-    const ready = rolesOf(queues, paired).map((roles) => {
+    const { engine, spin } = this.#options;
+    const ready = rolesOf(queues, this.#options.paired).map((roles) => {
       const memory = this.#views.memory;
-      const poller = openPoller();
-      const start: WorkerStart = { roles, memory, module, address, engine, spin, poller };
-      const name = nameOf(roles);
-      const worker = new Worker(entry, { workerData: start, name: `vxlane ${name}`, execArgv: [] });
-      this.#threads.push({ start, worker });
-      // The number of the block that events have been written in.
-      worker.on('message', (message) => typeof message === 'number' && heard(message));
-      worker.on('error', (error) => failed(`${name} worker: ${error.stack ?? error.message}`));
-      return new Promise<void>((resolve, reject) => {
-        worker.once('message', (refused: string) => {
-          this.#refused ||= refused;
-          resolve();
-        });
-        worker.once('error', (error) => reject(new VtepError('SYSTEM', `${name} worker: ${error.message}`)));
-      });
+      const start: WorkerStart = { roles, memory, module, address, engine, spin, poller: openPoller() };
+      const hooks = new HookLine((fault) => this.onHookFault(fault));
+      this.#threads.push({ start, hooks, isReplaced: false, worker: undefined as unknown as Worker });
+      return this.#run(this.#threads.length - 1, []);
     });
     process.on('exit', this.#leave);
     await Promise.all(ready);
+  }
+
+  /** Starts a thread. Resolves when it waits for work. */
+  #run(number: number, programs: readonly Program[], reason = ''): Promise<void> {
+    const thread = this.#threads[number]!;
+    const { start } = thread;
+    const name = nameOf(start.roles);
+    const hooks = thread.hooks.start(programs, reason);
+    const worker = new Worker(fileURLToPath(import.meta.resolve('#worker')), {
+      workerData: { ...start, hooks },
+      transferList: [hooks.port],
+      name: `vxlane ${name}`,
+      execArgv: [],
+    });
+    thread.worker = worker;
+    thread.isReplaced = false;
+    // The number of the block that events have been written in.
+    worker.on('message', (message) => typeof message === 'number' && this.#heard(message));
+    worker.on('error', (error) => this.#failed(`${name} worker: ${error.stack ?? error.message}`));
+    worker.once('exit', () => {
+      if (!this.#stopping && !thread.isReplaced && thread.hooks.under !== undefined) this.onLeft(number);
+    });
+    return new Promise<void>((resolve, reject) => {
+      worker.once('message', (refused: string) => {
+        this.#refused ||= refused;
+        resolve();
+      });
+      worker.once('error', (error) => reject(new VtepError('SYSTEM', `${name} worker: ${error.message}`)));
+    });
+  }
+
+  /**
+   * Has all threads of a direction carry it out. Waits for all of them.
+   * @throws Error with the first thread's reason
+   */
+  async orderHooks(direction: HookDirection, order: HookOrder): Promise<void> {
+    const all = this.#threads.filter(({ start }) => start.roles.some(({ kind }) => kind === direction));
+    const done = all.map(({ hooks, start }) => {
+      const answer = hooks.order(order);
+      wake(start.poller);
+      return answer;
+    });
+    const failed = (await Promise.allSettled(done)).find((one) => one.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** Of each thread: what JavaScript of a hook it is in, undefined = in none. */
+  underJavaScript(): ({ calls: number; isCall: boolean; seat: Seat } | undefined)[] {
+    return this.#threads.map(({ hooks: { under } }) =>
+      under === undefined
+        ? undefined
+        : { calls: under.calls, isCall: under.state === CALLING, seat: under.seat },
+    );
+  }
+
+  /** Packets that were shown to the program of a seat. */
+  shown(seat: Seat): number {
+    return this.#threads.reduce((sum, { hooks }) => sum + hooks.shown(seat), 0);
+  }
+
+  /**
+   * Ends a thread that does not come back and starts another one in its place, with these programs. It goes on where the
+   * other one was: all that it held is in the memory.
+   */
+  async replaceThread(number: number, programs: readonly Program[], reason: string): Promise<void> {
+    const thread = this.#threads[number]!;
+    thread.isReplaced = true;
+    await thread.worker.terminate();
+    if (this.#stopping) return;
+    thread.hooks.closeDescriptors();
+    const kinds = thread.start.roles.map(({ kind }) => kind as string);
+    const of = programs.filter(({ direction }) => kinds.includes(direction));
+    await this.#run(number, of, reason).catch((error: Error) => this.#failed(error.message));
   }
 
   /** Encap worker of a queue: wake for this TAP. */
@@ -175,10 +263,14 @@ export class Workers {
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true;
     this.#leave();
     process.off('exit', this.#leave);
     await Promise.all(this.#threads.map(({ worker }) => ended(worker)));
-    for (const { start } of this.#threads) closePoller(start.poller);
+    for (const { start, hooks } of this.#threads) {
+      closePoller(start.poller);
+      hooks.close();
+    }
     this.#threads.length = 0;
   }
 
@@ -197,11 +289,14 @@ export class Workers {
   }
 }
 
-/** The roles of each thread. Encap of queue 0 has block 0, decap block 1, and so on. */
+/**
+ * The roles of each thread. Encap of queue 0 has block 0, decap block 1, what goes on from decap into tunnels block 2, and
+ * so on.
+ */
 function rolesOf(queues: number, paired: boolean): Role[][] {
   const queue = (number: number): Role[] => [
-    { kind: 'encap', index: 2 * number, queue: number },
-    { kind: 'decap', index: 2 * number + 1, queue: number },
+    { kind: 'encap', index: 3 * number, queue: number },
+    { kind: 'decap', index: 3 * number + 1, queue: number },
   ];
   const pairs = Array.from({ length: queues }, (_, number) => queue(number));
   return paired ? pairs : pairs.flat().map((role) => [role]);

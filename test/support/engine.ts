@@ -15,8 +15,8 @@ export interface TestEngine extends Views {
   readonly scratch: number;
 }
 
-export async function loadEngine(build: EngineBuild): Promise<TestEngine> {
-  const memory = createMemory(2);
+export async function loadEngine(build: EngineBuild, workers = 2): Promise<TestEngine> {
+  const memory = createMemory(workers);
   const exports = instantiateEngine(compileEngine(build), memory);
   return { ...viewsOf(memory), exports, scratch: WORKERS_BASE };
 }

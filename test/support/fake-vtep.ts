@@ -10,6 +10,8 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookInfo,
+  HookRequest,
   MdbEntry,
   MdbFlush,
   MdbRequest,
@@ -81,6 +83,7 @@ export class FakeVtep implements Vtep {
     const none = () => ({ bytes: 0, packets: 0, errors: 0, dropped: 0 });
     const info: DeviceInfo = {
       config: { address: '02:42:00:00:00:01', mtu: config.dev ? 1450 : 1500, ...config },
+      number: this.#devices.length + 1,
       ifindex: this.#ifindex++,
       up: false,
       stats: { rx: none(), tx: none() },
@@ -263,6 +266,34 @@ export class FakeVtep implements Vtep {
         (filter.dst !== undefined && !remotes.some(({ dst }) => dst === filter.dst)),
     );
     return before - device.entries.length;
+  }
+
+  readonly hooks = new Map<string, HookInfo>();
+  /** As they came. */
+  readonly hookRequests: HookRequest[] = [];
+
+  async hook(request: HookRequest): Promise<void> {
+    const { op, dev, direction } = request;
+    this.#find(dev);
+    const key = `${dev} ${direction}`;
+    const known = this.hooks.get(key);
+    if (op === 'del') {
+      if (!this.hooks.delete(key)) throw new VtepError('NOT_FOUND', 'No such file or directory');
+      return;
+    }
+    if (op === 'add' && known !== undefined) throw new VtepError('EXISTS', 'File exists');
+    this.hookRequests.push(request);
+    this.hooks.set(key, {
+      ...{ ifname: dev, direction, kind: request.wasm === undefined ? 'js' : 'wasm', file: request.file },
+      generation: this.hookRequests.length,
+      ...(request.fuel !== undefined && { fuel: request.fuel }),
+      stats: known?.stats ?? { packets: 0, dropped: 0, redirected: 0, mirrored: 0, faults: 0 },
+    });
+  }
+
+  hookShow(dev?: string): HookInfo[] {
+    if (dev !== undefined) this.#find(dev);
+    return [...this.hooks.values()].filter(({ ifname }) => dev === undefined || ifname === dev);
   }
 
   async responds(): Promise<boolean> {

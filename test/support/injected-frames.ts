@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import {
-  ENCAP_BYTES,
   ENCAP_INJECTS_USED_OFFSET,
   ENCAP_STATE_OFFSET,
   INJECT_BYTES,
@@ -14,6 +13,7 @@ import {
   INJECT_IOVECS_OFFSET,
   INJECTS_OFFSET,
   VIRTIO_HEADER_BYTES,
+  WORKER_BYTES,
 } from '../../assembly/layout.ts';
 import type { Views } from '../../src/dataplane/memory.ts';
 import { concat } from './frames.ts';
@@ -44,7 +44,7 @@ function readOne({ view, bytes }: Views, worker: number, record: number, call: n
     const at = record + INJECT_IOVECS_OFFSET + iovec * 16;
     const from = Number(view.getBigUint64(at, true));
     const length = Number(view.getBigUint64(at + 8, true));
-    assert.ok(length > 0 && from >= worker && from + length <= worker + ENCAP_BYTES, 'inside the worker');
+    assert.ok(length > 0 && from >= worker && from + length <= worker + WORKER_BYTES, 'inside the worker');
     return bytes.slice(from, from + length);
   });
   const whole = concat(...parts);

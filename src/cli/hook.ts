@@ -1,0 +1,108 @@
+/** `vxlane hook ...`: programs on a device. Our own words, in iproute2's grammar. */
+import { readHook, readRules } from '../daemon/hook-files.ts';
+import { fuel, type HookMessage } from '../daemon/hook-schema.ts';
+import * as values from '../daemon/values.ts';
+import type { HookInfo } from '../types.ts';
+import type { Command } from './command.ts';
+import { toJson } from './json.ts';
+import { firstMatch, type Keyword, parseWords, unknownVerb, usage } from './words.ts';
+
+const VERBS = ['add', 'replace', 'delete', 'show', 'lst', 'list'];
+
+const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
+  names,
+  exact: true,
+  read: [read],
+});
+const DEV = exact('dev', values.deviceName);
+const DIRECTIONS: Keyword[] = ['encap', 'decap'].map((names) => ({
+  ...{ names, exact: true, key: 'direction' },
+  is: names,
+}));
+const OF_PROGRAM = [exact('rules', String), exact('fuel', fuel)];
+const FILE = { key: 'file', read: [String], called: 'FILE' };
+
+interface Said {
+  dev?: string;
+  direction?: 'encap' | 'decap';
+  file?: string;
+  rules?: string;
+  fuel?: number;
+}
+
+/** Reads the files that it names. */
+export function parseChange(op: HookMessage['op'], words: readonly string[]): HookMessage {
+  const { dev, direction, file, rules, fuel }: Said = parseWords(words, {
+    keywords: op === 'del' ? [DEV, ...DIRECTIONS] : [DEV, ...DIRECTIONS, ...OF_PROGRAM],
+    ...(op === 'del' ? {} : { positional: FILE }),
+    unknown: (word) => `unknown word "${word}": "vxlane hook help" lists the words of "hook ${op}"`,
+  }).values;
+  if (dev === undefined || direction === undefined)
+    throw usage(`Device and direction are required arguments. As in "hook ${op} dev NAME encap"`);
+  if (op === 'del') return { op, dev, direction };
+  if (file === undefined)
+    throw usage(`a file is missing: name a program, as in "hook ${op} dev ${dev} ${direction} FILE.wasm"`);
+  const program = readHook(file);
+  return {
+    ...{ op, dev, direction, file: program.file },
+    ...(program.wasm !== undefined && { wasm: base64(program.wasm) }),
+    ...(rules !== undefined && { rules: base64(readRules(rules)) }),
+    ...(fuel !== undefined && { fuel }),
+  };
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+}
+
+export async function hook({
+  words: [word = 'show', ...words],
+  client,
+  flags,
+  outside,
+}: Command): Promise<void> {
+  const verb = firstMatch(word, VERBS);
+  switch (verb) {
+    case 'add':
+    case 'replace':
+      return client.hookChange(parseChange(verb, words));
+    case 'delete':
+      return client.hookChange(parseChange('del', words));
+    case undefined:
+      throw unknownVerb('hook', word);
+    default: {
+      const { dev } = parseWords(words, {
+        keywords: [DEV],
+        unknown: (other) => `unknown word "${other}": "vxlane hook show [dev NAME]" is what there is`,
+      }).values as { dev?: string };
+      const hooks = await client.hooks(dev);
+      const counted = flags.statistics > 0;
+      outside.out(flags.json ? toJson(hookObjects(hooks, counted), flags.pretty) : hookText(hooks, counted));
+    }
+  }
+}
+
+/** One line each; with counters one more. */
+export function hookText(hooks: readonly HookInfo[], counted: boolean): string {
+  return hooks
+    .map(({ ifname, direction, file, generation, fuel, stopped, fault, stats }) =>
+      [
+        [
+          ...['dev', ifname, direction, file, 'generation', generation],
+          ...(fuel === undefined ? [] : ['fuel', fuel]),
+          ...(stopped === undefined ? [] : [`stopped: ${stopped}`]),
+        ].join(' '),
+        ...(counted
+          ? [
+              `    packets ${stats.packets} dropped ${stats.dropped} redirected ${stats.redirected} mirrored ${stats.mirrored} faults ${stats.faults}${fault === undefined ? '' : ` last: ${fault}`}`,
+            ]
+          : []),
+        '',
+      ].join('\n'),
+    )
+    .join('');
+}
+
+export function hookObjects(hooks: readonly HookInfo[], counted: boolean): object[] {
+  return counted ? [...hooks] : hooks.map(({ stats: _, fault: __, ...hook }) => hook);
+}

@@ -1,0 +1,91 @@
+/**
+ * Requests for hooks as they come in from outside. A program in WebAssembly comes as its bytes, in base64, so that the
+ * daemon opens no file for anybody; one in JavaScript as the path of a module, which must be the daemon's own
+ * (hook-files.ts).
+ */
+import { isAbsolute } from 'node:path';
+import * as v from 'valibot';
+import { VtepError } from '../errors.ts';
+import type { HookRequest } from '../types.ts';
+import { checkModule, HOOK_BYTES_MAX, RULES_BYTES_MAX, readHook, readRules, tooLarge } from './hook-files.ts';
+import { maybe, parse, strict, word } from './shapes.ts';
+import * as values from './values.ts';
+
+export const FUEL_MAX = 1_000_000;
+
+/** The body of `POST /v1/hook`. */
+export interface HookMessage {
+  op: 'add' | 'replace' | 'del';
+  dev: string;
+  direction: 'encap' | 'decap';
+  /** Not for `del`. */
+  file?: string;
+  /** Base64. */
+  wasm?: string;
+  rules?: string;
+  fuel?: number;
+}
+
+export const fuel = values.within(1, FUEL_MAX, `invalid fuel: 1 to ${FUEL_MAX} loops and calls a packet`);
+
+export const direction = v.picklist(['encap', 'decap'], 'encap or decap is expected');
+
+function bytes(limit: number) {
+  return v.exactOptional(
+    v.pipe(
+      v.string('base64 is expected'),
+      v.base64('base64 is expected'),
+      v.check((text) => Buffer.byteLength(text, 'base64') <= limit, tooLarge(limit)),
+      v.transform((text) => new Uint8Array(Buffer.from(text, 'base64'))),
+    ),
+  );
+}
+
+const path = v.pipe(v.string('a path is expected'), v.nonEmpty('a path is expected'));
+
+/** Of a hook in the configuration file. */
+export const hookEntries = { direction, file: path, rules: v.exactOptional(path), fuel: maybe(fuel) };
+
+export type HookSetup = v.InferOutput<v.StrictObjectSchema<typeof hookEntries, undefined>>;
+
+const hookSchema = v.pipe(
+  v.unknown(),
+  strict({
+    op: v.picklist(['add', 'replace', 'del'], 'add, replace or del is expected'),
+    dev: word(values.deviceName),
+    direction,
+    file: v.exactOptional(path),
+    wasm: bytes(HOOK_BYTES_MAX),
+    rules: bytes(RULES_BYTES_MAX),
+    fuel: maybe(fuel),
+  }),
+);
+
+/** @throws VtepError USAGE, and PERMISSION for a module that is not the daemon's own */
+export function parseHook(input: unknown): HookRequest {
+  const { op, dev, direction, file, ...program } = parse(hookSchema, input);
+  if (op === 'del') return { op, dev, direction };
+  if (file === undefined) throw new VtepError('USAGE', 'file: missing: what the program is called');
+  return checked({ op, dev, direction, file, ...program } as Program);
+}
+
+/** What the configuration file says of a device: the files are read now. @throws VtepError, as parseHook, and NOT_FOUND */
+export function hookOf(dev: string, { direction, file, rules, fuel }: HookSetup): HookRequest {
+  return checked({
+    ...{ op: 'add', dev, direction, ...readHook(file) },
+    ...(rules !== undefined && { rules: readRules(rules) }),
+    ...(fuel !== undefined && { fuel }),
+  });
+}
+
+type Program = Exclude<HookRequest, { op: 'del' }>;
+
+function checked(request: Program): Program {
+  if (request.wasm !== undefined) return request;
+  if (request.fuel !== undefined)
+    throw new VtepError('USAGE', 'fuel: a program in JavaScript has none: it is stopped by the clock');
+  if (!isAbsolute(request.file))
+    throw new VtepError('USAGE', `file: ${request.file}: an absolute path is expected`);
+  checkModule(request.file);
+  return request;
+}
