@@ -270,7 +270,10 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   hook(request: HookRequest): Promise<void> {
-    return this.#inTurn(() => this.#core.hooks.apply(this.#find(request.dev), request));
+    return this.#inTurn(async () => {
+      const wanted = this.#readers.hook(request);
+      await this.#core.hooks.apply(this.#find(wanted.dev), wanted);
+    });
   }
 
   hookShow(dev?: string): HookInfo[] {
