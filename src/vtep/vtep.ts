@@ -117,7 +117,7 @@ class BatchedVtep extends Happenings implements Vtep {
       paired: threads === 1,
       spin: options.spin ?? SPIN_MICROSECONDS,
     });
-    const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
+    const listeners = new Listeners(plane.views, offloads.udpGro === 'on', queues);
     const groups = new Groups();
     const log = options.logger ?? (() => {});
     const emit = (event: VtepEvent) => plane.notices.emit(event);

@@ -32,7 +32,7 @@ import {
   LISTENER_FAMILY_OFFSET,
   LISTENER_PORT_OFFSET,
   LISTENER_RECEIVE_OFFSET,
-  LISTENER_SOCKET_OFFSET,
+  LISTENER_SOCKETS_OFFSET,
   LISTENERS_BASE,
   NUD_PERMANENT,
   NUD_REACHABLE,
@@ -210,11 +210,11 @@ export class HotPath {
   listen(listener: number, family: number, port: number, receive: number): void {
     const { view } = this.engine;
     const at = LISTENERS_BASE + listener * LISTENER_BYTES;
-    if (view.getInt32(at + LISTENER_SOCKET_OFFSET, true) !== 0) return;
+    if (view.getInt32(at + LISTENER_SOCKETS_OFFSET, true) !== 0) return;
     view.setUint16(at + LISTENER_PORT_OFFSET, port, true);
     view.setUint8(at + LISTENER_FAMILY_OFFSET, family);
     view.setUint32(at + LISTENER_RECEIVE_OFFSET, receive, true);
-    view.setInt32(at + LISTENER_SOCKET_OFFSET, 100 + listener, true);
+    view.setInt32(at + LISTENER_SOCKETS_OFFSET, 100 + listener, true);
     const highest = HEADER_BASE + HEADER_LISTENERS_OFFSET;
     view.setUint32(highest, Math.max(listener, view.getUint32(highest, true)), true);
   }
