@@ -204,10 +204,7 @@ test('answers: text, JSON, counters with -s, the table of status, events', async
   const hook = vtep.hooks.get('vx0 decap')!;
   hook.stats = { packets: 9, dropped: 1, redirected: 2, mirrored: 3, faults: 4 };
   hook.fault = 'unreachable';
-  assert.equal(
-    (await line('hook show dev vx0')).out,
-    'dev vx0 decap pass.wasm generation 1 fuel 77\n',
-  );
+  assert.equal((await line('hook show dev vx0')).out, 'dev vx0 decap pass.wasm generation 1 fuel 77\n');
   assert.equal(
     (await line('-s hook show dev vx0')).out,
     'dev vx0 decap pass.wasm generation 1 fuel 77\n    packets 9 dropped 1 redirected 2 mirrored 3 faults 4 last: unreachable\n',
@@ -215,7 +212,15 @@ test('answers: text, JSON, counters with -s, the table of status, events', async
   hook.stopped = 'it hung';
   assert.match((await line('hook show dev vx0')).out, / stopped: it hung\n$/);
   assert.deepEqual(JSON.parse((await line('-j hook show dev vx0')).out), [
-    { ifname: 'vx0', direction: 'decap', kind: 'wasm', file: 'pass.wasm', generation: 1, fuel: 77, stopped: 'it hung' },
+    {
+      ifname: 'vx0',
+      direction: 'decap',
+      kind: 'wasm',
+      file: 'pass.wasm',
+      generation: 1,
+      fuel: 77,
+      stopped: 'it hung',
+    },
   ]);
   assert.deepEqual(JSON.parse((await line('-j -s hook show dev vx0')).out)[0].stats, hook.stats);
   const rates = { devices: {}, workers: {}, counters: {} };

@@ -43,7 +43,7 @@ describe('a guarded hook', () => {
       counts[expected.trapped ? 'trapped' : 'done']++;
     }
     world.assertContained();
-    
+
     assert.ok(counts.trapped > SEEDS / 20 && counts.done > SEEDS / 20, JSON.stringify(counts));
   });
 });

@@ -2,14 +2,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { HOOK_AREA_BYTES, HOOK_FENCE_BYTES } from '../assembly/layout.ts';
-import { VtepError } from '../src/errors.ts';
 import {
   accessCode,
   handMade,
   i32,
   MEMORY_INSTRUCTIONS,
   type MemoryInstruction,
-  uleb,
 } from './support/hook-modules.ts';
 import { AREA, HIGH, HookWorld, LOW } from './support/hook-world.ts';
 

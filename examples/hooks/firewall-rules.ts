@@ -32,7 +32,10 @@ export function firewallRules(rules: readonly FirewallRule[], otherwise: 'pass' 
   view.setUint32(0, rules.length, true);
   view.setUint32(4, otherwise === 'drop' ? 1 : 0, true);
   for (const [index, rule] of rules.entries()) {
-    writeRule(settings.subarray(HEAD_BYTES + index * RULE_BYTES, HEAD_BYTES + (index + 1) * RULE_BYTES), rule);
+    writeRule(
+      settings.subarray(HEAD_BYTES + index * RULE_BYTES, HEAD_BYTES + (index + 1) * RULE_BYTES),
+      rule,
+    );
   }
   return settings;
 }
@@ -45,7 +48,12 @@ function writeRule(bytes: Uint8Array, rule: FirewallRule): void {
   if (families.some((each) => each !== undefined && each !== family)) {
     throw new Error(`rule: ${rule.source} and ${rule.destination} are of two families`);
   }
-  bytes.set([family, rule.protocol ?? 0, rule.action === 'drop' ? 1 : 0, sourcePorts || destinationPorts ? 1 : 0]);
+  bytes.set([
+    family,
+    rule.protocol ?? 0,
+    rule.action === 'drop' ? 1 : 0,
+    sourcePorts || destinationPorts ? 1 : 0,
+  ]);
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   for (const [place, port] of [...(sourcePorts ?? ALL_PORTS), ...(destinationPorts ?? ALL_PORTS)].entries()) {
     view.setUint16(4 + place * 2, port, true);

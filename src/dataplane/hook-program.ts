@@ -7,7 +7,6 @@ import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
 import { FAULT } from './hook-guard-code.ts';
 import type { DataSegment } from './hook-guard-module.ts';
-import type { HookModule, HookPlace, HookRunner } from './hook-types.ts';
 
 /** Fuel of one batch, for each packet in it: turns of loops, more or less. */
 export const HOOK_FUEL = 10_000;
@@ -27,8 +26,13 @@ export interface CompiledHook {
   readonly hasStart: boolean;
 }
 
-/** Where an instance lives, and how long it may run. */
-export interface FuelledPlace extends HookPlace {
+/** Where an instance lives: addresses in the memory. */
+export interface HookPlace {
+  /** Area of HOOK_AREA_BYTES that belongs to this instance alone; a multiple of 16. */
+  area: number;
+  /** Window [low, high) that it may read and write: records and frames of the thread's own block. */
+  low: number;
+  high: number;
   /** For each packet of a batch; HOOK_FUEL where it is absent. */
   fuel?: number;
 }
@@ -49,42 +53,19 @@ type Door = (first: number, second: number, fuel: number) => number | undefined;
  * @param shared kind of the memory that it will run on
  * @throws VtepError USAGE: malformed, or no hook; UNSUPPORTED: it has what a hook may not have
  */
-export function compileHook(bytes: Uint8Array, shared = true): WasmHook {
+export function compileHook(bytes: Uint8Array, shared = true): CompiledHook {
   const guarded = guardModule(bytes, { areaBytes: HOOK_AREA_BYTES, shared });
   const { segments, constants, hasConfigure, hasStart } = guarded;
   if (hasConfigure) settingsOf(constants);
   try {
-    const module = new WebAssembly.Module(guarded.bytes);
-    return new WasmHook({ module, segments, constants, hasConfigure, hasStart });
+    return { module: new WebAssembly.Module(guarded.bytes), segments, constants, hasConfigure, hasStart };
   } catch (cause) {
     throw new VtepError('UNSUPPORTED', `hook: ${(cause as Error).message}: make it smaller`);
   }
 }
 
-/** A compiled hook that a queue takes. What another thread was posted becomes one again: `new WasmHook(posted)`. */
-export class WasmHook implements CompiledHook, HookModule<HookProgram> {
-  readonly module: WebAssembly.Module;
-  readonly segments: readonly DataSegment[];
-  readonly constants: ReadonlyMap<string, number>;
-  readonly hasConfigure: boolean;
-  readonly hasStart: boolean;
-
-  constructor({ module, segments, constants, hasConfigure, hasStart }: CompiledHook) {
-    this.module = module;
-    this.segments = segments;
-    this.constants = constants;
-    this.hasConfigure = hasConfigure;
-    this.hasStart = hasStart;
-  }
-
-  /** As `new HookProgram`. */
-  instantiate(memory: WebAssembly.Memory, place: FuelledPlace): HookProgram {
-    return new HookProgram(this, memory, place);
-  }
-}
-
 /** One instance, of one thread. */
-export class HookProgram implements HookRunner {
+export class HookProgram {
   readonly #compiled: CompiledHook;
   readonly #bytes: Uint8Array;
   readonly #area: number;
@@ -96,7 +77,7 @@ export class HookProgram implements HookRunner {
    * Clears the area, puts the module's data there and runs its start function.
    * @throws VtepError USAGE: a place that can't be, or the start function failed; SYSTEM: the memory is of another kind
    */
-  constructor(compiled: CompiledHook, memory: WebAssembly.Memory, place: FuelledPlace) {
+  constructor(compiled: CompiledHook, memory: WebAssembly.Memory, place: HookPlace) {
     const { area, low, high, fuel = HOOK_FUEL } = place;
     const { byteLength } = memory.buffer;
     const isPlace =
@@ -135,7 +116,7 @@ export class HookProgram implements HookRunner {
    */
   run(records: number, count: number): HookFault | undefined {
     try {
-      this.#hook(records, count, Math.min(this.#fuel * count, FUEL_MAX));
+      this.#hook(records, count, Math.min(this.#fuel * Math.max(count, 1), FUEL_MAX));
       return undefined;
     } catch (error) {
       return this.#faultOf(error);

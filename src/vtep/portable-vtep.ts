@@ -134,6 +134,7 @@ export class PortVtep extends Happenings implements PortableVtep {
       if (typeof request !== 'object' || request === null)
         throw new VtepError('USAGE', 'device: an object with "name", "id" and "port" is expected');
       const { port, up = true, ...words } = request;
+      if (typeof up !== 'boolean') throw new VtepError('USAGE', 'device: up: true or false is expected');
       const device = await this.#devices.add(this.#readers.device(words), words, port, up);
       return this.#info(device.config.name);
     });
@@ -194,7 +195,8 @@ export class PortVtep extends Happenings implements PortableVtep {
     this.#open.peers.apply(this.#readers.peer(request));
   }
 
-  async hook({ dev }: HookRequest): Promise<void> {
+  async hook(request: HookRequest): Promise<void> {
+    const dev = this.#readers.dev(request?.dev);
     throw new VtepError(
       'UNSUPPORTED',
       `hook dev ${dev}: Operation not supported: set it by setHook(), in the program itself`,

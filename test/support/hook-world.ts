@@ -1,7 +1,7 @@
 /** A memory on which a hook runs: its area, its window, and around them bytes that must stay as they are. */
 import assert from 'node:assert/strict';
 import { HOOK_AREA_BYTES, HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
-import { compileHook, type HookFault, type HookProgram } from '../../src/dataplane/hook-program.ts';
+import { compileHook, type HookFault, HookProgram } from '../../src/dataplane/hook-program.ts';
 
 const PAGES = 10;
 export const AREA = 0x20000;
@@ -27,7 +27,12 @@ export class HookWorld {
 
   load(module: Uint8Array, fuel?: number): HookProgram {
     const compiled = compileHook(module, !(this.memory.buffer instanceof ArrayBuffer));
-    return compiled.instantiate(this.memory, { area: AREA, low: LOW, high: HIGH, ...(fuel && { fuel }) });
+    return new HookProgram(compiled, this.memory, {
+      area: AREA,
+      low: LOW,
+      high: HIGH,
+      ...(fuel && { fuel }),
+    });
   }
 
   /** Runs it and compares what it may not touch. */
