@@ -8,16 +8,13 @@
  *   filled     the same, and the frame (the datagram) is copied into the slot first
  *   simple     the door that copies in and out, one packet a call
  *
- *   node --import tsx bench/embedded.bench.ts [packets for the collection runs, 10 million] [hook.wasm]
+ *   node --import tsx bench/embedded.bench.ts [packets for the collection runs, 10 million]
  */
-import { readFileSync } from 'node:fs';
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import {
   attachDataplane,
-  type CompiledHook,
-  compileHook,
   createDataplane,
   type DataplaneQueue,
   type HookBatch,
@@ -264,9 +261,9 @@ function firewall(batch: HookBatch): void {
   }
 }
 
-/** @param file a module in WebAssembly, to be measured too */
-function hooks(file?: string): void {
-  const kinds: [string, HookFunction | CompiledHook | undefined][] = [
+/** Modules in WebAssembly are measured by hooks.bench.ts. */
+function hooks(): void {
+  const kinds: [string, HookFunction | undefined][] = [
     ['none', undefined],
     [
       'a function that passes',
@@ -276,7 +273,6 @@ function hooks(file?: string): void {
     ],
     ['a function that looks', firewall],
   ];
-  if (file !== undefined) kinds.push([file, compileHook(readFileSync(file))]);
   const bursts = kinds.map(([name, hook]) => {
     const { plane, device } = planeOf();
     for (const direction of ['encap', 'decap'] as const) plane.queue.setHook(device, direction, hook);
@@ -296,7 +292,7 @@ else if (process.argv[1] === fileURLToPath(import.meta.url)) {
   instances();
   await collections(Number(process.argv[2] ?? 10e6));
   await collections(Number(process.argv[2] ?? 10e6), firewall);
-  hooks(process.argv[3]);
+  hooks();
   oneThread();
   await twoThreads();
 }
