@@ -822,6 +822,8 @@ export const ENCAP_CUT_REMOTE_OFFSET = 160;
 /** A descriptor, length 0 = none: a mirrored frame that goes into a tunnel before the frame at hand goes on; u32: mirror bytes in use. */
 export const ENCAP_MIRROR_OFFSET = 192;
 export const ENCAP_MIRROR_USED_OFFSET = 208;
+/** u32: where two bytes are borrowed (HOOK_WORD_BORROWED); u16: what they were. */
+export const ENCAP_BORROWED_OFFSET = 212;
 /** Most datagrams in one UDP_SEGMENT message (Linux before 6.9 takes no more), and most bytes. */
 export const MESSAGE_SEGMENT_MAX = 64;
 export const MESSAGE_MAX_BYTES = 65507;

@@ -142,6 +142,8 @@ export interface DeviceInfo {
   /** With `address` and `mtu` filled in. */
   config: DeviceConfig & { address: string; mtu: number };
   ifindex: number;
+  /** What programs of hooks call it by, as long as it is there. */
+  number: number;
   up: boolean;
   stats: { rx: DirectionStats; tx: DirectionStats };
 }

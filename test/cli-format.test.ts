@@ -144,6 +144,7 @@ const PLAIN: DeviceInfo = {
     mtu: 1500,
   },
   ifindex: 3,
+  number: 1,
   up: false,
   stats: { rx: none, tx: none },
 };
@@ -170,6 +171,7 @@ const FULL: DeviceInfo = {
     mtu: 1430,
   },
   ifindex: 4,
+  number: 2,
   up: true,
   stats: {
     rx: { bytes: 12345678901, packets: 5, errors: 1, dropped: 0, frame_errors: 1 },

@@ -9,7 +9,11 @@ import { firstMatch, type Keyword, parseWords, unknownVerb, usage } from './word
 
 const VERBS = ['add', 'replace', 'delete', 'show', 'lst', 'list'];
 
-const exact = (names: string, read: values.Reader<unknown>): Keyword => ({ names, exact: true, read: [read] });
+const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
+  names,
+  exact: true,
+  read: [read],
+});
 const DEV = exact('dev', values.deviceName);
 const DIRECTIONS: Keyword[] = ['encap', 'decap'].map((names) => ({
   ...{ names, exact: true, key: 'direction' },

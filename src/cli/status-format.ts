@@ -111,7 +111,9 @@ function hooks({ hooks = [] }: VtepStatus): string[] {
       ['HOOK ON', 'GENERATION', 'PACKETS', 'DROPPED', 'REDIRECTED', 'MIRRORED', 'FAULTS', 'PROGRAM'],
       ...hooks.map(({ ifname, direction, generation, file, stopped, stats }) => [
         `${ifname} ${direction}`,
-        ...[generation, stats.packets, stats.dropped, stats.redirected, stats.mirrored, stats.faults].map(String),
+        ...[generation, stats.packets, stats.dropped, stats.redirected, stats.mirrored, stats.faults].map(
+          String,
+        ),
         stopped === undefined ? file : `${file} (stopped: ${stopped})`,
       ]),
     ],

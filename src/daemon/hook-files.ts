@@ -3,7 +3,7 @@
  * runs. A module in JavaScript runs with all rights of the daemon, so it must be as much the daemon's own as its
  * program is: whoever could write to it, or put another one in its place, could run what they like.
  */
-import { type Stats, readFileSync, realpathSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, extname } from 'node:path';
 import { VtepError } from '../errors.ts';
 

@@ -1,7 +1,8 @@
 /** What a program sees of hooks: functions and WebAssembly modules that decide on each packet of a device. */
 
-/** `encap`: frames of the device's port, before the FDB; `decap`: frames that have passed all checks, before delivery. */
-export type HookDirection = 'encap' | 'decap';
+import type { HookDirection } from '../types.ts';
+
+export type { HookDirection } from '../types.ts';
 
 /** Out of a device's port, as if it had arrived there; or into its tunnel, as if it had come from its port. */
 export type HookWay = 'port' | 'tunnel';
@@ -69,4 +70,18 @@ export interface HookFailure {
 /** What is called with records (assembly/layout.ts). It never throws; what it returns is why it failed. */
 export interface HookRunner {
   run(records: number, count: number): { readonly message: string } | undefined;
+}
+
+/** Where a module's instance lives on the memory. */
+export interface HookPlace {
+  /** Its own HOOK_AREA_BYTES. */
+  readonly area: number;
+  /** Records and frames: what it may reach of the rest. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A hook that needs memory of its own: a WebAssembly module. */
+export interface HookModule<Runner extends HookRunner = HookRunner> {
+  instantiate(memory: WebAssembly.Memory, place: HookPlace): Runner;
 }

@@ -95,7 +95,10 @@ export class HookLine {
   }
 
   #hear(report: HookReport): void {
-    if (!('done' in report)) return this.#heard(report);
+    if (!('done' in report)) {
+      this.#heard(report);
+      return;
+    }
     const pending = this.#pending.get(report.done);
     this.#pending.delete(report.done);
     if (report.refused === undefined) pending?.resolve();

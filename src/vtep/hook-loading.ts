@@ -62,7 +62,10 @@ function loadModule(
     (number) => !areas.has(number),
   );
   if (area === undefined)
-    throw new VtepError('NO_SPACE', `all ${HOOK_AREA_COUNT} areas of a thread are in use: delete another hook`);
+    throw new VtepError(
+      'NO_SPACE',
+      `all ${HOOK_AREA_COUNT} areas of a thread are in use: delete another hook`,
+    );
   areas.add(area);
   const close = () => void areas.delete(area);
   try {

@@ -8,10 +8,12 @@ import {
   DECAP_STATE_OFFSET,
   HOOK_FAULT,
   HOOK_MIRROR,
+  HOOK_PARKED_BYTES,
+  HOOK_PARKED_PLACE_OFFSET,
+  HOOK_PARKEDS_OFFSET,
   HOOK_RECORD_BYTES,
-  HOOK_RECORD_DEVICE_OFFSET,
-  HOOK_RECORDS_OFFSET,
   HOOK_RECORD_VERDICT_OFFSET,
+  HOOK_RECORDS_OFFSET,
   HOOK_UNDECIDED,
   WORKER_HOOKED_OFFSET,
 } from '../../assembly/layout.ts';
@@ -29,8 +31,8 @@ import {
   CONTROL_ORDERS,
   CONTROL_SEAT,
   CONTROL_STATE,
-  HELD_DATAGRAMS,
-  HELD_FRAMES,
+  type HELD_DATAGRAMS,
+  type HELD_FRAMES,
   HELD_NOTHING,
   type HookOrder,
   type HookReport,
@@ -47,6 +49,9 @@ import type { WorkerContext } from './worker-context.ts';
 
 /** So often at most the host hears of a seat's faults. */
 const FAULT_MILLISECONDS = 500;
+
+/** In a place the device stands above the domain. */
+const PLACE_DEVICE = 2;
 
 type Contexts = Partial<Record<HookDirection, WorkerContext>>;
 
@@ -167,8 +172,9 @@ export class HookThread {
     const context = this.#contexts[direction]!;
     const { base, view } = context;
     const records = base + HOOK_RECORDS_OFFSET;
-    const deviceOf = (index: number) =>
-      view.getUint16(records + index * HOOK_RECORD_BYTES + HOOK_RECORD_DEVICE_OFFSET, true);
+    // A program can write to records, its own and others', but not to this.
+    const places = base + HOOK_PARKEDS_OFFSET + HOOK_PARKED_PLACE_OFFSET + PLACE_DEVICE;
+    const deviceOf = (index: number) => view.getUint16(places + index * HOOK_PARKED_BYTES, true);
     for (let first = this.#words[CONTROL_HELD_RECORD]!; first < end; ) {
       const device = deviceOf(first);
       let next = first + 1;
@@ -183,7 +189,10 @@ export class HookThread {
     const number = seatNumber(seat);
     const loaded = this.#seats.get(number);
     // It has gone with the thread before this one, which had not come to the end of them.
-    if (loaded === undefined) return settle(context, records, count);
+    if (loaded === undefined) {
+      settle(context, records, count);
+      return;
+    }
     this.#shown[number]! += count;
     const isScript = loaded.kind === 'js';
     if (isScript) this.#enter(CALLING, number);

@@ -198,7 +198,9 @@ export class Hooks {
       hook.stopped = reason;
       hook.fault = reason;
     }
-    const programs = [...this.#hooks.values()].filter(({ stopped }) => !stopped).map(({ program }) => program);
+    const programs = [...this.#hooks.values()]
+      .filter(({ stopped }) => !stopped)
+      .map(({ program }) => program);
     await workers.replaceThread(thread, programs, reason);
     if (hook === undefined) return;
     const { direction } = hook.program;
@@ -268,11 +270,7 @@ export class Hooks {
   }
 }
 
-function codeOf(
-  request: Exclude<HookRequest, { op: 'del' }>,
-  generation: number,
-  what: string,
-): HookCode {
+function codeOf(request: Exclude<HookRequest, { op: 'del' }>, generation: number, what: string): HookCode {
   const { file, wasm, fuel = HOOK_FUEL } = request;
   // A module is imported once for each URL.
   if (wasm === undefined) return { kind: 'js', url: `${pathToFileURL(file).href}?generation=${generation}` };

@@ -49,6 +49,9 @@ export function deviceInfo(
         'drop_no_buffers',
         'drop_short_frame',
         'drop_bad_offload',
+        'drop_hook',
+        'drop_hook_fault',
+        'drop_hook_target',
       ),
     carrier_errors: noRoute,
     collisions: loops,
@@ -66,11 +69,15 @@ export function deviceInfo(
       'drop_unknown_peer',
       'drop_peer_address',
       'drop_peer_subnet',
+      'drop_hook_received',
+      'drop_hook_fault_received',
+      'drop_hook_target_received',
+      'drop_hook_forward',
     ),
     frame_errors: count('drop_reserved_bits', 'drop_ecn'),
     length_errors: count('drop_short_inner_ip_received'),
   };
-  return { config: { ...config }, ifindex: device.ifindex, up: device.up, stats: { rx, tx } };
+  return { config: { ...config }, ifindex: device.ifindex, number: index, up: device.up, stats: { rx, tx } };
 }
 
 export interface StatusSources {

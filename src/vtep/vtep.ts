@@ -7,13 +7,14 @@ import {
   FDB_BUCKETS_BASE,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
+  HOOK_RECORDS_OFFSET,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
   REMOTES_BASE,
-  WORKERS_BASE,
 } from '../../assembly/layout.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { compileEngine } from '../dataplane/engine-file.ts';
+import { workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { indexOf, nameOf } from '../io/interface.ts';
 import { makeResident, preferHugePages } from '../io/residence.ts';
@@ -161,7 +162,9 @@ class BatchedVtep extends Happenings implements Vtep {
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
     preferHugePages(address + FDB_BUCKETS_BASE, REMOTES_BASE - FDB_BUCKETS_BASE);
-    makeResident(address + WORKERS_BASE, views.bytes.length - WORKERS_BASE);
+    // What hooks need is touched when there are some.
+    for (const block of Workers.packetBlocks(queues))
+      makeResident(address + workerBase(block), HOOK_RECORDS_OFFSET);
     try {
       await workers.start(
         queues,
@@ -267,7 +270,10 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   hook(request: HookRequest): Promise<void> {
-    return this.#inTurn(() => this.#core.hooks.apply(this.#find(request.dev), request));
+    return this.#inTurn(async () => {
+      const wanted = this.#readers.hook(request);
+      await this.#core.hooks.apply(this.#find(wanted.dev), wanted);
+    });
   }
 
   hookShow(dev?: string): HookInfo[] {

@@ -71,7 +71,9 @@ function serverOf(role: Role, index: number): Server {
     };
     return { ...shared, serve: encapServer(context, paths, transfers.reader, hooks), close };
   }
-  const forwarding = new Forwarding(contextOf(start, { ...role, index: role.index + 1 }, engine), (...fds) => hooks.own(...fds));
+  const forwarding = new Forwarding(contextOf(start, { ...role, index: role.index + 1 }, engine), (...fds) =>
+    hooks.own(...fds),
+  );
   const drain = decapServer(context, transfers.writer, hooks, forwarding);
   const serve = (listener: number) => {
     const fd = listenerSocket(context.i32, listener);

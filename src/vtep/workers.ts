@@ -14,10 +14,10 @@ import {
   WORKER_STOP_OFFSET,
   WORKER_SYSCALLS_OFFSET,
 } from '../../assembly/layout.ts';
-import type { HookDirection } from '../types.ts';
 import { type Views, workerBase } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
+import type { HookDirection } from '../types.ts';
 import { HookLine } from './hook-line.ts';
 import { CALLING, type HookOrder, type HookReport, type Program, type Seat } from './hook-messages.ts';
 import type { IoEngine } from './io-engine.ts';
@@ -58,6 +58,11 @@ export class Workers {
   /** Blocks that the memory of `queues` queues must have: encap, decap, and what decap's hooks send into tunnels. */
   static blocks(queues: number): number {
     return 3 * queues;
+  }
+
+  /** Those of them that carry packets, hooks or not. */
+  static packetBlocks(queues: number): number[] {
+    return rolesOf(queues, false).flatMap((roles) => roles.map(({ index }) => index));
   }
 
   constructor(views: Views, options: WorkerOptions) {
@@ -159,7 +164,9 @@ export class Workers {
   /** Of each thread: what JavaScript of a hook it is in, undefined = in none. */
   underJavaScript(): ({ calls: number; isCall: boolean; seat: Seat } | undefined)[] {
     return this.#threads.map(({ hooks: { under } }) =>
-      under === undefined ? undefined : { calls: under.calls, isCall: under.state === CALLING, seat: under.seat },
+      under === undefined
+        ? undefined
+        : { calls: under.calls, isCall: under.state === CALLING, seat: under.seat },
     );
   }
 

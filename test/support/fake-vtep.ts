@@ -83,6 +83,7 @@ export class FakeVtep implements Vtep {
     const none = () => ({ bytes: 0, packets: 0, errors: 0, dropped: 0 });
     const info: DeviceInfo = {
       config: { address: '02:42:00:00:00:01', mtu: config.dev ? 1450 : 1500, ...config },
+      number: this.#devices.length + 1,
       ifindex: this.#ifindex++,
       up: false,
       stats: { rx: none(), tx: none() },
