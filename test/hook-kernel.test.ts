@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { firewallRules } from '../examples/hooks/firewall-rules.ts';
 import type { HookDirection, HookInfo, Vtep, VtepEvent } from '../src/types.ts';
-import type { Logger } from '../src/vtep/core.ts';
+import type { Logger } from '../src/vtep/options.ts';
 import { AS_GIVEN } from '../src/vtep/readers.ts';
 import { createVtep } from '../src/vtep/vtep.ts';
 import { deviceConfig } from './support/device-config.ts';
