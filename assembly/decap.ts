@@ -393,8 +393,10 @@ function datagram(
   if (verdict === 0 && load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) verdict = DROP_DEVICE_DOWN;
   if (verdict !== 0) return counter.lost(worker, device, domain, verdict);
 
-  if (hook.isHooked(worker, device)) park(worker, found, sender, outer, frame, bytes, isPacket, gsoSize);
-  else deliver(worker, found, frame, bytes, isPacket, gsoSize);
+  // Twice, and so apart from this function, which has to be short.
+  if (!hook.isHooked(worker, device)) deliver(worker, found, frame, bytes, isPacket, gsoSize);
+  else if (isPacket) park(worker, found, sender, outer, frame, bytes, true, gsoSize);
+  else park(worker, found, sender, outer, frame, bytes, false, gsoSize);
   return DECAP_PACKETS;
 }
 

@@ -53,7 +53,6 @@ import {
   ENCAP_FRAME_FLAGS_OFFSET,
   ENCAP_FRAME_SHORT_CIRCUITED,
   ENCAP_L3_OFFSET,
-  ENCAP_MIRROR_OFFSET,
   ENCAP_PATH_WANTED_OFFSET,
   ENCAP_RING_OFFSET,
   ENCAP_STATE_OFFSET,
@@ -66,9 +65,6 @@ import {
   HEADER_BASE,
   HEADER_HASH_SEED_OFFSET,
   HEADER_NOW_OFFSET,
-  HOOK_RECORD_COUNT,
-  HOOK_WORD_BORROWED,
-  HOOK_WORD_GONE,
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
   L2_MISSES,
@@ -129,10 +125,13 @@ function walk(worker: usize): void {
   store<u32>(worker + ENCAP_STATE_OFFSET, 0, ENCAP_PATH_WANTED_OFFSET);
   if (fdb.isLarge()) warm(worker, frames, cursor, filled);
   hookEncap.begin(worker);
-  for (; cursor !== filled; ++cursor) {
+  while (cursor !== filled) {
     const descriptor = ring.descriptor(frames, cursor);
-    const word = load<u32>(descriptor, DESCRIPTOR_HOOK_OFFSET);
-    if (word === 0 ? !forward(worker, descriptor) : !forwardJudged(worker, descriptor, word)) break;
+    const isJudged = load<u32>(descriptor, DESCRIPTOR_HOOK_OFFSET) !== 0;
+    const walked = isJudged ? hookEncap.turn(worker, descriptor) : descriptor;
+    const done = walked > hookEncap.GONE ? forward(worker, walked) : walked === hookEncap.GONE;
+    if (isJudged ? hookEncap.turned(worker, descriptor, walked, done) : done) ++cursor;
+    else if (!done) break;
   }
   ring.take(frames, cursor);
   peers.settle(worker);
@@ -178,38 +177,6 @@ function forward(worker: usize, descriptor: usize): boolean {
   }
   if (left !== 0) store<u32>(state, 0, ENCAP_FANOUT_COUNT_OFFSET);
   return true;
-}
-
-/** A frame that a hook has seen, or sent. As `forward`. */
-function forwardJudged(worker: usize, descriptor: usize, seen: u32): boolean {
-  let word = seen;
-  if (word <= (HOOK_RECORD_COUNT as u32)) {
-    word = hookEncap.apply(worker, descriptor, word - 1);
-    if (word === 0) return false;
-    store<u32>(descriptor, word, DESCRIPTOR_HOOK_OFFSET);
-  }
-  // Its copy goes before it.
-  const copy = worker + ENCAP_STATE_OFFSET + ENCAP_MIRROR_OFFSET;
-  if (load<u32>(copy, DESCRIPTOR_LENGTH_OFFSET) !== 0) {
-    if (!forward(worker, copy)) return false;
-    store<u32>(copy, 0, DESCRIPTOR_LENGTH_OFFSET);
-  }
-  if ((word & HOOK_WORD_BORROWED) !== 0) {
-    if (!forwardBorrowed(worker, descriptor, word)) return false;
-  } else if (word !== HOOK_WORD_GONE && !forward(worker, descriptor)) return false;
-  store<u32>(descriptor, 0, DESCRIPTOR_HOOK_OFFSET);
-  return true;
-}
-
-/** A frame in a receive buffer: the first two bytes of its virtio header are another datagram's, and put back. */
-function forwardBorrowed(worker: usize, descriptor: usize, word: u32): boolean {
-  const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
-  const before = load<u16>(header);
-  store<u16>(header, <u16>word);
-  const done = forward(worker, descriptor);
-  store<u32>(descriptor, HOOK_WORD_BORROWED | <u32>load<u16>(header), DESCRIPTOR_HOOK_OFFSET);
-  store<u16>(header, before);
-  return done;
 }
 
 /** Decides on a frame, once. Returns the remotes in the fan-out, DONE or COME_BACK. */

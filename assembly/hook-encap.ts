@@ -21,6 +21,7 @@ import {
   DROP_HOOK,
   DROP_HOOK_FAULT,
   DROP_HOOK_TARGET,
+  ENCAP_BORROWED_OFFSET,
   ENCAP_MIRROR_OFFSET,
   ENCAP_MIRROR_USED_OFFSET,
   ENCAP_RING_OFFSET,
@@ -38,6 +39,7 @@ import {
   HOOK_PARKED_PLACE_OFFSET,
   HOOK_PARKED_VIRTIO_OFFSET,
   HOOK_RECORD_ADDRESS_OFFSET,
+  HOOK_RECORD_COUNT,
   HOOK_RECORD_LENGTH_OFFSET,
   HOOK_RECORD_MIRROR_OFFSET,
   HOOK_RECORD_SENDER_OFFSET,
@@ -48,6 +50,7 @@ import {
   HOOK_REDIRECTS,
   HOOK_ROOM_ENCAP_BYTES,
   HOOK_TARGET_TUNNEL,
+  HOOK_WORD_BORROWED,
   HOOK_WORD_GOES,
   HOOK_WORD_GONE,
   VIRTIO_GSO_NONE,
@@ -122,11 +125,60 @@ export function begin(worker: usize): void {
     store<u32>(state, 0, ENCAP_MIRROR_USED_OFFSET);
 }
 
+/** What `turn` says instead of a descriptor: no room, come back; or the frame is gone already. */
+export const BACK: usize = 0;
+export const GONE: usize = 1;
+
+/**
+ * The turn of a frame that a hook has seen, or sent. Returns the descriptor that is to be walked, its own or that of its
+ * copy, which goes first; BACK or GONE. `turned` ends the turn.
+ */
+export function turn(worker: usize, descriptor: usize): usize {
+  let word = load<u32>(descriptor, DESCRIPTOR_HOOK_OFFSET);
+  if (word <= (HOOK_RECORD_COUNT as u32)) {
+    word = apply(worker, descriptor, word - 1);
+    if (word === 0) return BACK;
+    store<u32>(descriptor, word, DESCRIPTOR_HOOK_OFFSET);
+  }
+  const copy = worker + ENCAP_STATE_OFFSET + ENCAP_MIRROR_OFFSET;
+  if (load<u32>(copy, DESCRIPTOR_LENGTH_OFFSET) !== 0) return copy;
+  if ((word & HOOK_WORD_BORROWED) !== 0) borrow(worker, descriptor, word);
+  return word === HOOK_WORD_GONE ? GONE : descriptor;
+}
+
+/** @param done whether `walked` has been. @returns whether the frame is done with: else it has another turn */
+export function turned(worker: usize, descriptor: usize, walked: usize, done: boolean): boolean {
+  if (walked === worker + ENCAP_STATE_OFFSET + ENCAP_MIRROR_OFFSET) {
+    if (done) store<u32>(walked, 0, DESCRIPTOR_LENGTH_OFFSET);
+    return false;
+  }
+  const word = load<u32>(descriptor, DESCRIPTOR_HOOK_OFFSET);
+  if ((word & HOOK_WORD_BORROWED) !== 0) giveBack(worker, descriptor);
+  if (done) store<u32>(descriptor, 0, DESCRIPTOR_HOOK_OFFSET);
+  return done;
+}
+
+/** A frame in a receive buffer: the first two bytes of its virtio header are another datagram's, for as long as its turn. */
+function borrow(worker: usize, descriptor: usize, word: u32): void {
+  const header = load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
+  const state = worker + ENCAP_STATE_OFFSET;
+  store<u32>(state, header, ENCAP_BORROWED_OFFSET);
+  store<u16>(state, load<u16>(<usize>header), ENCAP_BORROWED_OFFSET + 4);
+  store<u16>(<usize>header, <u16>word);
+}
+
+function giveBack(worker: usize, descriptor: usize): void {
+  const state = worker + ENCAP_STATE_OFFSET;
+  const header = <usize>load<u32>(state, ENCAP_BORROWED_OFFSET);
+  store<u32>(descriptor, HOOK_WORD_BORROWED | <u32>load<u16>(header), DESCRIPTOR_HOOK_OFFSET);
+  store<u16>(header, load<u16>(state, ENCAP_BORROWED_OFFSET + 4));
+}
+
 /**
  * Does what a record says of a frame. Returns HOOK_WORD_GOES (on, as the descriptor says now), HOOK_WORD_GONE, or
  * 0: no room, come back.
  */
-export function apply(worker: usize, descriptor: usize, index: u32): u32 {
+function apply(worker: usize, descriptor: usize, index: u32): u32 {
   const record = hook.recordOf(worker, index);
   const parked = hook.parkedOf(worker, index);
   const device = <u32>load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET);

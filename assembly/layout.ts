@@ -335,18 +335,18 @@ export const RECEIVE_REMCSUM = 8;
 export const RECEIVE_EXTERNAL = 16;
 export const RECEIVE_VNIFILTER = 32;
 
-// Listeners: one receiving UDP socket each, shared by the devices of a (family, port, RECEIVE_* bits).
+// Listeners: a receiving UDP socket for each queue, shared by the devices of a (family, port, RECEIVE_* bits).
 // Number 0 is never used.
 export const LISTENER_COUNT = 256;
-export const LISTENER_BYTES = 16;
+export const LISTENER_BYTES = 64;
 export const LISTENERS_BASE = DEVICES_BASE + DEVICES_BYTES;
 export const LISTENERS_BYTES = LISTENER_COUNT * LISTENER_BYTES;
-/** i32: descriptor, 0 = none */
-export const LISTENER_SOCKET_OFFSET = 0;
+/** i32 for each queue: descriptor, 0 = none; the first is there as long as the listener is open */
+export const LISTENER_SOCKETS_OFFSET = 0;
 /** u16 in host order, u8, u32: RECEIVE_* bits */
-export const LISTENER_PORT_OFFSET = 4;
-export const LISTENER_FAMILY_OFFSET = 6;
-export const LISTENER_RECEIVE_OFFSET = 8;
+export const LISTENER_PORT_OFFSET = 32;
+export const LISTENER_FAMILY_OFFSET = 34;
+export const LISTENER_RECEIVE_OFFSET = 36;
 
 // Domains: one forwarding domain each, with an FDB of its own. Domain N below DEVICE_COUNT is the
 // (only, or default) VNI of device N; those above are further VNIs of external devices.
@@ -822,6 +822,8 @@ export const ENCAP_CUT_REMOTE_OFFSET = 160;
 /** A descriptor, length 0 = none: a mirrored frame that goes into a tunnel before the frame at hand goes on; u32: mirror bytes in use. */
 export const ENCAP_MIRROR_OFFSET = 192;
 export const ENCAP_MIRROR_USED_OFFSET = 208;
+/** u32: where two bytes are borrowed (HOOK_WORD_BORROWED); u16: what they were. */
+export const ENCAP_BORROWED_OFFSET = 212;
 /** Most datagrams in one UDP_SEGMENT message (Linux before 6.9 takes no more), and most bytes. */
 export const MESSAGE_SEGMENT_MAX = 64;
 export const MESSAGE_MAX_BYTES = 65507;

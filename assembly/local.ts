@@ -32,7 +32,7 @@ import {
   LISTENER_FAMILY_OFFSET,
   LISTENER_PORT_OFFSET,
   LISTENER_RECEIVE_OFFSET,
-  LISTENER_SOCKET_OFFSET,
+  LISTENER_SOCKETS_OFFSET,
   LISTENERS_BASE,
   LOCAL_BYPASSES,
   RECEIVE_GBP,
@@ -146,7 +146,7 @@ function find(remote: usize, port: u32, receive: u32, number: u32): u32 {
   for (let listener: u32 = 1; listener <= last; ++listener) {
     const record = LISTENERS_BASE + listener * LISTENER_BYTES;
     if (
-      load<i32>(record, LISTENER_SOCKET_OFFSET) !== 0 &&
+      load<i32>(record, LISTENER_SOCKETS_OFFSET) !== 0 &&
       load<u16>(record, LISTENER_PORT_OFFSET) === port &&
       load<u8>(record, LISTENER_FAMILY_OFFSET) === family &&
       load<u32>(record, LISTENER_RECEIVE_OFFSET) === receive

@@ -91,6 +91,9 @@ export const SINK_BLOCK_EXTRA_BYTES = 1024;
 
 export const SINK_MEMORY_BYTES = SINK_OUTPUT_BASE + SINK_OUTPUT_BYTES;
 
+/** Rises with every change of this file: module and host are checked at load. */
+export const SINK_LAYOUT_VERSION = 1;
+
 /** Answers of the host when it is asked about a packet. */
 export const SINK_KEEP = 0;
 export const SINK_REFUSE_VNI = 1;

@@ -62,6 +62,7 @@ import {
   SINK_INTERFACE_VNI_OFFSET,
   SINK_INTERFACES_BASE,
   SINK_KEEP,
+  SINK_LAYOUT_VERSION,
   SINK_MESSAGES,
   SINK_PACKET_OCTETS,
   SINK_PACKETS,
@@ -92,6 +93,12 @@ declare function flush(): void;
 const NANOSECONDS: u64 = 1000000000;
 /** Ethertype in the third and fourth byte of a Geneve header that carries Ethernet. */
 const TRANSPARENT_ETHERNET: u32 = 0x6558;
+
+/** Of the memory map that it was compiled with. */
+export function layoutVersion(): u32 {
+  return SINK_LAYOUT_VERSION;
+}
+
 /** "VXLAN header 0x" and 16 digits. */
 const COMMENT_TEXT_BYTES: u32 = 31;
 const COMMENT_BYTES: u32 = 4 + 32 + 4;

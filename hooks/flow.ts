@@ -1,4 +1,5 @@
 /** Addresses, protocol and ports of a packet, for hooks in AssemblyScript: RFC 791, RFC 8200. */
+// biome-ignore lint/style/useImportType: the language has no imports of types
 import { Packet } from './sdk';
 
 const IPV4_HEADER_BYTES: usize = 20;
@@ -19,6 +20,7 @@ const AUTHENTICATION: u32 = 51;
 const DESTINATION: u32 = 60;
 
 /** What `Flow.read` found in the packet that it was given last. There is one, and nothing is allocated. */
+// biome-ignore lint/complexity/noStaticOnlyClass: one of each, under one name
 export class Flow {
   /** 4 or 6; 0: not IP, or its headers are not whole or say what can't be. Nothing else counts then. */
   static family: u32 = 0;
@@ -40,21 +42,21 @@ export class Flow {
     const at = <usize>packet.start + offset;
     const end = packet.end;
     Flow.family = 0;
-    if ((offset == 0 && !packet.isBare) || at >= end) return false;
+    if ((offset === 0 && !packet.isBare) || at >= end) return false;
     const version = load<u8>(at) >> 4;
-    if (version == 4) return readIpv4(at, end);
-    return version == 6 && readIpv6(at, end);
+    if (version === 4) return readIpv4(at, end);
+    return version === 6 && readIpv6(at, end);
   }
 }
 
 function readIpv4(at: usize, end: usize): bool {
   if (at + IPV4_HEADER_BYTES > end) return false;
-  const headerBytes = <usize>(load<u8>(at) & 15) << 2;
+  const headerBytes = (<usize>(load<u8>(at) & 15)) << 2;
   const totalBytes = <usize>bswap<u16>(load<u16>(at, 2));
   if (headerBytes < IPV4_HEADER_BYTES || headerBytes > totalBytes || at + totalBytes > end) return false;
   Flow.source = at + 12;
   Flow.destination = at + 16;
-  const isLater = (bswap<u16>(load<u16>(at, 6)) & 0x1fff) != 0;
+  const isLater = (bswap<u16>(load<u16>(at, 6)) & 0x1fff) !== 0;
   return readTransport(4, load<u8>(at, 9), isLater, at + headerBytes, at + totalBytes);
 }
 
@@ -71,10 +73,10 @@ function readIpv6(at: usize, frameEnd: usize): bool {
     if (next + FRAGMENT_HEADER_BYTES > end) return false;
     const length = <usize>load<u8>(next, 1);
     let bytes = (length + 1) << 3;
-    if (protocol == AUTHENTICATION) bytes = (length + 2) << 2;
-    else if (protocol == FRAGMENT) {
+    if (protocol === AUTHENTICATION) bytes = (length + 2) << 2;
+    else if (protocol === FRAGMENT) {
       bytes = FRAGMENT_HEADER_BYTES;
-      isLater = (bswap<u16>(load<u16>(next, 2)) & 0xfff8) != 0;
+      isLater = (bswap<u16>(load<u16>(next, 2)) & 0xfff8) !== 0;
     }
     protocol = load<u8>(next);
     next += bytes;
@@ -99,14 +101,16 @@ function readTransport(family: u32, protocol: u32, isLater: bool, at: usize, end
 
 function isExtension(protocol: u32): bool {
   return (
-    protocol == HOP_BY_HOP ||
-    protocol == ROUTING ||
-    protocol == FRAGMENT ||
-    protocol == AUTHENTICATION ||
-    protocol == DESTINATION
+    protocol === HOP_BY_HOP ||
+    protocol === ROUTING ||
+    protocol === FRAGMENT ||
+    protocol === AUTHENTICATION ||
+    protocol === DESTINATION
   );
 }
 
 function isPorted(protocol: u32): bool {
-  return protocol == TCP || protocol == UDP || protocol == SCTP || protocol == DCCP || protocol == UDP_LITE;
+  return (
+    protocol === TCP || protocol === UDP || protocol === SCTP || protocol === DCCP || protocol === UDP_LITE
+  );
 }

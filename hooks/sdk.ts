@@ -39,25 +39,25 @@ export class Packet {
   /** First byte of the Ethernet header, and how many bytes the frame has. To be moved by moveStart and moveEnd. */
   start: u32;
   length: u32;
-  private verdict: u32;
-  private target: u32;
-  private mirrorTarget: u32;
+  verdict: u32;
+  target: u32;
+  mirrorTarget: u32;
   /** Number of the device that it leaves through, or has come to. */
   readonly device: u16;
   /** Where the IP header begins, from `start`; 0: it is not IP. VLAN tags are looked through. */
   readonly ipOffset: u16;
   /** VNI that it came with, or goes out under. */
   readonly vni: u32;
-  private flags: u16;
+  flags: u16;
   /** Decap: TOS of the outer packet, and the family of its sender: 2 IPv4, 10 IPv6. */
   readonly outerTos: u8;
   readonly senderFamily: u8;
-  private room: u32;
-  private roomEnd: u32;
+  room: u32;
+  roomEnd: u32;
   /** Decap: first word of the VXLAN header: flags and group policy. */
   readonly vxlanWord: u32;
-  private reserved: u32;
-  private sender: u64;
+  reserved: u32;
+  sender: u64;
 
   static first(records: usize): Packet {
     return changetype<Packet>(records);

@@ -2,11 +2,14 @@
 
 import type { EventEmitter } from 'node:events';
 import { READERS } from './daemon/call-schema.ts';
+import { checkShape } from './dataplane/shape.ts';
 import { VtepError } from './errors.ts';
 import type { Vtep, VtepEvents } from './types.ts';
 import type { PortableVtep, PortableVtepOptions, VtepOptions } from './vtep/options.ts';
 import { PortVtep } from './vtep/portable-vtep.ts';
 import { createVtep as createBatched } from './vtep/vtep.ts';
+
+const OFFLOADS = { udpSegment: 'flag', udpGro: 'flag', coalesce: 'flag', tapUso: 'flag' } as const;
 
 /**
  * A VTEP whose devices have ports and whose datagrams go over an underlay: on any OS, without privilege. It carries
@@ -34,9 +37,20 @@ export async function createVtep(
   if (typeof options !== 'object' || options === null)
     throw new VtepError('USAGE', 'createVtep: an object of options is expected');
   const { logger, signal } = options;
+  checkShape(
+    'createVtep',
+    options,
+    {},
+    { queues: 'number', engine: 'text', threads: 'number', spin: 'number' },
+  );
   if (logger !== undefined && typeof logger !== 'function')
     throw new VtepError('USAGE', 'logger: a function is expected');
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new VtepError('USAGE', 'signal: an AbortSignal is expected');
-  return 'underlay' in options ? new PortVtep(options, READERS) : createBatched(options, READERS);
+  if ('underlay' in options) return new PortVtep(options, READERS);
+  const { offloads = {}, threads = 2, spin = 0 } = options;
+  checkShape('offloads', offloads, {}, OFFLOADS);
+  if (threads !== 1 && threads !== 2) throw new VtepError('USAGE', `threads ${threads}: give 1 or 2`);
+  if (!(spin >= 0)) throw new VtepError('USAGE', `spin ${spin}: give microseconds, from 0`);
+  return createBatched(options, READERS);
 }

@@ -15,7 +15,6 @@ export type { FramePort, FrameSink } from './io/frame-port.ts';
 export { type MacvtapOptions, openMacvtap } from './io/macvtap.ts';
 export { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions } from './io/memory-network.ts';
 export { createMemoryPort, type MemoryPort, type MemoryPortOptions } from './io/memory-port.ts';
-export { openPortablePort, type PortablePort } from './io/portable.ts';
 export type {
   LossReason,
   OutgoingDatagram,

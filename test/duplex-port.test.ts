@@ -110,8 +110,14 @@ async function world(tap: FakeTap, options: { queue?: number } = {}) {
     remote: '192.0.2.2',
     port: fromDuplex(tap, options),
   });
-  const close = () => Promise.all([near.close(), far.close()]);
-  return { near, mine, heard, info, lines, close };
+  /** The TAP's last frame lets it be released. */
+  const close = async () => {
+    const closed = Promise.all([near.close(), far.close()]);
+    await until('the release', () => tap.calls.includes('release'));
+    tap.frame(frame(0));
+    await closed;
+  };
+  return { near, far, mine, heard, info, lines, close };
 }
 
 describe('a port of a Duplex-like TAP', () => {
@@ -123,7 +129,6 @@ describe('a port of a Duplex-like TAP', () => {
     assert.equal(info.config.address, '00:11:22:33:44:55');
     assert.equal(info.config.mtu, 1400);
     if (process.env.UV_THREADPOOL_SIZE === undefined) assert.match(lines.join('\n'), /UV_THREADPOOL_SIZE/);
-    tap.frame(frame(0));
     await close();
   });
 
@@ -137,9 +142,7 @@ describe('a port of a Duplex-like TAP', () => {
     for (const last of [3, 4, 5]) mine.write([Uint8Array.of(...frame(last))]);
     await until('three frames', () => tap.written.length === 3);
     assert.deepEqual(tap.written, [frame(3), frame(4), frame(5)]);
-    const released = close();
-    tap.frame(frame(0));
-    await released;
+    await close();
   });
 
   it('keeps a bounded queue, and counts what does not fit', async () => {
@@ -154,9 +157,9 @@ describe('a port of a Duplex-like TAP', () => {
 
   it('a release that never comes back is not waited for', async () => {
     const tap = new FakeTap();
-    const { close } = await world(tap);
+    const { near, far } = await world(tap);
     const began = performance.now();
-    await close();
+    await Promise.all([near.close(), far.close()]);
     assert.ok(performance.now() - began < 2500);
     assert.ok(tap.calls.includes('release'));
   });

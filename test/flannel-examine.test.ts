@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { examine, type ProblemCode } from '../src/flannel/examine.ts';
+import { examine } from '../src/flannel/examine.ts';
 import type { Lease } from '../src/flannel/lease.ts';
 import { contains, networkKey, parseIp, parsePrefix } from '../src/flannel/prefix.ts';
+import type { ProblemCode } from '../src/flannel/problem.ts';
 import { dualLeaseOf, leaseOf, OVERLAYS, OWN_MAC, SELF } from './support/flannel-world.ts';
 import { naiveExamine } from './support/naive-examine.ts';
 

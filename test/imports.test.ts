@@ -24,7 +24,7 @@ const SRC_FLOORS: Record<string, string[]> = {
   netlink: ['io'],
   dataplane: [],
   io: [],
-  'create-vtep': ['vtep', 'daemon'],
+  'create-vtep': ['vtep', 'daemon', 'dataplane'],
   index: ['create-vtep', 'vtep', 'sink', 'dataplane', 'io', 'daemon'],
 };
 
@@ -163,7 +163,7 @@ describe('imports of src', () => {
         else assert.ok(isOwn(to) || to === 'ipaddr', `${from} may not import ${to}`);
       }
       const text = readFileSync(join(ROOT, `${from}.ts`), 'utf8');
-      assert.doesNotMatch(text, /\b(process|global|require|__dirname)\b[.([]|\bBuffer\b/, from);
+      assert.doesNotMatch(text, /(?<!#)\b(process|global|require|__dirname)\b[.([]|\bBuffer\b/, from);
     }
     assert.ok(reached.has('src/dataplane/fdb') && !reached.has('src/dataplane/engine-file'));
   });

@@ -150,7 +150,7 @@ describe('layout', () => {
       ['WORKER_PROFILE', layout.WORKER_PROFILE_SLOTS * layout.WORKER_PROFILE_SLOT_BYTES, 8],
     ]);
     assertRecord(layout.LISTENER_BYTES, [
-      ['LISTENER_SOCKET', 4],
+      ['LISTENER_SOCKETS', layout.DEVICE_QUEUE_MAX * 4, 4],
       ['LISTENER_PORT', 2],
       ['LISTENER_FAMILY', 1],
       ['LISTENER_RECEIVE', 4],

@@ -23,7 +23,7 @@ describe('listeners', missing === null ? {} : { skip: missing }, () => {
   const record = (id: number) => {
     const at = layout.LISTENERS_BASE + id * layout.LISTENER_BYTES;
     return {
-      fd: views.view.getInt32(at + layout.LISTENER_SOCKET_OFFSET, true),
+      sockets: [views.view.getInt32(at + layout.LISTENER_SOCKETS_OFFSET, true)],
       port: views.view.getUint16(at + layout.LISTENER_PORT_OFFSET, true),
       family: views.view.getUint8(at + layout.LISTENER_FAMILY_OFFSET),
       receive: views.view.getUint32(at + layout.LISTENER_RECEIVE_OFFSET, true),
@@ -41,17 +41,17 @@ describe('listeners', missing === null ? {} : { skip: missing }, () => {
     const one = await listeners.retain(1, wanted({ receive: layout.RECEIVE_GBP }));
     const two = await listeners.retain(2, wanted({ family: AF_INET6, port: 5000 }));
     assert.deepEqual(record(one.id), {
-      fd: one.fd,
+      sockets: one.sockets,
       port: 4789,
       family: AF_INET,
       receive: layout.RECEIVE_GBP,
     });
-    assert.deepEqual(record(two.id), { fd: two.fd, port: 5000, family: AF_INET6, receive: 0 });
+    assert.deepEqual(record(two.id), { sockets: two.sockets, port: 5000, family: AF_INET6, receive: 0 });
     assert.equal(highest(), two.id);
     assert.equal(listeners.release(two, 2), true);
     listeners.close(two);
     assert.equal(highest(), one.id);
-    assert.equal(listenerSocket(views.i32, two.id), -1);
+    assert.equal(listenerSocket(views.i32, two.id, 0), -1);
     assert.equal(listeners.release(one, 1), true);
     listeners.close(one);
     assert.equal(highest(), 0);
@@ -63,7 +63,7 @@ describe('listeners', missing === null ? {} : { skip: missing }, () => {
     await assert.rejects(listeners.retain(3, wanted({ receive: layout.RECEIVE_GPE })), { code: 'IN_USE' });
     assert.notEqual(await listeners.retain(3, wanted({ family: AF_INET6 })), one);
     assert.equal(listeners.release(one, 1), false);
-    assert.equal(listenerSocket(views.i32, one.id), one.fd);
+    assert.equal(listenerSocket(views.i32, one.id, 0), one.sockets[0]);
     for (const listener of listeners.all()) {
       for (const device of [2, 3]) if (listener.devices.has(device)) listeners.release(listener, device);
       listeners.close(listener);
@@ -81,23 +81,23 @@ describe('listeners', missing === null ? {} : { skip: missing }, () => {
       return value[0] === 1;
     };
     const one = await listeners.retain(1, wanted(), false);
-    assert.equal(bundles(one.fd), false);
+    assert.equal(bundles(one.sockets[0]!), false);
     await listeners.retain(2, wanted(), true);
-    assert.equal(bundles(one.fd), true);
+    assert.equal(bundles(one.sockets[0]!), true);
     listeners.bundle(one, 1, true);
     listeners.bundle(one, 2, false);
-    assert.equal(bundles(one.fd), true);
+    assert.equal(bundles(one.sockets[0]!), true);
     listeners.bundle(one, 1, false);
-    assert.equal(bundles(one.fd), false);
+    assert.equal(bundles(one.sockets[0]!), false);
     listeners.bundle(one, 2, true);
-    assert.equal(bundles(one.fd), true);
+    assert.equal(bundles(one.sockets[0]!), true);
     listeners.release(one, 2);
-    assert.equal(bundles(one.fd), false);
+    assert.equal(bundles(one.sockets[0]!), false);
     listeners.release(one, 1);
     listeners.close(one);
     const without = new Listeners(views, false);
     const plain = await without.retain(1, wanted(), true);
-    assert.equal(bundles(plain.fd), false);
+    assert.equal(bundles(plain.sockets[0]!), false);
     without.release(plain, 1);
     without.close(plain);
   });

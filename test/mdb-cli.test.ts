@@ -9,10 +9,10 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { runCli } from '../src/cli/program.ts';
 import { configOf } from '../src/daemon/config.ts';
 import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
 import { parseDevice } from '../src/daemon/schema.ts';
+import { commandLine } from './support/command-line.ts';
 import { loadEngine } from './support/engine.ts';
 import { MDB_DEVICES, MdbFixture } from './support/mdb-fixture.ts';
 import { MdbVtep } from './support/mdb-vtep.ts';
@@ -37,19 +37,7 @@ after(async () => {
 });
 beforeEach(() => fixture.reset());
 
-async function vxlane(line: string): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: '', err: '' };
-  const code = await runCli(line.split(' ').filter(Boolean), {
-    out: (text) => {
-      said.out += text;
-    },
-    err: (text) => {
-      said.err += text;
-    },
-    env: { VXLANE_SOCKET: socket },
-  });
-  return { code, ...said };
-}
+const vxlane = (line: string) => commandLine(socket, line);
 
 function call(method: string, path: string, body?: object): Promise<[status: number, answer: unknown]> {
   return new Promise((resolve, reject) => {

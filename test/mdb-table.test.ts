@@ -31,6 +31,8 @@ const SOURCES_IPV4 = ['192.0.2.1', '192.0.2.2', '192.0.2.3'];
 const SOURCES_IPV6 = ['2001:db8::1', '2001:db8::2', '2001:db8::3'];
 
 const REMOTES = ['198.51.100.1', '198.51.100.2', '239.9.9.9'];
+/** Of the table while a reader looks on. */
+const WRITES_MIN = 200;
 const REMOTES_IPV6 = ['2001:db8:9::1', '2001:db8:9::2', 'ff05::9'];
 /** Devices with the domain and VNI of frames, two of them of the external device. */
 const PLACES: [at: number, domain: number, vni: number][] = [
@@ -241,9 +243,10 @@ for (const build of BUILDS) {
 
       const { mdb } = fixture;
       const star = { dev: 'vx0', grp: '239.1.1.2', dst: '198.51.100.3', vni: 3, dst_port: 3 };
-      const until = Date.now() + 1200;
+      const [until, latest] = [Date.now() + 1200, Date.now() + 12_000];
       let writes = 0;
-      for (; Date.now() < until; writes++) {
+      // Longer where others have the cores.
+      for (; Date.now() < until || (writes <= WRITES_MIN && Date.now() < latest); writes++) {
         const mark = 10 + (writes % 200);
         const same = { dst_port: mark, vni: mark };
         mdb.apply({ op: 'replace', dev: 'vx0', grp: '239.1.1.1', dst: '198.51.100.2', ...same });
@@ -263,7 +266,7 @@ for (const build of BUILDS) {
       Atomics.store(i32, stop / 4, 1);
       const { looks, kinds, wrong } = await report;
       assert.equal(wrong, '');
-      assert.ok(looks > 5000 && writes > 200, `${looks} looks, ${writes} writes`);
+      assert.ok(looks > 5000 && writes > WRITES_MIN, `${looks} looks, ${writes} writes`);
       // Each state of each frame has been seen: a test that sees one only would prove nothing.
       for (const kind of ['0:1', '0:2', '1:drop', '1:3', '1:9', '2:drop', '2:3', '2:9']) {
         assert.ok(kinds[kind]! > 0, `${kind}: ${JSON.stringify(kinds)}`);

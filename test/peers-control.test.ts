@@ -5,11 +5,11 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
-import { runCli } from '../src/cli/program.ts';
 import { readConfig } from '../src/daemon/config.ts';
 import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
 import { parsePeer } from '../src/daemon/peer-schema.ts';
 import { parseDevice } from '../src/daemon/schema.ts';
+import { commandLine } from './support/command-line.ts';
 import { FakeVtep } from './support/fake-vtep.ts';
 
 const MAC = '02:00:00:00:00:07';
@@ -42,19 +42,7 @@ beforeEach(() => {
   vtep.calls.length = 0;
 });
 
-async function vxlane(line: string): Promise<{ code: number; out: string; err: string }> {
-  const said = { out: '', err: '' };
-  const code = await runCli(line.split(' ').filter(Boolean), {
-    out: (text) => {
-      said.out += text;
-    },
-    err: (text) => {
-      said.err += text;
-    },
-    env: { VXLANE_SOCKET: socket },
-  });
-  return { code, ...said };
-}
+const vxlane = (line: string) => commandLine(socket, line);
 
 test('the file’s peers are set before the device is up', () => {
   assert.deepEqual(

@@ -20,19 +20,18 @@ const SETTLE_MS = 3000;
 suite('peers of a vxlane device, the kernel’s the one', ['kernel', 'vxlane'], (bed) => {
   let scenario: Scenario;
 
-  const counters = (): Record<string, number> =>
-    JSON.parse(scenario.hosts[1].command('-j', 'status')).counters[VTEP] ?? {};
+  const counters = () => scenario.hosts[1].counters();
   const shown = (): PeerInfo[] => JSON.parse(scenario.hosts[1].command('-s', '-j', 'peer', 'show'));
 
   /** Has frames leave the kernel's device, and waits until `counter` has counted them. */
   async function forge(counter: string, frames: Uint8Array[]): Promise<Record<string, number>> {
-    const before = counters();
+    const before = await counters();
     const wanted = (before[counter] ?? 0) + frames.length;
     await scenario.hosts[0].agent.call('inject', VTEP, frames, {});
-    let now = counters();
+    let now = await counters();
     for (const end = Date.now() + SETTLE_MS; (now[counter] ?? 0) < wanted && Date.now() < end; ) {
       await new Promise((done) => setTimeout(done, 20));
-      now = counters();
+      now = await counters();
     }
     return Object.fromEntries(
       Object.entries(now)
@@ -58,7 +57,7 @@ suite('peers of a vxlane device, the kernel’s the one', ['kernel', 'vxlane'], 
   });
 
   test('what a peer sends arrives, TCP in whole super-frames too, and is counted as its', async () => {
-    const before = counters();
+    const before = await counters();
     for (const key of ['pod', 'pod6'] as const) {
       const port = await scenario.pods[1].call('udpEchoServer', HERE[key]);
       const sweep = await scenario.pods[0].call('udpSweep', HERE[key], port, {
@@ -77,7 +76,7 @@ suite('peers of a vxlane device, the kernel’s the one', ['kernel', 'vxlane'], 
         assert.deepEqual(await scenario.pods[to].call('transferResult', tcp), sent);
       }
     }
-    const after = counters();
+    const after = await counters();
     const grown = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
     assert.ok(grown('super_frames_received') > 50, 'the kernel’s device sends super-frames whole');
     for (const name of ['drop_unknown_peer', 'drop_peer_address', 'drop_peer_subnet'])

@@ -9,11 +9,15 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { SINK_COUNTER_COUNT, SINK_INTERFACE_MAX } from '../assembly/sink-layout.ts';
+import { VtepError } from '../src/errors.ts';
+import { openPortablePort } from '../src/io/portable.ts';
 import { SINK_COUNTER_NAMES } from '../src/sink/counters.ts';
 import { FileOutput, ROTATION_MIN_BYTES } from '../src/sink/file-output.ts';
 import { compileFilter } from '../src/sink/filter.ts';
 import { interfaceDescription, interfaceStatistics, sectionHeader } from '../src/sink/pcapng.ts';
 import { Recorder } from '../src/sink/recorder.ts';
+import { createSink } from '../src/sink/sink.ts';
+import { Walk } from '../src/sink/walk.ts';
 import { concat, ethernet, ipv4, ipv6, vlan } from './support/frames.ts';
 import { icmp, tcp, udp } from './support/messages.ts';
 import { naiveSink } from './support/naive-sink.ts';
@@ -106,6 +110,22 @@ describe('walk', () => {
         .sort(),
       ['env.memory', 'sink.accept', 'sink.admit', 'sink.flush'],
     );
+  });
+
+  it('refuses a module of another memory map', () => {
+    const host = { accept: () => 0, admit: () => 0, flush() {} };
+    // (module (func (export "layoutVersion") (result i32) i32.const 0))
+    const older = Uint8Array.of(
+      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 2, 1, 0, 7, 17, 1, 13],
+      ...[...Buffer.from('layoutVersion'), 0, 0, 10, 6, 1, 4, 0, 0x41, 0, 0x0b],
+    );
+    const oldest = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+    for (const bytes of [older, oldest])
+      assert.throws(
+        () => new Walk(host, new WebAssembly.Module(bytes)),
+        (error) => error instanceof VtepError && error.code === 'SYSTEM' && /layout/.test(error.message),
+      );
+    assert.ok(new Walk(host));
   });
 
   it('counts under the names of the memory map', () => {
@@ -368,6 +388,49 @@ describe('sections', () => {
         assert.ok(size <= ROTATION_MIN_BYTES + 8192, String(size));
         assert.ok(readCapture(new Uint8Array(readFileSync(join(folder, name)))).packets.length > 0);
       }
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+describe('files by the clock', () => {
+  it('are begun anew when the last one is as old as it may be, while packets come and while none do', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'vxlane-sink-'));
+    try {
+      for (const engine of ['portable', 'batched'] as const) {
+        const write = join(folder, `${engine}.pcapng`);
+        const rotation = { size: 0, seconds: 1, files: 0 };
+        await using sink = await createSink({ ports: [0], address: '127.0.0.1', engine, write, rotation });
+        const { send, close } = await openPortablePort('127.0.0.1', 0, () => {});
+        let sent = 0;
+        const began = Date.now();
+        for (; Date.now() - began < 2300; ++sent) {
+          send(vxlan(sent & 255, ping(sent % 500)), '127.0.0.1', sink.ports[0]!);
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        const { files } = await sink.close();
+        await close();
+        const names = readdirSync(folder).filter((name) => name.startsWith(engine));
+        assert.deepEqual([names.length, files], [3, 3], engine);
+        let number = 0;
+        for (const name of names.sort()) {
+          const { packets, interfaces } = readCapture(new Uint8Array(readFileSync(join(folder, name))));
+          assert.ok(packets.length > 5, `${name}: ${packets.length}`);
+          const span = Number(packets.at(-1)!.timestamp - packets[0]!.timestamp) / 1e6;
+          assert.ok(span <= 1100, `${name}: ${span} ms`);
+          for (const { data, interface: id } of packets) {
+            assert.match(interfaces[id]!.name, new RegExp(`^vni${number & 255}-`));
+            assert.deepEqual(data, ping(number++ % 500));
+          }
+        }
+        assert.equal(number, sent);
+      }
+      // Nothing comes: files change all the same.
+      const write = join(folder, 'idle.pcapng');
+      await using sink = await createSink({ ports: [0], write, rotation: { size: 0, seconds: 1, files: 2 } });
+      await new Promise((resolve) => setTimeout(resolve, 1400));
+      assert.equal((await sink.close()).files, 2);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

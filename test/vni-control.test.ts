@@ -4,11 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { runCli } from '../src/cli/program.ts';
 import { configOf } from '../src/daemon/config.ts';
 import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
 import { parsePolicy, parseVni } from '../src/daemon/vni-schema.ts';
 import type { VniInfo } from '../src/types.ts';
+import { commandLine } from './support/command-line.ts';
 import { FakeVtep } from './support/fake-vtep.ts';
 
 let directory: string;
@@ -37,20 +37,7 @@ beforeEach(() => {
   vtep.calls.length = 0;
 });
 
-async function vxlane(line: string): Promise<{ code: number; out: string; err: string }> {
-  let out = '';
-  let err = '';
-  const code = await runCli(line.split(' ').filter(Boolean), {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    env: { VXLANE_SOCKET: socket },
-  });
-  return { code, out, err };
-}
+const vxlane = (line: string) => commandLine(socket, line);
 
 /** What arrives at the VTEP. */
 async function asks(line: string, wanted: object): Promise<void> {

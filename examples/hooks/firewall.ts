@@ -63,14 +63,14 @@ export function configure(pointer: usize, length: i32): i32 {
   dropsByDefault = true;
   if (<usize>length < HEAD_BYTES) return 1;
   const wanted = load<u32>(pointer);
-  if (wanted > RULE_COUNT || <usize>length != HEAD_BYTES + <usize>wanted * RULE_BYTES) return 1;
-  dropsByDefault = load<u32>(pointer, 4) != 0;
+  if (wanted > RULE_COUNT || <usize>length !== HEAD_BYTES + <usize>wanted * RULE_BYTES) return 1;
+  dropsByDefault = load<u32>(pointer, 4) !== 0;
   rules = wanted;
   return 0;
 }
 
 function refuses(packet: Packet): bool {
-  if (packet.ipOffset == 0 && !packet.isBare) return false;
+  if (packet.ipOffset === 0 && !packet.isBare) return false;
   if (!Flow.read(packet)) {
     count(RULE_COUNT + 1);
     return true;
@@ -79,7 +79,7 @@ function refuses(packet: Packet): bool {
   for (let index: u32 = 0; index < rules; ++index) {
     if (fits(rule)) {
       count(index);
-      return rule.drops != 0;
+      return rule.drops !== 0;
     }
     rule = changetype<Rule>(changetype<usize>(rule) + RULE_BYTES);
   }
@@ -88,23 +88,23 @@ function refuses(packet: Packet): bool {
 }
 
 function fits(rule: Rule): bool {
-  if (rule.family != ANY && rule.family != Flow.family) return false;
-  if (rule.protocol != ANY && rule.protocol != Flow.protocol) return false;
-  if (rule.hasPorts != 0 && !(Flow.hasPorts && fitsPorts(rule))) return false;
-  if (rule.family == ANY) return true;
+  if (rule.family !== ANY && rule.family !== Flow.family) return false;
+  if (rule.protocol !== ANY && rule.protocol !== Flow.protocol) return false;
+  if (rule.hasPorts !== 0 && !(Flow.hasPorts && fitsPorts(rule))) return false;
+  if (rule.family === ANY) return true;
   const source = Flow.source;
   const destination = Flow.destination;
-  if (Flow.family == 4) {
+  if (Flow.family === 4) {
     return (
-      (load<u32>(source) & <u32>rule.sourceMask0) == <u32>rule.source0 &&
-      (load<u32>(destination) & <u32>rule.destinationMask0) == <u32>rule.destination0
+      (load<u32>(source) & <u32>rule.sourceMask0) === <u32>rule.source0 &&
+      (load<u32>(destination) & <u32>rule.destinationMask0) === <u32>rule.destination0
     );
   }
   return (
-    (load<u64>(source) & rule.sourceMask0) == rule.source0 &&
-    (load<u64>(source, 8) & rule.sourceMask1) == rule.source1 &&
-    (load<u64>(destination) & rule.destinationMask0) == rule.destination0 &&
-    (load<u64>(destination, 8) & rule.destinationMask1) == rule.destination1
+    (load<u64>(source) & rule.sourceMask0) === rule.source0 &&
+    (load<u64>(source, 8) & rule.sourceMask1) === rule.source1 &&
+    (load<u64>(destination) & rule.destinationMask0) === rule.destination0 &&
+    (load<u64>(destination, 8) & rule.destinationMask1) === rule.destination1
   );
 }
 

@@ -3,6 +3,7 @@ import type * as v from 'valibot';
 import { VtepError } from '../errors.ts';
 import type { FdbKey, MdbKey, Readers } from '../vtep/readers.ts';
 import { parseChange, parseDevice } from './device-schema.ts';
+import { readHookCall } from './hook-schema.ts';
 import { mdbVni, parseMdb, parseMdbFlush, text } from './mdb-schema.ts';
 import { parsePeer } from './peer-schema.ts';
 import { parseFdb, parseFlush } from './schema.ts';
@@ -31,6 +32,7 @@ export const READERS: Readers = {
   vni: parseVni,
   policy: parsePolicy,
   peer: parsePeer,
+  hook: readHookCall,
   mdb: parseMdb,
   mdbFlush: parseMdbFlush,
   dev: (dev) => read(devSchema, { dev }).dev,

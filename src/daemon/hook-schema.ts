@@ -30,13 +30,18 @@ export const fuel = values.within(1, FUEL_MAX, `invalid fuel: 1 to ${FUEL_MAX} l
 
 export const direction = v.picklist(['encap', 'decap'], 'encap or decap is expected');
 
-function bytes(limit: number) {
+/** Bytes as a program hands them in, or base64. */
+function bytes(limit: number, isText: boolean) {
+  const text = v.pipe(
+    v.string('base64 is expected'),
+    v.base64('base64 is expected'),
+    v.transform((given) => new Uint8Array(Buffer.from(given, 'base64'))),
+  );
+  const given = v.instance(Uint8Array, 'a Uint8Array is expected');
   return v.exactOptional(
     v.pipe(
-      v.string('base64 is expected'),
-      v.base64('base64 is expected'),
-      v.check((text) => Buffer.byteLength(text, 'base64') <= limit, tooLarge(limit)),
-      v.transform((text) => new Uint8Array(Buffer.from(text, 'base64'))),
+      isText ? text : given,
+      v.check((found) => found.length <= limit, tooLarge(limit)),
     ),
   );
 }
@@ -48,25 +53,43 @@ export const hookEntries = { direction, file: path, rules: v.exactOptional(path)
 
 export type HookSetup = v.InferOutput<v.StrictObjectSchema<typeof hookEntries, undefined>>;
 
-const hookSchema = v.pipe(
-  v.unknown(),
-  strict({
-    op: v.picklist(['add', 'replace', 'del'], 'add, replace or del is expected'),
-    dev: word(values.deviceName),
-    direction,
-    file: v.exactOptional(path),
-    wasm: bytes(HOOK_BYTES_MAX),
-    rules: bytes(RULES_BYTES_MAX),
-    fuel: maybe(fuel),
-  }),
-);
+const schemaOf = (isText: boolean) =>
+  v.pipe(
+    v.unknown(),
+    strict({
+      op: v.picklist(['add', 'replace', 'del'], 'add, replace or del is expected'),
+      dev: word(values.deviceName),
+      direction,
+      file: v.exactOptional(path),
+      wasm: bytes(HOOK_BYTES_MAX, isText),
+      rules: bytes(RULES_BYTES_MAX, isText),
+      fuel: maybe(fuel),
+    }),
+  );
+const messageSchema = schemaOf(true);
+const callSchema = schemaOf(false);
 
 /** @throws VtepError USAGE, and PERMISSION for a module that is not the daemon's own */
 export function parseHook(input: unknown): HookRequest {
-  const { op, dev, direction, file, ...program } = parse(hookSchema, input);
+  const request = read(messageSchema, input);
+  return request.op === 'del' ? request : checked(request);
+}
+
+/** What a program asks its own VTEP for: what it could import itself is not looked at. @throws VtepError USAGE */
+export function readHookCall(input: unknown): HookRequest {
+  return read(callSchema, input);
+}
+
+function read(schema: typeof messageSchema | typeof callSchema, input: unknown): HookRequest {
+  const { op, dev, direction, file, ...program } = parse(schema, input);
   if (op === 'del') return { op, dev, direction };
   if (file === undefined) throw new VtepError('USAGE', 'file: missing: what the program is called');
-  return checked({ op, dev, direction, file, ...program } as Program);
+  const request = { op, dev, direction, file, ...program } as Program;
+  if (request.wasm !== undefined) return request;
+  if (request.fuel !== undefined)
+    throw new VtepError('USAGE', 'fuel: a program in JavaScript has none: it is stopped by the clock');
+  if (!isAbsolute(file)) throw new VtepError('USAGE', `file: ${file}: an absolute path is expected`);
+  return request;
 }
 
 /** What the configuration file says of a device: the files are read now. @throws VtepError, as parseHook, and NOT_FOUND */
@@ -84,8 +107,6 @@ function checked(request: Program): Program {
   if (request.wasm !== undefined) return request;
   if (request.fuel !== undefined)
     throw new VtepError('USAGE', 'fuel: a program in JavaScript has none: it is stopped by the clock');
-  if (!isAbsolute(request.file))
-    throw new VtepError('USAGE', `file: ${request.file}: an absolute path is expected`);
   checkModule(request.file);
   return request;
 }

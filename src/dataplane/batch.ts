@@ -132,7 +132,7 @@ export interface DataplaneQueue {
   readonly memory: Uint8Array;
   /** Hears of replies during encap; the frame is a view that ends with the call. Devices with `proxy`, `rsc` or hooks have them. */
   replied: Replied | undefined;
-  /** Hears of hooks that fail. */
+  /** Hears of hooks that fail; in the thread that made the dataplane, those who `subscribe` do, until another is set. */
   hookFailed: ((failure: HookFailure) => void) | undefined;
   /**
    * Claims slots: once, not for each batch. All batches of frames together have 4 MiB, and so have those of datagrams.

@@ -33,7 +33,13 @@ export function checkSlots(
   bytesMax: number,
 ): void {
   if (!(Number.isInteger(count) && count >= 1 && count <= countMax))
-    throw new VtepError('USAGE', `${what}: ${count} slots: give 1 to ${countMax}`);
+    throw new VtepError('USAGE', `${what}: ${String(count)} slots: give 1 to ${countMax}`);
   if (!(Number.isInteger(bytes) && bytes >= 1 && bytes <= bytesMax))
-    throw new VtepError('USAGE', `${what}: slots of ${bytes} bytes: give 1 to ${bytesMax}`);
+    throw new VtepError('USAGE', `${what}: slots of ${String(bytes)} bytes: give 1 to ${bytesMax}`);
+}
+
+/** @throws VtepError USAGE */
+export function checkBytes(what: string, bytes: Uint8Array): void {
+  if (!(bytes instanceof Uint8Array))
+    throw new VtepError('USAGE', `${what}: bytes are expected, a Uint8Array`);
 }

@@ -16,7 +16,7 @@ import {
 import { VtepError } from '../errors.ts';
 import { Arrived } from './arrived.ts';
 import type { DatagramBatch, DatagramSlot } from './batch.ts';
-import { Claim, checkSlots, strideOf } from './claim.ts';
+import { Claim, checkBytes, checkSlots, strideOf } from './claim.ts';
 import { type Address, parseAddress } from './fdb-text.ts';
 import type { Views } from './memory.ts';
 import type { QueueState } from './queue-state.ts';
@@ -70,6 +70,7 @@ class Slot implements DatagramSlot {
   }
 
   write(datagram: Uint8Array, sender: string): void {
+    checkBytes('decap', datagram);
     if (datagram.length > this.#bytes.length) throw wrongLength(datagram.length, this.#bytes.length);
     this.bytes.set(datagram);
     this.length = datagram.length;
@@ -142,13 +143,15 @@ export class Datagrams implements DatagramBatch {
   #fill(count: number, listener4: number, listener6: number): void {
     const { u32 } = this.#state.views;
     const { slots } = this;
-    if (!(count >= 0 && count <= slots.length && Number.isInteger(count)))
-      throw new VtepError('USAGE', `decap: ${count} datagrams of a batch of ${slots.length}`);
+    if (!(Number.isInteger(count) && count >= 0 && count <= slots.length))
+      throw new VtepError('USAGE', `decap: ${String(count)} datagrams of a batch of ${slots.length}`);
     const room = this.#room;
     let arrival = (this.#state.decapBase + ARRIVALS_OFFSET + this.#first * ARRIVAL_BYTES) >>> 2;
     for (let index = 0; index < count; ++index) {
       const { length, family, tos } = slots[index]!;
-      if (length >>> 0 !== length || length > room) throw wrongLength(length, room);
+      if (typeof length !== 'number' || length >>> 0 !== length || length > room)
+        throw wrongLength(length, room);
+      if (typeof tos !== 'number') throw new VtepError('USAGE', `decap: tos ${String(tos)}: give a number`);
       if (family === 0) throw new VtepError('USAGE', `decap: slot ${index} has no sender: set it`);
       const listener = family === AF_INET ? listener4 : listener6;
       u32[arrival + (ARRIVAL_LENGTH_OFFSET >> 2)] = length;
@@ -166,7 +169,7 @@ function readSender(text: string): Address {
   if (address === undefined)
     throw new VtepError(
       'USAGE',
-      `sender: "${text}" is not an IP address; write it as 192.0.2.1 or 2001:db8::1`,
+      `sender: "${String(text)}" is not an IP address; write it as 192.0.2.1 or 2001:db8::1`,
     );
   if (address.family === AF_INET6 && MAPPED_PREFIX.every((byte, at) => byte === address.bytes[at])) {
     const bytes = new Uint8Array(16);
@@ -177,5 +180,8 @@ function readSender(text: string): Address {
 }
 
 function wrongLength(length: number, room: number): VtepError {
-  return new VtepError('USAGE', `decap: a datagram of ${length} bytes: these slots take 0 to ${room}`);
+  return new VtepError(
+    'USAGE',
+    `decap: a datagram of ${String(length)} bytes: these slots take 0 to ${room}`,
+  );
 }

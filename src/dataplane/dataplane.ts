@@ -15,6 +15,7 @@ import { instantiateEngine } from './engine.ts';
 import { drainEvents } from './events.ts';
 import type { EngineExports } from './exports.ts';
 import { Fdb } from './fdb.ts';
+import type { HookFailure } from './hook-types.ts';
 import { Mdb } from './mdb.ts';
 import { createMemory, type Views, viewsOf, workerBase } from './memory.ts';
 import { Neighbours } from './neighbours.ts';
@@ -124,6 +125,14 @@ export class Dataplane {
   forgetHooks(device: number): void {
     for (let block = 0; block < this.blocks; ++block)
       this.views.bytes[workerBase(block) + WORKER_HOOKED_OFFSET + device] = 0;
+  }
+
+  /** Tells the subscribers of a hook that this thread runs. */
+  tellHookFailure({ device, direction, message }: HookFailure): void {
+    const ifname = this.devices.nameOf(device);
+    this.notices.emit({
+      ...{ event: 'hook', change: 'fault', ifname, direction, file: '', generation: 0, reason: message },
+    });
   }
 
   /** Everything that the tables hold of a device goes; it still has its name, and no worker has it in hand. */

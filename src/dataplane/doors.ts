@@ -7,6 +7,7 @@ import type { EmbeddedDataplane, SharedDataplane } from './embedded-types.ts';
 import { instantiateEngine, withMemory } from './engine.ts';
 import { viewsOf } from './memory.ts';
 import { Queue } from './queue.ts';
+import { checkShape } from './shape.ts';
 import type { EngineBytes, EngineModule } from './wasm-types.ts';
 
 /** Threads that one dataplane can have. */
@@ -68,14 +69,17 @@ export function attachDataplane(shared: SharedDataplane): DataplaneQueue {
   return new Queue(viewsOf(shared.memory), instantiateEngine(shared.module, shared.memory));
 }
 
-function settled({ bytes, module, queues = 1, ...options }: OpenOptions): {
-  shared: boolean;
-  queues: number;
-} {
+function settled(given: OpenOptions): { shared: boolean; queues: number } {
+  checkShape('dataplane', given, {}, { queues: 'number', shared: 'flag' });
+  const { bytes, module, queues = 1, ...options } = given;
   if ([bytes, module, options.url].filter((source) => source !== undefined).length > 1)
     throw new VtepError('USAGE', 'dataplane: give one of "bytes", "module" and "url"');
   if (!(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX))
     throw new VtepError('USAGE', `dataplane: queues ${queues}: give a number from 1 to ${QUEUES_MAX}`);
+  if (bytes !== undefined && !(bytes instanceof ArrayBuffer || ArrayBuffer.isView(bytes)))
+    throw new VtepError('USAGE', 'dataplane: bytes: an ArrayBuffer or a view of one is expected');
+  if (module !== undefined && !(module instanceof WebAssembly.Module))
+    throw new VtepError('USAGE', 'dataplane: module: a WebAssembly.Module is expected');
   // Pages that may not share memory do not have the name.
   return { queues, shared: options.shared ?? typeof SharedArrayBuffer !== 'undefined' };
 }

@@ -14,22 +14,24 @@ import type {
   Datagram,
   EmbeddedDataplane,
   EmbeddedDevice,
+  EmbeddedFdb,
+  EmbeddedMdb,
+  EmbeddedPeers,
+  EmbeddedVnis,
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
-import type { Fdb } from './fdb.ts';
 import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
 import type { CompiledHook, HookProgram } from './hook-program.ts';
 import type { HookDirection, HookFunction } from './hook-types.ts';
 import { Listening } from './listening.ts';
-import type { Mdb } from './mdb.ts';
 import { wantParcels } from './parcels.ts';
-import type { Peers } from './peers.ts';
 import { Queue, VXLAN_PORT } from './queue.ts';
 import { QUEUE_BLOCKS, releaseQueue } from './queue-state.ts';
 import { Retirement } from './retirement.ts';
-import type { Vnis } from './vnis.ts';
+import { check } from './shape.ts';
+import { tableDoors } from './table-doors.ts';
 
 /** Where the datagrams of a device are expected. */
 interface Place {
@@ -40,6 +42,7 @@ interface Place {
 
 export class Embedded implements EmbeddedDataplane {
   readonly #plane: Dataplane;
+  readonly #tables = tableDoors(() => this.#open);
   readonly #queue: Queue;
   readonly #isShared: boolean;
   readonly #listening: Listening;
@@ -60,24 +63,29 @@ export class Embedded implements EmbeddedDataplane {
     const { views, exports } = this.#plane;
     wantParcels(views);
     this.#queue = new Queue(views, exports);
+    this.#queue.hookFailed = (failure) => this.#plane.tellHookFailure(failure);
     this.#listening = new Listening(views);
     this.#retirement = new Retirement(this.#plane);
   }
 
-  get fdb(): Fdb {
-    return this.#open.fdb;
+  get fdb(): EmbeddedFdb {
+    void this.#open;
+    return this.#tables.fdb;
   }
 
-  get vnis(): Vnis {
-    return this.#open.vnis;
+  get vnis(): EmbeddedVnis {
+    void this.#open;
+    return this.#tables.vnis;
   }
 
-  get mdb(): Mdb {
-    return this.#open.mdb;
+  get mdb(): EmbeddedMdb {
+    void this.#open;
+    return this.#tables.mdb;
   }
 
-  get peers(): Peers {
-    return this.#open.peers;
+  get peers(): EmbeddedPeers {
+    void this.#open;
+    return this.#tables.peers;
   }
 
   get queue(): Queue {
@@ -90,8 +98,8 @@ export class Embedded implements EmbeddedDataplane {
 
   addDevice(device: EmbeddedDevice): number {
     const { devices, fdb, views, blocks } = this.#open;
-    const { name } = device;
     checkDevice(device);
+    const { name } = device;
     if (devices.indexOf(name) !== 0)
       throw new VtepError('EXISTS', `device ${name}: there is one of that name`);
     this.#retirement.settle();
@@ -133,6 +141,7 @@ export class Embedded implements EmbeddedDataplane {
   }
 
   numberOf(name: string): number {
+    check('device', 'text', name);
     const index = this.#open.devices.indexOf(name);
     if (index === 0) throw new VtepError('NOT_FOUND', `device ${name}: there is none of that name`);
     return index;
@@ -147,7 +156,7 @@ export class Embedded implements EmbeddedDataplane {
     const number = this.numberOf(device);
     this.#frames ??= this.#queue.frames(1, FRAME_BYTES);
     const slot = this.#frames.slots[0]!;
-    slot.write(bytesOf('encap', frame));
+    slot.write(frame);
     slot.device = number;
     return take(this.#queue.encap(this.#frames));
   }
@@ -155,7 +164,7 @@ export class Embedded implements EmbeddedDataplane {
   decap(datagram: Uint8Array, sender: string, port: number = VXLAN_PORT): Frame[] {
     const { devices } = this.#open;
     this.#datagrams ??= this.#queue.datagrams(1, RECEIVE_BUFFER_BYTES);
-    this.#datagrams.slots[0]!.write(bytesOf('decap', datagram), sender);
+    this.#datagrams.slots[0]!.write(datagram, sender);
     const arrived = this.#queue.decap(this.#datagrams, port);
     const frames: Frame[] = [];
     while (arrived.next()) {
@@ -185,6 +194,8 @@ export class Embedded implements EmbeddedDataplane {
 
   setNeighbour(device: string, address: string, mac?: string): void {
     const number = this.numberOf(device);
+    check('neighbour: address', 'text', address);
+    if (mac !== undefined) check('neighbour: mac', 'text', mac);
     const what = `neighbour ${address} dev ${device}`;
     const parsed = parseAddress(address);
     if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
@@ -198,6 +209,7 @@ export class Embedded implements EmbeddedDataplane {
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {
+    check('subscribe', 'listener', listener);
     return this.#open.notices.subscribe(listener);
   }
 
@@ -225,7 +237,10 @@ export class Embedded implements EmbeddedDataplane {
   reclaim(queue: number): void {
     const { views, blocks } = this.#open;
     if (!(Number.isInteger(queue) && queue > 0 && queue < blocks / QUEUE_BLOCKS))
-      throw new VtepError('USAGE', `reclaim: queue ${queue}: others’ are 1 to ${blocks / QUEUE_BLOCKS - 1}`);
+      throw new VtepError(
+        'USAGE',
+        `reclaim: queue ${String(queue)}: others’ are 1 to ${blocks / QUEUE_BLOCKS - 1}`,
+      );
     releaseQueue(views, queue);
     this.#retirement.settle();
   }
@@ -273,9 +288,4 @@ function take(sent: SentDatagrams): Datagram[] {
     datagrams.push({ bytes: sent.bytes.slice(), address, port, flow });
   }
   return datagrams;
-}
-
-function bytesOf(what: string, bytes: Uint8Array): Uint8Array {
-  if (bytes instanceof Uint8Array) return bytes;
-  throw new VtepError('USAGE', `${what}: bytes are expected, a Uint8Array`);
 }

@@ -22,7 +22,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FrameBatch, FrameSlot } from './batch.ts';
-import { Claim, checkSlots, strideOf } from './claim.ts';
+import { Claim, checkBytes, checkSlots, strideOf } from './claim.ts';
 import type { QueueState } from './queue-state.ts';
 import { Sent } from './sent.ts';
 import { SlotViews } from './slot-views.ts';
@@ -49,6 +49,7 @@ class Slot implements FrameSlot {
   }
 
   write(frame: Uint8Array): void {
+    checkBytes('encap', frame);
     if (frame.length > this.#bytes.length) throw wrongLength(frame.length, this.#bytes.length);
     this.bytes.set(frame);
     this.length = frame.length;
@@ -127,15 +128,16 @@ export class Frames implements FrameBatch {
         'encap: datagrams of the last batch are left: take them all, or release it',
       );
     const { slots } = this;
-    if (!(count >= 0 && count <= slots.length && Number.isInteger(count)))
-      throw new VtepError('USAGE', `encap: ${count} frames of a batch of ${slots.length}`);
+    if (!(Number.isInteger(count) && count >= 0 && count <= slots.length))
+      throw new VtepError('USAGE', `encap: ${String(count)} frames of a batch of ${slots.length}`);
     const headers = this.#headers;
     const room = this.#room;
     let known = -1;
     let descriptor = ring + (RING_DESCRIPTORS_OFFSET >> 2);
     for (let index = 0; index < count; ++index) {
       const { length, device } = slots[index]!;
-      if (length >>> 0 !== length || length > room) throw wrongLength(length, room);
+      if (typeof length !== 'number' || length >>> 0 !== length || length > room)
+        throw wrongLength(length, room);
       if (device !== known) {
         if (!isUp(u32, device)) throw noDevice(device);
         known = device;
@@ -159,17 +161,17 @@ export class Frames implements FrameBatch {
 /** Whether there is a device of that number, and it sends. */
 export function isUp(u32: Uint32Array, device: number): boolean {
   return (
+    Number.isInteger(device) &&
     device > 0 &&
     device < DEVICE_COUNT &&
-    Number.isInteger(device) &&
     u32[STATE_WORD + device * (DEVICE_BYTES >> 2)] === DEVICE_UP
   );
 }
 
 function wrongLength(length: number, room: number): VtepError {
-  return new VtepError('USAGE', `encap: a frame of ${length} bytes: these slots take 0 to ${room}`);
+  return new VtepError('USAGE', `encap: a frame of ${String(length)} bytes: these slots take 0 to ${room}`);
 }
 
 function noDevice(device: number): VtepError {
-  return new VtepError('NOT_FOUND', `encap: device ${device}: there is none of that number`);
+  return new VtepError('NOT_FOUND', `encap: device ${String(device)}: there is none of that number`);
 }

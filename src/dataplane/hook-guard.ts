@@ -232,9 +232,9 @@ function initialOf(segments: readonly DataSegment[], areaBytes: number): DataSeg
 function constantsOf({ exports, globals }: HookModule): Map<string, number> {
   const constants = new Map<string, number>();
   for (const [name, { kind, index }] of exports) {
-    const global = kind === KIND.global ? globals[index] : undefined;
-    if (global === undefined || global.isMutable || global.initial.value === undefined) continue;
-    constants.set(name, global.initial.value >>> 0);
+    const found = kind === KIND.global ? globals[index] : undefined;
+    if (found === undefined || found.isMutable || found.initial.value === undefined) continue;
+    constants.set(name, found.initial.value >>> 0);
   }
   return constants;
 }

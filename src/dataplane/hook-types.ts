@@ -73,3 +73,17 @@ export interface HookFailure {
 export interface HookRunner {
   run(records: number, count: number): { readonly message: string } | undefined;
 }
+
+/** Where a module's instance lives on the memory. */
+export interface HookPlace {
+  /** Its own HOOK_AREA_BYTES. */
+  readonly area: number;
+  /** Records and frames: what it may reach of the rest. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A hook that needs memory of its own: a WebAssembly module. */
+export interface HookModule<Runner extends HookRunner = HookRunner> {
+  instantiate(memory: WebAssembly.Memory, place: HookPlace): Runner;
+}

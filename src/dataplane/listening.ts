@@ -20,8 +20,8 @@ const FAMILY_SHIFT = (LISTENER_FAMILY_OFFSET - LISTENER_PORT_OFFSET) * 8;
 
 /** 0 = no device is expected there. @throws VtepError USAGE when it is no port */
 export function listenerOf({ u32 }: Views, family: number, port: number): number {
-  if (!(port >= 0 && port <= 0xffff && Number.isInteger(port)))
-    throw new VtepError('USAGE', `port ${port}: give a number from 0 to 65535`);
+  if (!(Number.isInteger(port) && port >= 0 && port <= 0xffff))
+    throw new VtepError('USAGE', `port ${String(port)}: give a number from 0 to 65535`);
   const place = placeOf(family, port);
   const highest = u32[HIGHEST_WORD]!;
   for (let number = 1; number <= highest; ++number) {

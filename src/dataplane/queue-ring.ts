@@ -105,7 +105,7 @@ export class Ring implements FrameRing {
   /** Puts what has been published into the engine's ring, at most `count` frames, and walks it. */
   send(count: number = this.#shared.count): Sent {
     if (!(Number.isInteger(count) && count >= 0))
-      throw new VtepError('USAGE', `encap: ${count} frames of a ring`);
+      throw new VtepError('USAGE', `encap: ${String(count)} frames of a ring`);
     this.#fill(Math.min(count, this.waiting));
     this.#sent.begin();
     return this.#sent;

@@ -2,7 +2,7 @@
 import { CACHE_LINE_BYTES, DEVICE_COUNT, FRAME_HEADROOM_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FrameSlot } from './batch.ts';
-import { strideOf } from './claim.ts';
+import { checkBytes, strideOf } from './claim.ts';
 import type { RingConsumer, RingProducer, SharedRing } from './ring.ts';
 
 // Cursors and who has the ends, each on a cache line of its own; then a record of each slot; then the slots.
@@ -56,10 +56,10 @@ class Slot implements FrameSlot {
   }
 
   set length(length: number) {
-    if (!(length >>> 0 === length && length <= this.#bytes.length))
+    if (!(Number.isInteger(length) && length >= 0 && length <= this.#bytes.length))
       throw new VtepError(
         'USAGE',
-        `ring: a frame of ${length} bytes: these slots take 0 to ${this.#bytes.length}`,
+        `ring: a frame of ${String(length)} bytes: these slots take 0 to ${this.#bytes.length}`,
       );
     this.#end.assertOpen();
     this.#u32[this.#record] = length;
@@ -71,13 +71,13 @@ class Slot implements FrameSlot {
 
   set device(device: number) {
     if (!(Number.isInteger(device) && device > 0 && device < DEVICE_COUNT))
-      throw new VtepError('USAGE', `ring: device ${device}: give the number that addDevice gave`);
+      throw new VtepError('USAGE', `ring: device ${String(device)}: give the number that addDevice gave`);
     this.#end.assertOpen();
     this.#u32[this.#record + (RECORD_DEVICE >> 2)] = device;
   }
 
   write(frame: Uint8Array): void {
-    if (!(frame instanceof Uint8Array)) throw new VtepError('USAGE', 'ring: write: a Uint8Array is expected');
+    checkBytes('ring', frame);
     this.length = frame.length;
     this.#bytes.set(frame);
   }

@@ -23,6 +23,14 @@ export interface Candidate {
   network: string;
 }
 
+export interface Peer extends Candidate {
+  /** UDP port, where it is not the network's. */
+  port?: number;
+  /** What the FDB is to hold of it, and from where it may send: as the tables are compared (desired.ts). */
+  remote: string;
+  source: string;
+}
+
 /** Why a lease's family can't be a peer. */
 export interface Unfit {
   code: 'incomplete' | 'malformed' | 'mac' | 'public-ip';

@@ -7,7 +7,8 @@
  * the network lets it: then the route leads to its public address, and that is all. Frames are taken from it either
  * way, for it may see that otherwise.
  */
-import type { Overlay, Peer } from './examine.ts';
+import type { Peer } from './candidate.ts';
+import type { Overlay } from './examine.ts';
 
 export interface Wanted {
   /** By address: the MAC is `mac`. */

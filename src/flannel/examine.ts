@@ -4,16 +4,16 @@
  * The same leases give the same peers in whatever order they come.
  *
  *   1. each on its own: can it be read, is it ours, does it lie in the network, is it of our kind
- *   2. one MAC, one public address (with its port): of several that claim it the one with the lowest key stays
- *   3. subnets: one that contains another is not programmed; of equal ones the lowest key stays
- *   4. a public address in somebody's subnet: its packets would go into the tunnel they are to come out of
+ *   2. among each other: conflicts.ts
  *
  * Each family is looked at on its own: what is wrong with a lease's IPv6 leaves its IPv4 as it is.
  */
-import { type Candidate, candidateOf } from './candidate.ts';
+import { candidateOf, type Peer } from './candidate.ts';
+import { withoutConflicts } from './conflicts.ts';
 import { fdbValue, sourceValue } from './desired.ts';
 import type { Lease } from './lease.ts';
-import { contains, formatIp, networkKey, overlaps, type Prefix, parseIp, parsePrefix } from './prefix.ts';
+import { contains, formatIp, overlaps, type Prefix, parseIp, parsePrefix } from './prefix.ts';
+import { type Problem, type ProblemCode, skip } from './problem.ts';
 
 /** Our device of one family. */
 export interface Overlay {
@@ -38,51 +38,6 @@ export interface Self {
   macs: readonly string[];
   /** What the whole network spans: "10.244.0.0/16". A family without one has no bounds. */
   networks: readonly string[];
-}
-
-export interface Peer extends Candidate {
-  /** UDP port, where it is not the network's. */
-  port?: number;
-  /** What the FDB is to hold of it, and from where it may send: as the tables are compared (desired.ts). */
-  remote: string;
-  source: string;
-}
-
-export type ProblemCode =
-  /** Left out: */
-  | 'backend-type'
-  | 'incomplete'
-  | 'malformed'
-  | 'mac'
-  | 'own-mac'
-  | 'public-ip'
-  | 'own-public-ip'
-  | 'outside-network'
-  | 'own-subnet'
-  | 'own-address'
-  | 'duplicate-mac'
-  | 'duplicate-public-ip'
-  | 'overlap'
-  | 'public-ip-inside'
-  /** Programmed all the same: */
-  | 'vni'
-  | 'port'
-  | 'mtu'
-  /** Of programming: */
-  | 'foreign-route'
-  | 'device'
-  | 'refused';
-
-export interface Problem {
-  code: ProblemCode;
-  /** 0 = of the lease as a whole. */
-  family: 0 | 4 | 6;
-  /** Leases concerned. */
-  keys: string[];
-  /** Those of them that are not programmed because of it. */
-  skipped: string[];
-  /** One line: what, why, remedy. */
-  text: string;
 }
 
 export interface Examined {
@@ -110,23 +65,7 @@ function peersOf(leases: readonly Lease[], overlay: Overlay, self: Self, problem
     if (peer !== undefined) alone.push(peer);
     if (found.length > 0) problems.push(...found);
   }
-  const macs = unique(
-    alone,
-    'duplicate-mac',
-    (peer) => peer.mac,
-    (peer) => `VtepMAC ${peer.mac}`,
-    problems,
-  );
-  const where = (peer: Peer) =>
-    peer.port === undefined ? peer.publicIp : `${peer.publicIp} port ${peer.port}`;
-  const apart = unique(
-    macs,
-    'duplicate-public-ip',
-    where,
-    (peer) => `public address ${where(peer)}`,
-    problems,
-  );
-  return reachable(disjoint(apart, problems), problems);
+  return withoutConflicts(alone, problems);
 }
 
 /** A lease on its own. */
@@ -230,106 +169,4 @@ function look(lease: Lease, overlay: Overlay, own: Bounds, problems: Problem[]):
 
 function isInside(outer: Prefix, inner: Prefix): boolean {
   return inner.length >= outer.length && contains(outer, inner.bytes);
-}
-
-/** Of those that claim the same thing the one with the lowest key stays. */
-function unique(
-  peers: Peer[],
-  code: ProblemCode,
-  claim: (peer: Peer) => string,
-  describe: (winner: Peer) => string,
-  problems: Problem[],
-): Peer[] {
-  const first = new Map<string, Peer>();
-  const shared = new Map<string, Peer[]>();
-  for (const peer of peers) {
-    const claimed = claim(peer);
-    const other = first.get(claimed);
-    if (other === undefined) first.set(claimed, peer);
-    else shared.set(claimed, [...(shared.get(claimed) ?? [other]), peer]);
-  }
-  if (shared.size === 0) return peers;
-  const lost = new Set<Peer>();
-  for (const all of shared.values()) {
-    const [winner, ...losers] = all.sort((one, other) => (one.lease.key < other.lease.key ? -1 : 1));
-    for (const peer of losers) lost.add(peer);
-    problems.push(conflict(code, winner!, losers, `${describe(winner!)} is claimed by`));
-  }
-  return peers.filter((peer) => !lost.has(peer));
-}
-
-/** By length of prefix, and there by network, who has it. */
-type Owners = Map<number, Map<string, Peer>>;
-
-/** Leaves out subnets that contain others; the kernel would send to the smaller one what is the larger one's too. */
-function disjoint(peers: Peer[], problems: Problem[]): Peer[] {
-  const subnetOf = (peer: Peer) => peer.subnet;
-  const different = unique(peers, 'overlap', subnetOf, subnetOf, problems);
-  const owners = ownersOf(different);
-  if (owners.size < 2) return different;
-  const inside = new Map<Peer, Peer[]>();
-  for (const peer of different) {
-    for (const [length, networks] of owners) {
-      if (length >= peer.prefix.length) continue;
-      const outer = networks.get(networkKey(peer.prefix.bytes, length));
-      if (outer !== undefined) inside.set(outer, [...(inside.get(outer) ?? []), peer]);
-    }
-  }
-  for (const [outer, inner] of inside) {
-    inner.sort((one, other) => (one.lease.key < other.lease.key ? -1 : 1));
-    const names = inner
-      .slice(0, NAMED_MAX)
-      .map(({ lease, subnet }) => `${subnet} of ${lease.key}`)
-      .join(', ');
-    problems.push({
-      ...{ code: 'overlap', family: outer.version, skipped: [outer.lease.key] },
-      keys: [outer.lease.key, ...inner.slice(0, NAMED_MAX).map(({ lease }) => lease.key)],
-      text: `lease ${outer.lease.key}: ${outer.subnet} contains ${names}: left out`,
-    });
-  }
-  return different.filter((peer) => !inside.has(peer));
-}
-
-/** Members of a conflict that are named; there may be thousands. */
-const NAMED_MAX = 8;
-
-function ownersOf(peers: readonly Peer[]): Owners {
-  const owners: Owners = new Map();
-  for (const peer of peers) {
-    const { length } = peer.prefix;
-    let networks = owners.get(length);
-    if (networks === undefined) {
-      networks = new Map();
-      owners.set(length, networks);
-    }
-    networks.set(peer.network, peer);
-  }
-  return owners;
-}
-
-function reachable(peers: Peer[], problems: Problem[]): Peer[] {
-  const owners = [...ownersOf(peers)];
-  return peers.filter(({ lease, version, publicIp, publicBytes }) => {
-    for (const [length, networks] of owners) {
-      const owner = networks.get(networkKey(publicBytes, length));
-      if (owner === undefined) continue;
-      const text = `public address ${publicIp} lies in ${owner.subnet} of ${owner.lease.key}`;
-      problems.push(skip('public-ip-inside', version, lease, `${text}: see --iface on that member`));
-      return false;
-    }
-    return true;
-  });
-}
-
-function skip(code: ProblemCode, family: 0 | 4 | 6, { key }: Lease, text: string): Problem {
-  return { code, family, keys: [key], skipped: [key], text: `lease ${key}: ${text}: left out` };
-}
-
-function conflict(code: ProblemCode, winner: Peer, losers: readonly Peer[], what: string): Problem {
-  const skipped = losers.map(({ lease }) => lease.key);
-  const keys = [winner.lease.key, ...skipped];
-  const more = keys.length > NAMED_MAX ? ` and ${keys.length - NAMED_MAX} more` : '';
-  const named = keys.slice(0, NAMED_MAX).join(', ');
-  const text = `${what} ${named}${more}: ${winner.lease.key} has it, the others are left out`;
-  return { code, family: winner.version, keys, skipped, text };
 }

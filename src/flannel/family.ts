@@ -4,9 +4,11 @@ import { linkOf } from '../netlink/route-table.ts';
 import type { NetlinkSocket } from '../netlink/socket.ts';
 import type { Vtep } from '../types.ts';
 import { type Actual, familyOf, readActual } from './actual.ts';
+import type { Peer } from './candidate.ts';
 import { desiredOf, nothing, type Side, type Wanted, wayTo } from './desired.ts';
-import type { Overlay, Peer, Problem } from './examine.ts';
+import type { Overlay } from './examine.ts';
 import { parsePrefix } from './prefix.ts';
+import type { Problem } from './problem.ts';
 import { isSameWay, type Outcome, type Programmer } from './program.ts';
 
 export interface FamilyHost {

@@ -1,8 +1,9 @@
 /** What a reconciler tells of its peers and of itself. */
 import { candidateOf } from './candidate.ts';
-import type { Examined, Overlay, Problem } from './examine.ts';
+import type { Examined, Overlay } from './examine.ts';
 import type { Family } from './family.ts';
 import type { Lease } from './lease.ts';
+import type { Problem } from './problem.ts';
 
 /** A lease of another member, in one family. */
 export interface PeerState {

@@ -15,8 +15,8 @@ import { findRoute, putRoute, RTN_UNICAST, removeRoute, type TableRoute } from '
 import type { NetlinkSocket, Refusal } from '../netlink/socket.ts';
 import type { Vtep } from '../types.ts';
 import { type Actual, familyOf } from './actual.ts';
+import type { Peer } from './candidate.ts';
 import { type Side, type Wanted, type Way, wayTo } from './desired.ts';
-import type { Peer } from './examine.ts';
 import { Metrics } from './metrics.ts';
 import { parseIp } from './prefix.ts';
 

@@ -16,12 +16,13 @@ import type { Message } from '../netlink/message.ts';
 import { NetlinkSocket } from '../netlink/socket.ts';
 import { type Watch, watchNetlink } from '../netlink/watch.ts';
 import type { Vtep, VtepEvent } from '../types.ts';
-import { type Examined, examine, type Overlay, type Problem, type Self } from './examine.ts';
+import { type Examined, examine, type Overlay, type Self } from './examine.ts';
 import { Family, type FamilyHost } from './family.ts';
 import { judge, WATCHED_GROUPS } from './kernel-watch.ts';
 import type { Lease } from './lease.ts';
 import { Pace, type PassResult } from './pace.ts';
 import { type PassReport, type PeerState, peerStates, type ReconcilerReport } from './peer-states.ts';
+import type { Problem } from './problem.ts';
 import { Programmer } from './program.ts';
 
 /** Our routes are told apart by it (`ip route show proto 118`); nobody else's number in /etc/iproute2/rt_protos. */

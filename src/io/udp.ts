@@ -6,15 +6,24 @@ import ipaddr from 'ipaddr.js';
 import { SO_TIMESTAMPNS, SOCKADDR_IN6_BYTES, UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
 import { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, systemError } from './errno.ts';
 import { AF_INET, AF_INET6, type Family } from './family.ts';
+import {
+  attachFilter,
+  buffer,
+  get,
+  SOL_SOCKET,
+  set,
+  TAKE_NO_BROADCAST,
+  TAKE_NOTHING,
+  trySet,
+} from './socket-options.ts';
 import { syscalls } from './syscalls.ts';
 
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_BROADCAST = 6;
 const SO_NO_CHECK = 11;
-const SO_ATTACH_FILTER = 26;
+const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SO_MEMINFO = 55;
@@ -86,6 +95,41 @@ export interface SourceOptions {
  * @throws VtepError on anything else
  */
 export function openListener(options: ListenerOptions): number {
+  return openOne(options, false);
+}
+
+/**
+ * Several sockets of one port. The kernel picks one by addresses and ports, so that what one remote sends from one port
+ * comes to one socket, in order. It does so for groups too, though one socket alone has joined; but what is sent to all
+ * would come to all sockets: the first takes it.
+ *
+ * @returns the descriptors, PORT_TAKEN or ADDRESS_MISSING
+ * @throws VtepError on anything else
+ */
+export function openListeners(
+  options: ListenerOptions,
+  count: number,
+): number[] | typeof PORT_TAKEN | typeof ADDRESS_MISSING {
+  // The first shares with nobody as it is bound: so a port that somebody else has is taken, though he would share.
+  const first = openListener(options);
+  if (first === PORT_TAKEN || first === ADDRESS_MISSING) return first;
+  const fds = [first];
+  try {
+    if (count > 1) set(first, SOL_SOCKET, SO_REUSEPORT, 1, 'listener');
+    while (fds.length < count) {
+      const fd = openOne(options, true);
+      if (fd < 0) throw systemError('listener: SO_REUSEPORT');
+      fds.push(fd);
+    }
+    return fds;
+  } catch (error) {
+    for (const fd of fds) syscalls().close(fd);
+    throw error;
+  }
+}
+
+/** @param further after the first of its port */
+function openOne(options: ListenerOptions, further: boolean): number {
   const { family, port } = options;
   const what = `UDP port ${port} (${family === AF_INET ? 'IPv4' : 'IPv6'})`;
   const fd = openSocket(family, what);
@@ -101,6 +145,10 @@ export function openListener(options: ListenerOptions): number {
       if (options.zeroChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_RX, 1, what);
     }
     buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, options.bufferBytes);
+    if (further) {
+      set(fd, SOL_SOCKET, SO_REUSEPORT, 1, what);
+      attachFilter(fd, TAKE_NO_BROADCAST, what);
+    }
     return bound(fd, options, what);
   } catch (error) {
     syscalls().close(fd);
@@ -204,7 +252,7 @@ export function openSource(options: SourceOptions): number {
       if (options.noChecksum) set(fd, SOL_UDP, UDP_NO_CHECK6_TX, 1, what);
     }
     buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.bufferBytes);
-    refuseAll(fd);
+    attachFilter(fd, TAKE_NOTHING, 'source socket');
     return bound(fd, options, what);
   } catch (error) {
     syscalls().close(fd);
@@ -258,41 +306,4 @@ function bindTo(fd: number, { family, local, scope, port }: Name): boolean {
   if (local !== '') name.set(ipaddr.parse(local).toByteArray(), family === AF_INET ? 4 : 8);
   if (family === AF_INET6) view.setUint32(24, scope, true);
   return syscalls().bind(fd, name, name.length) === 0;
-}
-
-function trySet(fd: number, level: number, option: number, value: number): boolean {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setInt32(0, value, true);
-  return syscalls().setsockopt(fd, level, option, bytes, 4) === 0;
-}
-
-function get(fd: number, level: number, option: number, what: string): number {
-  const value = new Uint8Array(4);
-  const bytes = new Uint8Array([4, 0, 0, 0]);
-  if (syscalls().getsockopt(fd, level, option, value, bytes) !== 0)
-    throw systemError(`${what}: socket option ${level}/${option}`);
-  return new DataView(value.buffer).getInt32(0, true);
-}
-
-function set(fd: number, level: number, option: number, value: number, what: string): void {
-  if (!trySet(fd, level, option, value)) throw systemError(`${what}: socket option ${level}/${option}`);
-}
-
-/** Beyond net.core.rmem_max where we may, up to it where we may not. */
-function buffer(fd: number, force: number, plain: number, bytes: number): void {
-  if (!trySet(fd, SOL_SOCKET, force, bytes)) trySet(fd, SOL_SOCKET, plain, bytes);
-}
-
-/** A sending socket is bound to a port, so datagrams may reach it: one BPF instruction, "take 0 bytes". */
-function refuseAll(fd: number): void {
-  // struct sock_filter at 0 (BPF_RET | BPF_K, 0), struct sock_fprog { len, address } at 128; larger than
-  // what V8 keeps on its moving heap.
-  const program = new Uint8Array(256);
-  const view = new DataView(program.buffer);
-  view.setUint16(0, 0x06, true);
-  view.setUint16(128, 1, true);
-  view.setBigUint64(136, BigInt(syscalls().addressOf(program)), true);
-  if (syscalls().setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program.subarray(128), 16) < 0) {
-    throw systemError('source socket: SO_ATTACH_FILTER');
-  }
 }

@@ -1,4 +1,5 @@
 /** What a sink is asked for, and what that means here. */
+import { checkShape, type Shape } from '../dataplane/shape.ts';
 import { VtepError } from '../errors.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type { Rotation } from './file-output.ts';
@@ -60,6 +61,7 @@ const BUFFER_DEFAULT_BYTES = 64 << 20;
 
 /** @throws VtepError USAGE */
 export function settingsOf(options: SinkOptions): Settings {
+  checkTypes(options);
   const { ports = [PORT_DEFAULT], address = '', filter = '', snaplen = 0, rotation } = options;
   const { bufferBytes = BUFFER_DEFAULT_BYTES, engine = hasBatches() ? 'batched' : 'portable' } = options;
   if (ports.length === 0) throw new VtepError('USAGE', 'sink: ports: at least one is needed');
@@ -85,9 +87,24 @@ export function settingsOf(options: SinkOptions): Settings {
   };
 }
 
+const TYPES: Shape = {
+  ...{ ports: 'numbers', vnis: 'ranges', address: 'text', filter: 'text', write: 'text', tap: 'text' },
+  ...{ engine: 'text', snaplen: 'number', bufferBytes: 'number', onPackets: 'listener' },
+};
+
+function checkTypes(options: SinkOptions): void {
+  checkShape('sink', options, {}, TYPES);
+  const { engine = 'portable', rotation = {}, signal } = options;
+  checkShape('sink: rotation', rotation, {}, { size: 'number', seconds: 'number', files: 'number' });
+  if (engine !== 'batched' && engine !== 'portable')
+    throw new VtepError('USAGE', `sink: engine ${engine}: give batched or portable`);
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new VtepError('USAGE', 'sink: signal: an AbortSignal is expected');
+}
+
 function inRange(what: string, value: number, low: number, high: number): void {
   if (Number.isInteger(value) && value >= low && value <= high) return;
-  throw new VtepError('USAGE', `sink: ${what} ${value} is not between ${low} and ${high}`);
+  throw new VtepError('USAGE', `sink: ${what} ${String(value)} is not between ${low} and ${high}`);
 }
 
 /** Has this system what the batched engine needs? */

@@ -16,6 +16,7 @@ import {
   SINK_BUFFER_BYTES,
   SINK_BUFFERS_BASE,
   SINK_DATAGRAM_MAX_BYTES,
+  SINK_LAYOUT_VERSION,
   SINK_MEMORY_BYTES,
   SINK_RECEIPT_BYTES,
   SINK_RECEIPT_CONTROL_BYTES,
@@ -44,16 +45,23 @@ export class Walk {
   readonly view: DataView;
   readonly #walk: (count: number) => void;
 
-  constructor(host: WalkHost) {
+  /** @throws VtepError SYSTEM when the module is of another layout */
+  constructor(host: WalkHost, module: WebAssembly.Module = compile()) {
     const pages = Math.ceil(SINK_MEMORY_BYTES / PAGE_BYTES);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     const { accept, admit, flush } = host;
-    const { exports } = new WebAssembly.Instance(compile(), {
+    const { exports } = new WebAssembly.Instance(module, {
       env: { memory },
       sink: { accept, admit, flush },
     });
+    const version = (exports.layoutVersion as (() => number) | undefined)?.();
+    if (version !== SINK_LAYOUT_VERSION)
+      throw new VtepError(
+        'SYSTEM',
+        `sink: engine of layout ${version}, ${SINK_LAYOUT_VERSION} expected: run "npm run build"`,
+      );
     this.#walk = exports.walk as (count: number) => void;
   }
 

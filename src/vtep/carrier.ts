@@ -4,6 +4,8 @@
  */
 import { addToCounter, type CounterName } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
+import type { CompiledHook, HookProgram } from '../dataplane/hook-program.ts';
+import type { HookDirection, HookFailure, HookFunction } from '../dataplane/hook-types.ts';
 import { Queue } from '../dataplane/queue.ts';
 import type { FramePort } from '../io/frame-port.ts';
 import { splitFrame } from '../io/split.ts';
@@ -56,11 +58,13 @@ export class Carrier {
   #isClosed = false;
   batches = 0;
 
-  constructor(plane: Dataplane, underlay: Underlay, log: Logger) {
+  /** @param hookFailed hears of hooks that fail */
+  constructor(plane: Dataplane, underlay: Underlay, log: Logger, hookFailed: (failure: HookFailure) => void) {
     this.#plane = plane;
     this.#underlay = underlay;
     this.#log = log;
     this.#queue = new Queue(plane.views, plane.exports);
+    this.#queue.hookFailed = hookFailed;
     this.#frames = this.#queue.frames(BATCH_PACKETS, SLOT_BYTES);
     this.#datagrams = this.#queue.datagrams(BATCH_PACKETS, SLOT_BYTES);
     this.#queue.replied = (device, frame) => this.#replies.push({ device, frame: new Uint8Array(frame) });
@@ -70,6 +74,15 @@ export class Carrier {
   attach(device: number, port: FramePort | undefined): void {
     if (port === undefined) this.#ports.delete(device);
     else this.#ports.set(device, port);
+  }
+
+  /** @throws VtepError USAGE, NO_SPACE; then nothing has changed */
+  setHook(
+    device: number,
+    direction: HookDirection,
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined {
+    return this.#queue.setHook(device, direction, hook);
   }
 
   /** Frames that a device is to send. Never throws. */
@@ -89,16 +102,17 @@ export class Carrier {
       this.#isSending = false;
       this.#flush();
     }
-    if (this.#replies.length > 0) {
-      for (const { device: to, frame } of this.#replies.splice(0)) this.#hand(to, [frame]);
-    }
+    this.#handReplies();
     this.#plane.relayEvents(ENCAP_BLOCK);
   }
 
   /** A datagram from the underlay, whose bytes are its own again when this returns. */
   receive(bytes: Uint8Array, sender: string, port: number, tos: number): void {
     if (this.#isClosed) return;
-    if (this.#isWalking || this.#received.length > 0)
+    const hasToWalk =
+      this.#waiting === this.#datagrams.slots.length || (this.#waiting > 0 && this.#port !== port);
+    // No decap in the midst of an encap, whose place in memory its hooks may need.
+    if (this.#isWalking || this.#received.length > 0 || (this.#isSending && hasToWalk))
       this.#received.push({ bytes: new Uint8Array(bytes), sender, port, tos });
     else this.#take(bytes, sender, port, tos);
     if (this.#isScheduled) return;
@@ -205,6 +219,7 @@ export class Carrier {
   #walkSlots(count: number): void {
     ++this.batches;
     const arrived = this.#queue.decap(this.#datagrams, this.#port, count);
+    this.#forward();
     let device = 0;
     let frames: Uint8Array[] = [];
     let headers: Uint8Array[] = [];
@@ -226,6 +241,27 @@ export class Carrier {
       }
     }
     this.#hand(device, frames, headers);
+  }
+
+  /** What hooks of decap have sent into tunnels, before a port has frames to answer with. */
+  #forward(): void {
+    const { forwarded } = this.#queue;
+    this.#isSending = true;
+    try {
+      while (forwarded.next()) {
+        const reason = this.#trySend(forwarded);
+        if (reason !== undefined) this.lost(forwarded.device, forwarded.length, reason);
+      }
+    } finally {
+      this.#isSending = false;
+    }
+    this.#flush();
+    this.#handReplies();
+  }
+
+  #handReplies(): void {
+    if (this.#replies.length === 0) return;
+    for (const { device: to, frame } of this.#replies.splice(0)) this.#hand(to, [frame]);
   }
 
   /** Frames that have arrived, to the device's port. */

@@ -35,7 +35,9 @@ export class Groups {
   #count(listener: Listener, group: string, ifindex: number, step: 1 | -1): void {
     const key = `${listener.id} ${group} ${ifindex}`;
     const users = (this.#users.get(key) ?? 0) + step;
-    const change = (join: boolean) => changeMembership(listener.fd, listener.family, group, ifindex, join);
+    // One socket is the member: a datagram would come to each that is.
+    const [fd] = listener.sockets;
+    const change = (join: boolean) => changeMembership(fd!, listener.family, group, ifindex, join);
     if (step === 1 && users === 1) change(true);
     if (step === -1 && users === 0) change(false);
     if (users > 0) this.#users.set(key, users);

@@ -48,7 +48,7 @@ export class Lifecycle {
         device.listeners.push(listener);
         undo.push(() => listeners.release(listener, device.index) && listeners.close(listener));
         // Whether it is of this device's link shows the interface alone: the sender may have any address.
-        if (isLinkLocal(device.config)) tellArrivals(listener.fd);
+        if (isLinkLocal(device.config)) listener.sockets.forEach(tellArrivals);
       }
       const { group, external } = device.config;
       if (!external) {
@@ -73,7 +73,7 @@ export class Lifecycle {
     plane.devices.setUp(device.index, true);
     device.up = true;
     for (const listener of device.listeners) {
-      if (listener.devices.size === 1) workers.watchListener(listener.fd, listener.id);
+      if (listener.devices.size === 1) workers.watchListener(listener.sockets, listener.id);
     }
   }
 
@@ -91,7 +91,7 @@ export class Lifecycle {
     if (group !== undefined) groups.leave(device.listeners, group, device.link);
     if (!external) for (const listener of device.listeners) plane.vni.remove(listener.id, id);
     const unused = device.listeners.filter((listener) => listeners.release(listener, device.index));
-    for (const listener of unused) workers.unwatchListener(listener.fd, listener.id);
+    for (const listener of unused) workers.unwatchListener(listener.sockets);
     device.listeners = [];
     await workers.quiesce();
     for (const listener of unused) listeners.close(listener);

@@ -12,7 +12,7 @@ import {
   LISTENER_FAMILY_OFFSET,
   LISTENER_PORT_OFFSET,
   LISTENER_RECEIVE_OFFSET,
-  LISTENER_SOCKET_OFFSET,
+  LISTENER_SOCKETS_OFFSET,
   LISTENERS_BASE,
   RECEIVE_ZERO_CHECKSUM,
 } from '../../assembly/layout.ts';
@@ -20,7 +20,7 @@ import type { Views } from '../dataplane/memory.ts';
 import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
 import { syscalls } from '../io/syscalls.ts';
-import { ADDRESS_MISSING, openListener, setGro } from '../io/udp.ts';
+import { ADDRESS_MISSING, openListeners, PORT_TAKEN, setGro } from '../io/udp.ts';
 import { holderOf } from './port-holder.ts';
 
 const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
@@ -39,26 +39,29 @@ export interface Wanted {
 
 export interface Listener extends Wanted {
   readonly id: number;
-  readonly fd: number;
+  /** One for each queue; what one remote sends from one port always comes to the same. */
+  readonly sockets: readonly number[];
   /** Devices that listen here. */
   readonly devices: Set<number>;
   /** Those of them that want datagrams in bundles: as long as there are any, all get them (UDP_GRO). */
   readonly bundled: Set<number>;
 }
 
-/** The descriptor of a listener, -1 when it has gone. Called by workers. */
-export function listenerSocket(i32: Int32Array, id: number): number {
-  return i32[(LISTENERS_BASE + id * LISTENER_BYTES + LISTENER_SOCKET_OFFSET) >>> 2]! || -1;
+/** The descriptor that a queue has of a listener, -1 when it has gone. Called by workers. */
+export function listenerSocket(i32: Int32Array, id: number, queue: number): number {
+  return i32[socketAt(id, queue)]! || -1;
 }
 
 export class Listeners {
   readonly #views: Views;
   readonly #gro: boolean;
+  readonly #queues: number;
   readonly #open = new Map<number, Listener>();
 
-  constructor(views: Views, gro: boolean) {
+  constructor(views: Views, gro: boolean, queues = 1) {
     this.#views = views;
     this.#gro = gro;
+    this.#queues = queues;
   }
 
   all(): Listener[] {
@@ -86,20 +89,21 @@ export class Listeners {
       this.bundle(shared, device, gro);
       return shared;
     }
-    const fd = openListener({
+    const options = {
       family,
       port,
       local,
       scope,
       zeroChecksum: (receive & RECEIVE_ZERO_CHECKSUM) !== 0,
       bufferBytes: RECEIVE_BUFFER_BYTES,
-    });
-    if (fd === ADDRESS_MISSING) {
+    };
+    const sockets = openListeners(options, this.#queues);
+    if (sockets === ADDRESS_MISSING) {
       throw new VtepError('SYSTEM', `bind ${local}: Cannot assign requested address: "ip addr add" it first`);
     }
-    if (fd < 0) throw inUse(port, await holderOf(family === AF_INET, port));
-    const id = this.#freeId(fd);
-    const listener = { ...wanted, id, fd, devices: new Set([device]), bundled: new Set<number>() };
+    if (sockets === PORT_TAKEN) throw inUse(port, await holderOf(family === AF_INET, port));
+    const id = this.#freeId(sockets);
+    const listener = { ...wanted, id, sockets, devices: new Set([device]), bundled: new Set<number>() };
     this.bundle(listener, device, gro);
     this.#open.set(listener.id, listener);
     this.#write(listener);
@@ -107,11 +111,11 @@ export class Listeners {
   }
 
   /** A device wants datagrams in bundles from now on, or no more. */
-  bundle({ fd, bundled }: Listener, device: number, wanted: boolean): void {
+  bundle({ sockets, bundled }: Listener, device: number, wanted: boolean): void {
     const before = bundled.size > 0;
     if (wanted && this.#gro) bundled.add(device);
     else bundled.delete(device);
-    if (bundled.size > 0 !== before) setGro(fd, !before);
+    if (bundled.size > 0 !== before) for (const fd of sockets) setGro(fd, !before);
   }
 
   /** One device less. Returns true when it was the last: then `close` follows, once no worker reads it. */
@@ -121,24 +125,29 @@ export class Listeners {
       this.bundle(listener, device, false);
       return false;
     }
-    this.#views.i32[(recordOf(listener.id) + LISTENER_SOCKET_OFFSET) >>> 2] = 0;
+    const { i32 } = this.#views;
+    listener.sockets.forEach((_, queue) => {
+      i32[socketAt(listener.id, queue)] = 0;
+    });
     this.#open.delete(listener.id);
     this.#writeHighest();
     return true;
   }
 
   close(listener: Listener): void {
-    syscalls().close(listener.fd);
+    for (const fd of listener.sockets) syscalls().close(fd);
   }
 
-  /** The descriptor comes last: until then nobody looks at the rest. */
+  /** The descriptors come last: until then nobody looks at the rest. */
   #write(listener: Listener): void {
     const { view, i32 } = this.#views;
     const at = recordOf(listener.id);
     view.setUint16(at + LISTENER_PORT_OFFSET, listener.port, true);
     view.setUint8(at + LISTENER_FAMILY_OFFSET, listener.family);
     view.setUint32(at + LISTENER_RECEIVE_OFFSET, listener.receive, true);
-    Atomics.store(i32, (at + LISTENER_SOCKET_OFFSET) >>> 2, listener.fd);
+    listener.sockets.forEach((fd, queue) => {
+      Atomics.store(i32, socketAt(listener.id, queue), fd);
+    });
     this.#writeHighest();
   }
 
@@ -147,9 +156,9 @@ export class Listeners {
     this.#views.view.setUint32(HEADER_BASE + HEADER_LISTENERS_OFFSET, highest, true);
   }
 
-  #freeId(fd: number): number {
+  #freeId(sockets: readonly number[]): number {
     for (let id = 1; id < LISTENER_COUNT; ++id) if (!this.#open.has(id)) return id;
-    syscalls().close(fd);
+    for (const fd of sockets) syscalls().close(fd);
     throw new VtepError('NO_SPACE', `dstport: ${LISTENER_COUNT - 1} ports are in use, the most there may be`);
   }
 }
@@ -160,4 +169,9 @@ function inUse(port: number, remedy: string): VtepError {
 
 function recordOf(id: number): number {
   return LISTENERS_BASE + id * LISTENER_BYTES;
+}
+
+/** Index into an Int32Array. */
+function socketAt(id: number, queue: number): number {
+  return (recordOf(id) + LISTENER_SOCKETS_OFFSET + queue * 4) >>> 2;
 }

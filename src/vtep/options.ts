@@ -2,9 +2,11 @@
  * What programs hand to `createVtep`, and what it gives. Types only, and none but of types: a program's compiler need not
  * read the rest of us.
  */
+import type { CompiledHook, HookProgram } from '../dataplane/hook-program.ts';
+import type { HookFunction } from '../dataplane/hook-types.ts';
 import type { FramePort } from '../io/frame-port.ts';
 import type { Underlay } from '../io/underlay.ts';
-import type { DeviceInfo, DeviceRequest, Vtep } from '../types.ts';
+import type { DeviceInfo, DeviceRequest, HookDirection, Vtep } from '../types.ts';
 
 /** Is handed the log, line by line; nothing is printed without one. */
 export type Logger = (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -61,4 +63,15 @@ export interface PortableVtep extends Vtep {
    * @param mac absent: it is no neighbour any more. @throws VtepError NOT_FOUND, USAGE, NO_SPACE
    */
   setNeighbour(device: string, address: string, mac?: string): void;
+  /**
+   * Has a function, or what `compileHook` gave, decide on each packet of a device; `undefined`: nothing any more. What it
+   * sends out of ports and into tunnels goes there by itself. A `hook` event tells when it fails.
+   * @returns of a module its instance, which can be configured and read
+   * @throws VtepError NOT_FOUND, USAGE, NO_SPACE; then nothing has changed
+   */
+  setHook(
+    device: string,
+    direction: HookDirection,
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined;
 }

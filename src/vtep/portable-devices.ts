@@ -166,6 +166,8 @@ export class PortableDevices {
     await this.#lower(device);
     this.#byName.delete(name);
     device.hasEnded = true;
+    for (const direction of ['encap', 'decap'] as const)
+      this.#carrier.setHook(device.index, direction, undefined);
     this.#plane.forgetDevice(device.index);
     this.#plane.devices.release(device.index);
     this.#tell(device, true);

@@ -7,6 +7,8 @@ import { readCounter, readCounters } from '../dataplane/counters.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { compileEngine, preferredBuild } from '../dataplane/engine-file.ts';
 import { parseAddress, parseMac } from '../dataplane/fdb-text.ts';
+import type { CompiledHook, HookProgram } from '../dataplane/hook-program.ts';
+import type { HookFunction } from '../dataplane/hook-types.ts';
 import { wantParcels } from '../dataplane/parcels.ts';
 import { QUEUE_BLOCKS } from '../dataplane/queue-state.ts';
 import { VtepError } from '../errors.ts';
@@ -17,6 +19,7 @@ import type {
   FdbEntry,
   FdbFlush,
   FdbRequest,
+  HookDirection,
   HookInfo,
   HookRequest,
   MdbEntry,
@@ -68,7 +71,9 @@ export class PortVtep extends Happenings implements PortableVtep {
       },
     });
     wantParcels(this.#plane.views);
-    this.#carrier = new Carrier(this.#plane, underlay, logger);
+    this.#carrier = new Carrier(this.#plane, underlay, logger, (failure) =>
+      this.#plane.tellHookFailure(failure),
+    );
     this.#devices = new PortableDevices(this.#plane, underlay, this.#carrier, logger);
     this.watch(this.#plane, logger);
     underlay.start({
@@ -88,6 +93,7 @@ export class PortVtep extends Happenings implements PortableVtep {
       if (typeof request !== 'object' || request === null)
         throw new VtepError('USAGE', 'device: an object with "name", "id" and "port" is expected');
       const { port, up = true, ...words } = request;
+      if (typeof up !== 'boolean') throw new VtepError('USAGE', 'device: up: true or false is expected');
       const device = await this.#devices.add(this.#readers.device(words), words, port, up);
       return this.#info(device.config.name);
     });
@@ -148,10 +154,11 @@ export class PortVtep extends Happenings implements PortableVtep {
     this.#open.peers.apply(this.#readers.peer(request));
   }
 
-  async hook({ dev }: HookRequest): Promise<void> {
+  async hook(request: HookRequest): Promise<void> {
+    const dev = this.#readers.dev(request?.dev);
     throw new VtepError(
       'UNSUPPORTED',
-      `hook dev ${dev}: Operation not supported: set hooks on a dataplane of your own (createDataplane), or on TAPs`,
+      `hook dev ${dev}: Operation not supported: set it by setHook(), in the program itself`,
     );
   }
 
@@ -192,6 +199,15 @@ export class PortVtep extends Happenings implements PortableVtep {
     const parsedMac = typeof mac === 'string' ? parseMac(mac) : undefined;
     if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${String(mac)}" is no MAC`);
     neighbours.set(index, parsed, parsedMac, true);
+  }
+
+  setHook(
+    name: string,
+    direction: HookDirection,
+    hook: HookFunction | CompiledHook | undefined,
+  ): HookProgram | undefined {
+    void this.#open;
+    return this.#carrier.setHook(this.#devices.find(name).index, direction, hook);
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {

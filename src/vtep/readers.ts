@@ -7,6 +7,7 @@ import type {
   DeviceConfig,
   FdbFlush,
   FdbRequest,
+  HookRequest,
   MdbFlush,
   MdbRequest,
   PeerRequest,
@@ -22,6 +23,7 @@ export interface Readers {
   vni(input: unknown): VniRequest;
   policy(input: unknown): PolicyRequest;
   peer(input: unknown): PeerRequest;
+  hook(input: unknown): HookRequest;
   mdb(input: unknown): MdbRequest;
   mdbFlush(input: unknown): MdbFlush;
   /** The name of a device. */
@@ -43,6 +45,7 @@ export const AS_GIVEN: Readers = {
   ...{ device: asGiven, change: asGiven, fdb: asGiven, fdbFlush: asGiven, vni: asGiven, policy: asGiven },
   ...{
     peer: asGiven,
+    hook: asGiven,
     mdb: asGiven,
     mdbFlush: asGiven,
     dev: asGiven,

@@ -117,7 +117,7 @@ class BatchedVtep extends Happenings implements Vtep {
       paired: threads === 1,
       spin: options.spin ?? SPIN_MICROSECONDS,
     });
-    const listeners = new Listeners(plane.views, offloads.udpGro === 'on');
+    const listeners = new Listeners(plane.views, offloads.udpGro === 'on', queues);
     const groups = new Groups();
     const log = options.logger ?? (() => {});
     const emit = (event: VtepEvent) => plane.notices.emit(event);
@@ -249,7 +249,10 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   hook(request: HookRequest): Promise<void> {
-    return this.#inTurn(() => this.#core.hooks.apply(this.#find(request.dev), request));
+    return this.#inTurn(async () => {
+      const wanted = this.#readers.hook(request);
+      await this.#core.hooks.apply(this.#find(wanted.dev), wanted);
+    });
   }
 
   hookShow(dev?: string): HookInfo[] {

@@ -76,7 +76,7 @@ function serverOf(role: Role, index: number): Server {
   );
   const drain = decapServer(context, transfers.writer, hooks, forwarding);
   const serve = (listener: number) => {
-    const fd = listenerSocket(context.i32, listener);
+    const fd = listenerSocket(context.i32, listener, context.queue);
     if (fd >= 0) drain(listener, fd);
   };
   const close = () => {

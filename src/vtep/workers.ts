@@ -203,13 +203,17 @@ export class Workers {
     });
   }
 
-  /** A listener has one socket, so one decap worker serves it: which one depends on its number. */
-  watchListener(fd: number, listener: number): void {
-    watch(this.#decapPoller(listener), fd, LISTENER_TOKEN | listener);
+  /** Decap worker of a queue: wake for this socket of a listener. */
+  watchListener(sockets: readonly number[], listener: number): void {
+    sockets.forEach((fd, queue) => {
+      watch(this.#pollerOf('decap', queue), fd, LISTENER_TOKEN | listener);
+    });
   }
 
-  unwatchListener(fd: number, listener: number): void {
-    unwatch(this.#decapPoller(listener), fd);
+  unwatchListener(sockets: readonly number[]): void {
+    sockets.forEach((fd, queue) => {
+      unwatch(this.#pollerOf('decap', queue), fd);
+    });
   }
 
   /** Resolves when no worker can still hold what was read from the tables before this call. */
@@ -277,10 +281,6 @@ export class Workers {
       wake(start.poller);
     }
   };
-
-  #decapPoller(listener: number): Poller {
-    return this.#pollerOf('decap', listener % this.#queues);
-  }
 
   #pollerOf(kind: Role['kind'], queue: number): Poller {
     const serves = ({ start }: Thread) =>

@@ -20,6 +20,8 @@ export async function compileAssembly(
   let bytes: Uint8Array<ArrayBuffer> | undefined;
   const { error, stderr } = await asc.main([file, ...ASC_OPTIONS, ...more, '--outFile', 'hook.wasm'], {
     readFile(name, base) {
+      // A user's project has none of ours.
+      if (name.endsWith('asconfig.json')) return null;
       if (text !== undefined && name === file) return text;
       try {
         return readFileSync(join(base.startsWith('/') ? '' : ROOT, base, name), 'utf8');
@@ -27,8 +29,8 @@ export async function compileAssembly(
         return null;
       }
     },
-    writeFile(_, contents) {
-      bytes = Uint8Array.from(contents as Uint8Array);
+    writeFile(name, contents) {
+      if (name.endsWith('.wasm')) bytes = Uint8Array.from(contents as Uint8Array);
     },
     listFiles: () => [],
   });

@@ -32,7 +32,7 @@ import {
   LISTENER_FAMILY_OFFSET,
   LISTENER_PORT_OFFSET,
   LISTENER_RECEIVE_OFFSET,
-  LISTENER_SOCKET_OFFSET,
+  LISTENER_SOCKETS_OFFSET,
   LISTENERS_BASE,
   NUD_PERMANENT,
   NUD_REACHABLE,
@@ -54,6 +54,7 @@ import {
   SOURCE_SEGMENT_OFFSET,
   SOURCES_BASE,
   VIRTIO_HEADER_BYTES,
+  WORKER_HOOKED_OFFSET,
 } from '../../assembly/layout.ts';
 import { type CounterName, clearCounters, readCounters } from '../../src/dataplane/counters.ts';
 import { receiveBits } from '../../src/dataplane/device-features.ts';
@@ -137,6 +138,9 @@ export class HotPath {
   readonly #vlans: Vlans;
   /** What is answered when the walk asks for a path. */
   readonly paths: PathAnswers;
+  /** Decides on so many records; absent: no device has one. */
+  hook: ((way: 'encap' | 'decap', records: number) => void) | undefined;
+  readonly forwarded: SentDatagram[] = [];
 
   constructor(engine: TestEngine) {
     this.engine = engine;
@@ -152,8 +156,9 @@ export class HotPath {
     engine.exports.decapPrepare(DECAP_WORKER);
   }
 
-  static async open(build: EngineBuild): Promise<HotPath> {
-    return new HotPath(await loadEngine(build));
+  /** @param workers blocks of the memory; one that is not used otherwise takes what hooks of decap send into tunnels */
+  static async open(build: EngineBuild, workers = 2): Promise<HotPath> {
+    return new HotPath(await loadEngine(build, workers));
   }
 
   /** OFFLOAD_* bits. */
@@ -205,11 +210,11 @@ export class HotPath {
   listen(listener: number, family: number, port: number, receive: number): void {
     const { view } = this.engine;
     const at = LISTENERS_BASE + listener * LISTENER_BYTES;
-    if (view.getInt32(at + LISTENER_SOCKET_OFFSET, true) !== 0) return;
+    if (view.getInt32(at + LISTENER_SOCKETS_OFFSET, true) !== 0) return;
     view.setUint16(at + LISTENER_PORT_OFFSET, port, true);
     view.setUint8(at + LISTENER_FAMILY_OFFSET, family);
     view.setUint32(at + LISTENER_RECEIVE_OFFSET, receive, true);
-    view.setInt32(at + LISTENER_SOCKET_OFFSET, 100 + listener, true);
+    view.setInt32(at + LISTENER_SOCKETS_OFFSET, 100 + listener, true);
     const highest = HEADER_BASE + HEADER_LISTENERS_OFFSET;
     view.setUint32(highest, Math.max(listener, view.getUint32(highest, true)), true);
   }
@@ -292,6 +297,8 @@ export class HotPath {
     for (let next = 0; next < frames.length; ) {
       const placed = this.fill(frames.slice(next, next + ENCAP_RING_COUNT));
       next += placed;
+      const parked = this.engine.exports.encapPark(ENCAP_WORKER);
+      if (parked > 0) this.hook!('encap', parked);
       let stalls = 0;
       let turns = 0;
       for (let left = placed; left > 0; ) {
@@ -348,7 +355,31 @@ export class HotPath {
 
   /** @param listener the socket that received them */
   decap(datagrams: readonly Received[], listener = LISTENER): Written[] {
-    return receive(this.engine, DECAP_WORKER, listener, datagrams, this.surroundings);
+    return receive(this.engine, DECAP_WORKER, listener, datagrams, this.surroundings, (records) =>
+      this.judge(records),
+    );
+  }
+
+  /** Shows datagrams to the hooks; what they send into tunnels is in `forwarded`. Returns the number of writes. */
+  judge(records: number): number {
+    const { engine } = this;
+    this.hook!('decap', records);
+    const forward = workerBase(2);
+    const writes = engine.exports.decapVerdicts(DECAP_WORKER, forward);
+    const ring = (forward + ENCAP_RING_OFFSET) >>> 2;
+    const cursor = (offset: number) => engine.u32[ring + (offset >> 2)]!;
+    for (let turns = 0; cursor(RING_TAKEN_OFFSET) !== cursor(RING_FILLED_OFFSET); ++turns) {
+      assert.ok(turns < TURNS_MAX, 'the walk comes to an end');
+      this.forwarded.push(...datagramsOf(readRuns(engine, forward, engine.exports.encap(forward))));
+    }
+    engine.u32[ring + (RING_FREED_OFFSET >> 2)] = cursor(RING_TAKEN_OFFSET);
+    return writes;
+  }
+
+  /** Shows frames of a device to the hook. */
+  setHooked(way: 'encap' | 'decap', device: number): void {
+    const worker = way === 'encap' ? ENCAP_WORKER : DECAP_WORKER;
+    this.engine.bytes[worker + WORKER_HOOKED_OFFSET + device] = 1;
   }
 
   #ring(cursor: number): number {

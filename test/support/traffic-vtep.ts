@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createClient } from '../../src/daemon/client.ts';
 import { type Bed, end, type Namespace, REPOSITORY } from './netns.ts';
 import type { Agent } from './traffic.ts';
 
@@ -84,6 +85,8 @@ export interface Host {
   set(...words: string[]): void;
   /** A command of vxlane, which the kernel has not: `peer show`. Returns what it prints. */
   command(...words: string[]): string;
+  /** vxlane's counters of the device, at once: its `status` looks on for a second. */
+  counters(): Promise<Record<string, number>>;
   /** The VTEP's own counters, as the kernel's driver and vxlane's command line show them. */
   statistics(): Statistics;
   /** Ends the VTEP; resolves to what it said if it did not end well, else null. */
@@ -105,7 +108,10 @@ function vtepWords(side: 0 | 1, options: VtepOptions): string[] {
   ];
 }
 
-type VtepHandle = Pick<Host, 'fdb' | 'set' | 'command' | 'statistics' | 'stopVtep' | 'assertAlive'>;
+type VtepHandle = Pick<
+  Host,
+  'fdb' | 'set' | 'command' | 'counters' | 'statistics' | 'stopVtep' | 'assertAlive'
+>;
 
 function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
   namespace.ip(`link add ${VTEP} ${words.join(' ')}`);
@@ -115,6 +121,7 @@ function kernelVtep(namespace: Namespace, words: string[]): VtepHandle {
     },
     set: () => undefined,
     command: () => '',
+    counters: async () => ({}),
     statistics: () => statistics(namespace.ipJson('-s', '-s', 'link', 'show', VTEP)[0]),
     async stopVtep() {
       namespace.ip(`link del ${VTEP}`);
@@ -166,6 +173,7 @@ async function vxlaneVtep(
       namespace.run(process.execPath, PROGRAM, '--socket', socket, 'link', 'set', VTEP, ...rest);
     },
     command: (...rest) => namespace.run(process.execPath, PROGRAM, '--socket', socket, ...rest),
+    counters: async () => (await createClient(socket).status()).counters[VTEP] ?? {},
     statistics: () => {
       const command = [PROGRAM, '--socket', socket, '-s', '-s', '-j', 'link', 'show', VTEP];
       return statistics(JSON.parse(namespace.run(process.execPath, ...command))[0]);
@@ -199,6 +207,7 @@ export async function startVtep(
       fdb: () => undefined,
       set: () => undefined,
       command: () => '',
+      counters: async () => ({}),
       statistics: () => ({ rx: {}, tx: {} }),
       stopVtep: async () => null,
       assertAlive: () => undefined,
