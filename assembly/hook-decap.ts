@@ -102,21 +102,11 @@ export function park(
   const high: u64 = isIpv4 ? 0 : load<u64>(sender, 16);
   const marks = flags | ((outer & 0xff) << 16) | (family << 24);
   const word = vxlan.word(frame - VXLAN_HEADER_BYTES);
-  hook.park(
-    worker,
-    index,
-    place,
-    gsoSize,
-    number,
-    frame,
-    bytes,
-    ip,
-    marks,
-    HOOK_ROOM_DECAP_BYTES,
-    word,
-    low,
-    high,
-  );
+  const record = hook.recordOf(worker, index);
+  hook.showPacket(record, frame, bytes, vni.deviceOf(place), ip);
+  hook.showTunnel(record, frame, bytes, number, marks, HOOK_ROOM_DECAP_BYTES);
+  hook.showSender(record, word, low, high);
+  hook.keep(hook.parkedOf(worker, index), place, gsoSize, frame, bytes);
 }
 
 /**

@@ -84,10 +84,12 @@ function park(worker: usize, index: u32, device: u32, descriptor: usize, isPacke
   let flags: u32 = isPacket ? HOOK_FLAG_ENCAP | HOOK_FLAG_PACKET : HOOK_FLAG_ENCAP;
   if (virtio.needsChecksum(header)) flags |= HOOK_FLAG_PARTIAL;
   if (virtio.gsoType(header) !== VIRTIO_GSO_NONE) flags |= HOOK_FLAG_SUPER;
-  const number = vniOf(device, frame, length);
-  const place = device | (device << 16);
-  hook.park(worker, index, place, 0, number, frame, length, ip, flags, HOOK_ROOM_ENCAP_BYTES, 0, 0, 0);
+  const record = hook.recordOf(worker, index);
+  hook.showPacket(record, frame, length, device, ip);
+  hook.showTunnel(record, frame, length, vniOf(device, frame, length), flags, HOOK_ROOM_ENCAP_BYTES);
+  hook.showSender(record, 0, 0, 0);
   const parked = hook.parkedOf(worker, index);
+  hook.keep(parked, device | (device << 16), 0, frame, length);
   store<u32>(parked, 0, HOOK_PARKED_MIRRORED_OFFSET);
   store<u64>(parked, load<u64>(header), HOOK_PARKED_VIRTIO_OFFSET);
   store<u16>(parked, load<u16>(header, 8), HOOK_PARKED_VIRTIO_OFFSET + 8);

@@ -66,43 +66,47 @@ export function parkedOf(worker: usize, index: u32): usize {
   return worker + HOOK_PARKEDS_OFFSET + index * HOOK_PARKED_BYTES;
 }
 
+/*
+ * A record is a line of memory that is written once, by these: so small that they become part of whoever parks, for
+ * calls with that many arguments would cost more than the stores.
+ */
+
+/** The packet itself, which nothing has been decided of. @param ip where a whole IP header begins, else 0 */
+export function showPacket(record: usize, frame: usize, length: i32, device: u32, ip: i32): void {
+  // Two fields each: address and length; verdict and target; mirror target, device and l3.
+  store<u64>(record, pair(<u32>frame, length), HOOK_RECORD_ADDRESS_OFFSET);
+  store<u64>(record, HOOK_UNDECIDED, HOOK_RECORD_VERDICT_OFFSET);
+  store<u64>(record, pair(0, device | ((<u32>ip) << 16)), HOOK_RECORD_MIRROR_OFFSET);
+}
+
 /**
- * Fills a record, a line of memory that is written once, and what the engine keeps of it.
- *
- * @param ip       where a whole IP header begins, else 0
  * @param marks    HOOK_FLAG_*, and above them the outer TOS and the sender's family
  * @param headroom bytes before the frame that the program may use
- * @param low      the sender's address
  */
-export function park(
-  worker: usize,
-  index: u32,
-  place: u32,
-  gsoSize: u32,
-  vni: u32,
+export function showTunnel(
+  record: usize,
   frame: usize,
   length: i32,
-  ip: i32,
+  vni: u32,
   marks: u32,
   headroom: u32,
-  word: u32,
-  low: u64,
-  high: u64,
 ): void {
-  const record = recordOf(worker, index);
-  const parked = parkedOf(worker, index);
   const first = <u32>frame;
-  // Two fields each: address and length; verdict and target; mirror target, device and l3; VNI, flags and the sender's.
-  store<u64>(record, pair(first, length), HOOK_RECORD_ADDRESS_OFFSET);
-  store<u64>(record, HOOK_UNDECIDED, HOOK_RECORD_VERDICT_OFFSET);
-  store<u64>(record, pair(0, (place >>> 16) | ((<u32>ip) << 16)), HOOK_RECORD_MIRROR_OFFSET);
   store<u64>(record, pair(vni, marks), HOOK_RECORD_VNI_OFFSET);
   store<u64>(record, pair(first - headroom, first + length), HOOK_RECORD_ROOM_OFFSET);
+}
+
+/** @param word of the VXLAN header; then the address */
+export function showSender(record: usize, word: u32, low: u64, high: u64): void {
   store<u64>(record, <u64>word, HOOK_RECORD_WORD_OFFSET);
   store<u64>(record, low, HOOK_RECORD_SENDER_OFFSET);
   store<u64>(record, high, HOOK_RECORD_SENDER_OFFSET + 8);
+}
+
+/** What the engine keeps of it. */
+export function keep(parked: usize, place: u32, gsoSize: i32, frame: usize, length: i32): void {
   store<u64>(parked, pair(place, gsoSize), HOOK_PARKED_PLACE_OFFSET);
-  store<u64>(parked, pair(first, length), HOOK_PARKED_ADDRESS_OFFSET);
+  store<u64>(parked, pair(<u32>frame, length), HOOK_PARKED_ADDRESS_OFFSET);
 }
 
 /**
