@@ -8,19 +8,23 @@
  *   filled     the same, and the frame (the datagram) is copied into the slot first
  *   simple     the door that copies in and out, one packet a call
  *
- *   node --import tsx bench/embedded.bench.ts [packets for the collection runs, 10 million]
+ *   node --import tsx bench/embedded.bench.ts [packets for the collection runs, 10 million, or: hooks]
  */
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { type FirewallRule, firewallRules } from '../examples/hooks/firewall-rules.ts';
 import {
   attachDataplane,
+  type CompiledHook,
+  compileHook,
   createDataplane,
   type DataplaneQueue,
   type HookBatch,
   type HookFunction,
   type SharedDataplane,
 } from '../src/dataplane/index.ts';
+import { compileAssembly } from '../test/support/asc.ts';
 import { ethernet, ipv4 } from '../test/support/frames.ts';
 import { udp } from '../test/support/messages.ts';
 import { median } from './samples.ts';
@@ -31,6 +35,9 @@ const PORT = 4789;
 const SENDER = '192.0.2.2';
 const ROUND_MS = 40;
 const ROUNDS = 9;
+const HOOK_WARM = 3000;
+const HOOK_ROUNDS = 4000;
+const HOOK_BURSTS = 32;
 
 type Burst = () => number;
 
@@ -261,10 +268,33 @@ function firewall(batch: HookBatch): void {
   }
 }
 
-/** Modules in WebAssembly are measured by hooks.bench.ts. */
-function hooks(): void {
-  const kinds: [string, HookFunction | undefined][] = [
-    ['none', undefined],
+const PASSING = `import { Packet } from 'HOOKS/sdk';
+export function hook(records: usize, count: i32): void {
+  let packet = Packet.first(records);
+  for (; count > 0; --count, packet = packet.next()) packet.pass();
+}`;
+const SHARED = '--importMemory --sharedMemory --initialMemory 1 --maximumMemory 65536 --enable threads'.split(
+  ' ',
+);
+
+/** Of the firewall in examples/hooks: the last one fits, those before it are looked at. */
+function rulesOf(count: number): Uint8Array {
+  const misses = Array.from({ length: count - 1 }, (_, index): FirewallRule => {
+    const destinationPorts: [number, number] = [index, index + 10];
+    return { action: 'drop', protocol: 6, destination: `10.${index}.0.0/16`, destinationPorts };
+  });
+  return firewallRules([...misses, { action: 'pass', protocol: 17 }], 'drop');
+}
+
+/** What hooks add, end to end. The kinds take turns, and the lower quartile counts: the machine has other things to do. */
+async function hooks(): Promise<void> {
+  const passing = compileHook(await compileAssembly('passing.ts', PASSING, SHARED));
+  const wall = compileHook(await compileAssembly('examples/hooks/firewall.ts', undefined, SHARED));
+  const kinds: [string, (HookFunction | CompiledHook)?, Uint8Array?][] = [
+    ['none'],
+    ['a module that passes', passing],
+    ['the firewall, 1 rule', wall, rulesOf(1)],
+    ['the firewall, 7 rules', wall, rulesOf(7)],
     [
       'a function that passes',
       (batch) => {
@@ -273,26 +303,41 @@ function hooks(): void {
     ],
     ['a function that looks', firewall],
   ];
-  const bursts = kinds.map(([name, hook]) => {
+  const rows = kinds.map(([name, hook, rules]) => {
     const { plane, device } = planeOf();
-    for (const direction of ['encap', 'decap'] as const) plane.queue.setHook(device, direction, hook);
-    return {
-      name,
-      encap: encapBurst(plane.queue, device, 64, false),
-      decap: decapBurst(plane.queue, 64, false),
-    };
+    for (const direction of ['encap', 'decap'] as const) {
+      const program = plane.queue.setHook(device, direction, hook);
+      if (rules !== undefined) program!.configure(rules);
+    }
+    const bursts = [encapBurst(plane.queue, device, 64, false), decapBurst(plane.queue, 64, false)];
+    return { name, ways: bursts.map((burst) => ({ burst, samples: [] as number[] })) };
   });
+  const ways = rows.flatMap((row) => row.ways);
+  for (const { burst } of ways) for (let i = 0; i < HOOK_WARM; ++i) burst();
+  for (let round = 0; round < HOOK_ROUNDS; ++round) {
+    for (const { burst, samples } of ways) {
+      burst();
+      const start = performance.now();
+      for (let i = 0; i < HOOK_BURSTS; ++i) burst();
+      samples.push(((performance.now() - start) * 1e6) / (HOOK_BURSTS * BATCH));
+    }
+  }
   console.log('\nns per packet of 64 bytes, in place    encap    decap');
-  for (const { name, encap, decap } of bursts)
-    console.log(name.padEnd(39) + [encap, decap].map((burst) => time(burst).toFixed(1).padEnd(9)).join(''));
+  for (const { name, ways } of rows) {
+    const quartiles = ways.map(({ samples }) => samples.sort((a, b) => a - b)[samples.length >> 2]!);
+    console.log(name.padEnd(39) + quartiles.map((figure) => figure.toFixed(1).padEnd(9)).join(''));
+  }
 }
 
 if (!isMainThread) work(workerData as Task);
 else if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  instances();
-  await collections(Number(process.argv[2] ?? 10e6));
-  await collections(Number(process.argv[2] ?? 10e6), firewall);
-  hooks();
-  oneThread();
-  await twoThreads();
+  if (process.argv[2] === 'hooks') await hooks();
+  else {
+    instances();
+    await collections(Number(process.argv[2] ?? 10e6));
+    await collections(Number(process.argv[2] ?? 10e6), firewall);
+    await hooks();
+    oneThread();
+    await twoThreads();
+  }
 }

@@ -23,7 +23,7 @@ import { BUILDS } from './support/engine.ts';
 import { concat, ethernet, ipv4, set16 } from './support/frames.ts';
 import { flowOf, nextFrames } from './support/gro-traffic.ts';
 import { DECAP_WORKER, DEFAULT, ENCAP_WORKER, HotPath, type TapFrame, VNI } from './support/hot-path.ts';
-import { tcp } from './support/messages.ts';
+import { tcp, udp } from './support/messages.ts';
 import type { Received } from './support/received-messages.ts';
 import { mulberry32, pseudoIpv4, randomBytes } from './support/reference.ts';
 import type { SentDatagram } from './support/sent-messages.ts';
@@ -146,6 +146,40 @@ for (const build of BUILDS) {
           twin.encap(tunnels).datagrams.map(textOf),
           `seed ${seed}`,
         );
+      }
+    });
+
+    it('bundles of many flows are merged as if nobody had looked, and written in time when nothing merges', async () => {
+      for (const [name, flows, most] of [
+        ['merged', 8, 64],
+        ['apart', 1024, 1024],
+      ] as const) {
+        const [path, twin] = [await openPath(build, 3), await openPath(build, 2)];
+        path.setHooked('decap', RED);
+        const batches: number[] = [];
+        path.hook = (_, records) => batches.push(records);
+        // 64 messages of 16 datagrams, four times as many as there is room for at once.
+        const received = Array.from({ length: 64 }, (_, message): Received => {
+          const datagrams = Array.from({ length: 16 }, (_, index) => {
+            const number = message * 16 + index;
+            const identification = Math.floor(number / flows);
+            const datagram = udp({ sourcePort: 1024 + (number % flows) }, new Uint8Array(32));
+            const packet = ipv4({ identification }, datagram);
+            return datagramOf(RED, ethernet({}, packet));
+          });
+          return { bytes: concat(...datagrams), gro: datagrams[0]!.length };
+        });
+        const plain = (list: ReturnType<typeof path.decap>) =>
+          list.map(({ device, frame, virtio, frames }) => [device, frames, virtio, hex(frame)]);
+        const expected = twin.decap(received);
+        assert.deepEqual(plain(path.decap(received)), plain(expected), name);
+        assert.ok(
+          expected.length <= most && batches.length > 1,
+          `${name}: ${expected.length} writes, ${batches.length} batches`,
+        );
+        const shown = batches.reduce((sum, records) => sum + records, 0);
+        assert.equal(shown, 1024, name);
+        assert.ok(batches.length <= 16, `${name}: ${batches.length} batches`);
       }
     });
 
