@@ -1,14 +1,14 @@
 /**
  * The embeddable dataplane, through its public doors alone: nanoseconds per packet for encap and decap in batches of
- * 64, for 64 to 9000 bytes, on one thread and on two; what an instance costs; and whether anything is collected while
- * packets are carried.
+ * 64, for 64 to 9000 bytes, on one thread and on two; what an instance costs; whether anything is collected while
+ * packets are carried; and what hooks add.
  *
  *   in place   the frame lies in its slot already: length and device are set, every datagram is asked for its bytes,
  *              address and port (decap: bytes and device)
  *   filled     the same, and the frame (the datagram) is copied into the slot first
  *   simple     the door that copies in and out, one packet a call
  *
- *   node --import tsx bench/embedded.bench.ts [packets for the collection run, 10 million]
+ *   node --import tsx bench/embedded.bench.ts [packets for the collection runs, 10 million]
  */
 import { constants, PerformanceObserver } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +17,8 @@ import {
   attachDataplane,
   createDataplane,
   type DataplaneQueue,
+  type HookBatch,
+  type HookFunction,
   type SharedDataplane,
 } from '../src/dataplane/index.ts';
 import { ethernet, ipv4 } from '../test/support/frames.ts';
@@ -224,8 +226,9 @@ function instances(): void {
 }
 
 /** Carries packets both ways and counts what the collector does meanwhile. */
-async function collections(packets: number): Promise<void> {
+async function collections(packets: number, hook?: HookFunction): Promise<void> {
   const { plane, device } = planeOf();
+  for (const direction of ['encap', 'decap'] as const) plane.queue.setHook(device, direction, hook);
   const bursts = [encapBurst(plane.queue, device, 64, true), decapBurst(plane.queue, 64, true)];
   const seen: number[] = [];
   const observer = new PerformanceObserver((list) => {
@@ -245,14 +248,51 @@ async function collections(packets: number): Promise<void> {
   observer.disconnect();
   const minor = seen.filter((kind) => kind === constants.NODE_PERFORMANCE_GC_MINOR).length;
   console.log(
-    `\n${(carried / 1e6).toFixed(1)} million packets, half of them encap and half decap, filled, in ${seconds.toFixed(2)} s: ${seen.length} collections (${minor} minor)`,
+    `\n${(carried / 1e6).toFixed(1)} million packets, half of them encap and half decap, filled${hook === undefined ? '' : ', through a hook'}, in ${seconds.toFixed(2)} s: ${seen.length} collections (${minor} minor)`,
   );
+}
+
+/** By protocol and port, as firewalls do; none of these packets is dropped. */
+function firewall(batch: HookBatch): void {
+  while (batch.next()) {
+    const { bytes, l3 } = batch;
+    if (l3 !== 0 && bytes[l3 + 9] === 6 && bytes[l3 + 22] === 0 && bytes[l3 + 23] === 23) batch.drop();
+    else batch.pass();
+  }
+}
+
+/** Modules in WebAssembly are measured by hooks.bench.ts. */
+function hooks(): void {
+  const kinds: [string, HookFunction | undefined][] = [
+    ['none', undefined],
+    [
+      'a function that passes',
+      (batch) => {
+        while (batch.next()) batch.pass();
+      },
+    ],
+    ['a function that looks', firewall],
+  ];
+  const bursts = kinds.map(([name, hook]) => {
+    const { plane, device } = planeOf();
+    for (const direction of ['encap', 'decap'] as const) plane.queue.setHook(device, direction, hook);
+    return {
+      name,
+      encap: encapBurst(plane.queue, device, 64, false),
+      decap: decapBurst(plane.queue, 64, false),
+    };
+  });
+  console.log('\nns per packet of 64 bytes, in place    encap    decap');
+  for (const { name, encap, decap } of bursts)
+    console.log(name.padEnd(39) + [encap, decap].map((burst) => time(burst).toFixed(1).padEnd(9)).join(''));
 }
 
 if (!isMainThread) work(workerData as Task);
 else if (process.argv[1] === fileURLToPath(import.meta.url)) {
   instances();
   await collections(Number(process.argv[2] ?? 10e6));
+  await collections(Number(process.argv[2] ?? 10e6), firewall);
+  hooks();
   oneThread();
   await twoThreads();
 }

@@ -360,7 +360,9 @@ describe('bad use of the sink', () => {
       assert.equal(refusal?.code, 'USAGE', `${key}: ${refusal?.message}`);
       assert.ok(refusal.message.includes(key === 'vnis' ? '' : key), refusal.message);
     }
-    for (const [given] of wrong([options], MAYBE)) await outcome(createSink as Call, given);
+    // Any text is the name of a file.
+    for (const [given, key] of wrong([options], MAYBE))
+      if (key !== 'write') await outcome(createSink as Call, given);
   });
 });
 

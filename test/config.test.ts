@@ -37,6 +37,7 @@ test('the example', async () => {
         vnis: [],
         mdb: [],
         peers: [],
+        hooks: [],
         fdb: [
           { op: 'add', dev: 'flannel.1', mac: '36:3c:de:36:68:58', dst: '10.169.72.98' },
           { op: 'add', dev: 'flannel.1', mac: '8a:51:0f:5c:02:7d', dst: '10.169.72.99' },
@@ -114,6 +115,7 @@ test('the example of every key', async () => {
     fdb: [{ ...far, dev: 'vx1', src_vni: 200 }],
     mdb: [],
     peers: [],
+    hooks: [],
   });
 });
 
@@ -225,6 +227,7 @@ devices:
     fdb: [],
     mdb: [],
     peers: [],
+    hooks: [],
   });
   assert.equal(devices[1]!.device.ttl, 'inherit');
   assert.deepEqual(devices[1]!.fdb, [

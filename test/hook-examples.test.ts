@@ -68,7 +68,7 @@ function ipOffsetOf(frame: Uint8Array): number {
 }
 
 describe('what hooks are written against', () => {
-  it('has the layout’s numbers', async () => {
+  it('has the layout’s numbers', () => {
     const fields = {
       start: 'ADDRESS',
       length: 'LENGTH',
@@ -87,7 +87,7 @@ describe('what hooks are written against', () => {
       sender: 'SENDER',
     };
     const source = [
-      "import { Packet, RECORD_BYTES } from './hooks/sdk';",
+      "import { Packet, RECORD_BYTES } from 'HOOKS/sdk';",
       'export const BYTES: usize = RECORD_BYTES;',
       ...Object.keys(fields).map((name) => `export const ${name}: usize = offsetof<Packet>('${name}');`),
       'export function hook(records: usize, count: i32): void {',
@@ -100,7 +100,7 @@ describe('what hooks are written against', () => {
       '  if (!p.moveStart(61) && p.moveStart(60)) p.drop();',
       '}',
     ].join('\n');
-    const module = await compileAssembly('layout.ts', source);
+    const module = compileAssembly('layout.ts', source);
     const { constants } = compileHook(module);
     const numbers = layout as unknown as Record<string, number>;
     for (const [name, constant] of Object.entries(fields)) {
@@ -135,8 +135,8 @@ describe('what hooks are written against', () => {
 
 describe('firewall', () => {
   let batch: Batch;
-  before(async () => {
-    batch = new Batch(await compileAssembly('examples/hooks/firewall.ts'));
+  before(() => {
+    batch = new Batch(compileAssembly('examples/hooks/firewall.ts'));
   });
 
   it('drops everything but what is not IP until it has rules', () => {
@@ -267,8 +267,8 @@ function extended(prng: Prng, frame: Uint8Array, l3: number): Uint8Array {
 
 describe('gateway', () => {
   let batch: Batch;
-  before(async () => {
-    batch = new Batch(await compileAssembly('examples/hooks/gateway.ts'));
+  before(() => {
+    batch = new Batch(compileAssembly('examples/hooks/gateway.ts'));
   });
 
   it('sends from tunnel to tunnel, for a hop, and checksums stay right', () => {

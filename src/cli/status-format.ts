@@ -43,6 +43,14 @@ const REASONS: Readonly<Record<string, string>> = {
   drop_unknown_peer: "knownpeers: source MAC is no peer's",
   drop_peer_address: 'knownpeers: sent from another address than the peer with this source MAC has',
   drop_peer_subnet: "knownpeers: source inside lies outside of the peer's prefixes",
+  drop_hook: 'a hook on encap dropped it',
+  drop_hook_fault: 'a hook on encap failed before it had decided, or moved the frame out of its room',
+  drop_hook_target: 'the device that a hook on encap redirected to is gone, down or of another kind',
+  drop_hook_received: 'a hook on decap dropped it',
+  drop_hook_fault_received:
+    'a hook on decap failed before it had decided, or moved the frame out of its room',
+  drop_hook_target_received: 'the device that a hook on decap redirected to is gone, down or of another kind',
+  drop_hook_forward: 'no room on the way into the tunnel that a hook on decap redirected to',
   drop_truncated: 'datagram larger than the receive buffer',
   drop_tap_write: 'writing to the TAP failed',
 };

@@ -1,39 +1,34 @@
-/** Compiles a hook in AssemblyScript as a user would, options and all. */
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+/** Compiles a hook in AssemblyScript as a user would, by the command line of docs/hooks-wasm.md. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import asc from 'assemblyscript/asc';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-/** What docs/hooks-wasm.md says. */
+const ASC = join(ROOT, 'node_modules/assemblyscript/bin/asc.js');
 export const ASC_OPTIONS = ['--runtime', 'stub', '--use', 'abort=', '--noAssert', '-O3', '--converge'];
+const SECONDS = 60;
 
 /**
  * @param file path from the root
- * @param text what stands there, if it is not read
+ * @param text what stands there, if it is not read: HOOKS/ in it is the folder of the files that hooks import
  */
-export async function compileAssembly(
+export function compileAssembly(
   file: string,
   text?: string,
   more: readonly string[] = [],
-): Promise<Uint8Array<ArrayBuffer>> {
-  let bytes: Uint8Array<ArrayBuffer> | undefined;
-  const { error, stderr } = await asc.main([file, ...ASC_OPTIONS, ...more, '--outFile', 'hook.wasm'], {
-    readFile(name, base) {
-      // A user's project has none of ours.
-      if (name.endsWith('asconfig.json')) return null;
-      if (text !== undefined && name === file) return text;
-      try {
-        return readFileSync(join(base.startsWith('/') ? '' : ROOT, base, name), 'utf8');
-      } catch {
-        return null;
-      }
-    },
-    writeFile(name, contents) {
-      if (name.endsWith('.wasm')) bytes = Uint8Array.from(contents as Uint8Array);
-    },
-    listFiles: () => [],
-  });
-  if (error || bytes === undefined) throw new Error(`${dirname(file)}: ${stderr.toString()}`);
-  return bytes;
+): Uint8Array<ArrayBuffer> {
+  // Elsewhere, for a user's project has no asconfig.json of ours.
+  const folder = mkdtempSync(join(tmpdir(), 'vxlane-hook-'));
+  try {
+    if (text !== undefined)
+      writeFileSync(join(folder, file), text.replaceAll('HOOKS/', `${relative(folder, ROOT)}/hooks/`));
+    const source = text === undefined ? relative(folder, join(ROOT, file)) : file;
+    const options = [source, ...ASC_OPTIONS, ...more, '--outFile', 'hook.wasm'];
+    execFileSync(process.execPath, [ASC, ...options], { cwd: folder, timeout: SECONDS * 1000 });
+    return new Uint8Array(readFileSync(join(folder, 'hook.wasm')));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
