@@ -11,9 +11,10 @@ import { after, before, describe, test } from 'node:test';
 import { firewallRules } from '../examples/hooks/firewall-rules.ts';
 import { createVtep } from '../src/create-vtep.ts';
 import type { HookDirection, HookInfo, Vtep, VtepEvent } from '../src/types.ts';
+import { compileAssembly } from './support/asc.ts';
 import { deviceConfig } from './support/device-config.ts';
+import { MODE, MODES } from './support/hook-modes.ts';
 import type { Bed, Namespace } from './support/netns.ts';
-import { compileExample, compileProgram, MODE, MODES } from './support/node-hooks.ts';
 import { enter, until } from './support/own-namespace.ts';
 import { Agent } from './support/traffic.ts';
 import { suite } from './support/traffic-gate.ts';
@@ -67,7 +68,11 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
     const starting = names.map(async (name) => {
       agents[name] = await Agent.start(spaces[name]);
     });
-    [modes, firewall] = await Promise.all([compileProgram(MODES), compileExample('firewall'), ...starting]);
+    [modes, firewall] = await Promise.all([
+      compileAssembly('modes.ts', MODES),
+      compileAssembly('examples/hooks/firewall.ts'),
+      ...starting,
+    ]);
     enter(spaces.here);
     ways = {
       decap: { from: agents.left, to: agents.here, source: LEFT, address: HERE },
