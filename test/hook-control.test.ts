@@ -142,6 +142,9 @@ test('bodies: every refusal names its key', () => {
     [{ direction: 'both' }, 'direction: encap or decap'],
     [{ dev: 'a b' }, 'dev: not a valid ifname'],
     [{ file: '' }, 'file: a path'],
+    [{ file: 'a\nwarn: b.wasm' }, 'file: a path without control'],
+    [{ file: '\u001b[2J.wasm' }, 'file: a path without control'],
+    [{ file: 'a'.repeat(4097) }, 'file: a path of 4096'],
     [{ file: undefined }, 'file: '],
     [{ wasm: '?' }, 'wasm: base64'],
     [{ wasm: 7 }, 'wasm: base64'],
@@ -176,6 +179,10 @@ test('a module in JavaScript must be the daemon’s own: the file and every fold
   await symlink(at('open/hook.js'), at('named.js'));
   assert.throws(() => checkModule(at('named.js')), { code: 'PERMISSION' });
   assert.throws(() => checkModule(at('none.js')), { code: 'NOT_FOUND' });
+  // A link may lead elsewhere when threads import the module: they are given what was looked at.
+  await symlink(at('own.js'), at('open/link.js'));
+  const request = { op: 'add', dev: 'vx0', direction: 'encap', file: at('open/link.js') };
+  assert.equal((parseHook(request) as { file: string }).file, at('own.js'));
   assert.throws(() => checkModule(at('open')), { code: 'USAGE' });
 });
 

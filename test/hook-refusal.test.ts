@@ -103,7 +103,13 @@ describe('refused when it is loaded', () => {
     refused(
       handMade({ hook: NOTHING, sections: { 4: [1, 0x70, 0, ...uleb(1e6)] } }),
       'UNSUPPORTED',
-      /a table of 1000000/,
+      /tables of 1000000/,
+    );
+    // Each thread's instance has them all.
+    refused(
+      handMade({ hook: NOTHING, sections: { 4: [2, ...[1, 2].flatMap(() => [0x70, 0, ...uleb(40000)])] } }),
+      'UNSUPPORTED',
+      /tables of 80000/,
     );
     for (const offset of [65533, -1]) {
       const data = handMade({ hook: NOTHING, sections: { 11: [1, 0, ...i32(offset), 0x0b, 4, 1, 2, 3, 4] } });
@@ -221,6 +227,56 @@ describe('contained when it runs', () => {
     const program = world.load(turns(250), 100);
     assert.equal(world.run(program, LOW, 2)?.kind, 'fuel');
     assert.equal(world.run(program, LOW, 3), undefined);
+  });
+
+  it('a turn of a long loop costs as much as its bytes, a call as much as the locals that it clears', () => {
+    const nops = Array.from({ length: 256 * 50 }, () => 0x01);
+    const turns = (count: number) =>
+      handMade({
+        locals: [I32],
+        hook: [...i32(count), 0x21, 2, 3, 0x40, ...nops, 0x20, 2, ...i32(1), 0x6b, 0x22, 2, 0x0d, 0, 0x0b],
+      });
+    assert.equal(kindOf(turns(9), 10 * 51), undefined);
+    assert.equal(kindOf(turns(10), 10 * 51), 'fuel');
+    const many = [1, ...uleb(32000), I32, 0x0b];
+    const calling = [0, 0x10, 1, 0x10, 1, 0x0b];
+    const bodies = [2, calling.length, ...calling, many.length, ...many];
+    const clearing = handMade({ hook: NOTHING, others: [NOTHING], sections: { 10: bodies } });
+    assert.equal(kindOf(clearing, 2003), undefined);
+    assert.equal(kindOf(clearing, 2002), 'fuel');
+  });
+
+  it('no module takes longer to rewrite than its length: many operands, locals, blocks at a time', () => {
+    const times = (count: number, code: (index: number) => number[]) =>
+      Array.from({ length: count }, (_, index) => code(index)).flat();
+    const withLocals = (count: number, code: number[]) => {
+      const body = [1, ...uleb(count), I32, ...code, 0x0b];
+      return handMade({ hook: NOTHING, sections: { 10: [1, ...uleb(body.length), ...body] } });
+    };
+    const block = [0x02, 0x40];
+    const set = (local: number) => [...i32(0), 0x21, ...uleb(local)];
+    const confine = (local: number) => [0x20, ...uleb(local), 0x2d, 0, 0, 0x1a];
+    for (const module of [
+      withLocals(1, [
+        ...times(80000, () => [0x20, 0]),
+        ...times(80000, () => set(2)),
+        ...times(80000, () => [0x1a]),
+      ]),
+      withLocals(8000, [
+        ...times(8000, (index) => confine(index + 2)),
+        ...times(24000, () => [...block, 0x0b]),
+      ]),
+      withLocals(8000, [
+        ...times(24000, () => block),
+        ...times(8000, (index) => set(index + 2)),
+        ...times(24000, () => [0x0b]),
+      ]),
+    ]) {
+      const before = performance.now();
+      compileHook(module);
+      const milliseconds = performance.now() - before;
+      assert.ok(milliseconds < 5000, `${module.length} bytes: ${milliseconds} ms`);
+    }
   });
 
   it('calls that multiply', () => {

@@ -7,6 +7,8 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { HOOK_RECORDS_OFFSET, HOOK_WINDOW_ENCAP_OFFSET } from '../assembly/layout.ts';
+import { compileHook } from '../src/dataplane/hook-program.ts';
 import {
   attachConsumer,
   attachProducer,
@@ -16,6 +18,7 @@ import {
   type SharedRing,
 } from '../src/dataplane/index.ts';
 import { OWN, PORT, planeWith, refused } from './support/embedded.ts';
+import { handMade, i32 } from './support/hook-modules.ts';
 import { below } from './support/mutate.ts';
 import { mulberry32 } from './support/reference.ts';
 
@@ -428,3 +431,28 @@ function peeked(consumer: RingConsumer, most: number): number[][] {
   }
   return seen;
 }
+
+test('a hook that writes over the cursors of a ring gets no more frames sent than it has slots', () => {
+  const { queue, number: device } = planeWith({ remote: '192.0.2.2' });
+  const ring = queue.ring(8, 128);
+  const producer = ring.produce();
+  const publish = () => {
+    const slot = producer.claim()!;
+    slot.write(new Uint8Array(60).fill(2));
+    slot.device = device;
+    producer.publish();
+  };
+  // store(records - distance, 0xfffffff0): "filled" of the ring, the first word of the window.
+  const distance = HOOK_RECORDS_OFFSET - HOOK_WINDOW_ENCAP_OFFSET;
+  const hook = [0x20, 0, ...i32(distance), 0x6b, ...i32(-16), 0x36, 2, 0];
+  queue.setHook(device, 'encap', compileHook(handMade({ hook })));
+  publish();
+  let sent = queue.encap(ring);
+  while (sent.next());
+  queue.setHook(device, 'encap', undefined);
+  assert.ok(ring.waiting > 1e9, `${ring.waiting}`);
+  sent = queue.encap(ring, 1e6);
+  let count = 0;
+  while (sent.next()) ++count;
+  assert.ok(count <= 8, `${count} sent`);
+});

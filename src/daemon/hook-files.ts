@@ -3,7 +3,7 @@
  * runs. A module in JavaScript runs with all rights of the daemon, so it must be as much the daemon's own as its
  * program is: whoever could write to it, or put another one in its place, could run what they like.
  */
-import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
+import { lstatSync, readFileSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, extname } from 'node:path';
 import { VtepError } from '../errors.ts';
 
@@ -54,9 +54,9 @@ function readLimited(path: string, limit: number): Uint8Array {
   }
 }
 
-function look(path: string): Stats {
+function look(path: string, stat: (path: string) => Stats = statSync): Stats {
   try {
-    return statSync(path);
+    return stat(path);
   } catch (error) {
     throw refused(path, error as NodeJS.ErrnoException);
   }
@@ -81,20 +81,23 @@ function refused(path: string, { code, message }: NodeJS.ErrnoException): VtepEr
 /**
  * Nobody but this process's user and root may have a say in what the module is: not through the file, nor through any
  * folder above it. A folder where everybody may make files, but only owners may replace them (/tmp), will do.
+ * @returns the path to import: the one that was looked at, for a link to it may lead elsewhere by then
  * @throws VtepError PERMISSION, NOT_FOUND
  */
-export function checkModule(path: string): void {
+export function checkModule(path: string): string {
   const real = realPath(path);
-  if (!look(real).isFile()) throw new VtepError('USAGE', `hook ${path}: Not a regular file: name a module`);
+  // No link is followed: what has become one since then is its owner's.
+  if (!look(real, lstatSync).isFile())
+    throw new VtepError('USAGE', `hook ${path}: Not a regular file: name a module`);
   const user = process.geteuid?.();
   for (let at = real; ; at = dirname(at)) {
-    const { uid, mode } = look(at);
+    const { uid, mode } = look(at, lstatSync);
     const sticky = at !== real && (mode & STICKY) !== 0;
     if ((uid !== user && uid !== 0) || ((mode & GROUP_AND_OTHERS_WRITE) !== 0 && !sticky))
       throw new VtepError(
         'PERMISSION',
         `hook ${path}: Operation not permitted: others than the daemon's user may write to ${at}: take that right away`,
       );
-    if (at === dirname(at)) return;
+    if (at === dirname(at)) return real;
   }
 }

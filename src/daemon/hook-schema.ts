@@ -12,6 +12,7 @@ import { maybe, parse, strict, word } from './shapes.ts';
 import * as values from './values.ts';
 
 export const FUEL_MAX = 1_000_000;
+const PATH_MAX = 4096;
 
 /** The body of `POST /v1/hook`. */
 export interface HookMessage {
@@ -46,7 +47,13 @@ function bytes(limit: number, isText: boolean) {
   );
 }
 
-const path = v.pipe(v.string('a path is expected'), v.nonEmpty('a path is expected'));
+/** It stands in answers, events and the log, each of them one line. */
+const path = v.pipe(
+  v.string('a path is expected'),
+  v.nonEmpty('a path is expected'),
+  v.maxLength(PATH_MAX, `a path of ${PATH_MAX} characters at most is expected`),
+  v.regex(/^\P{Cc}*$/u, 'a path without control characters is expected'),
+);
 
 /** Of a hook in the configuration file. */
 export const hookEntries = { direction, file: path, rules: v.exactOptional(path), fuel: maybe(fuel) };
@@ -107,6 +114,5 @@ function checked(request: Program): Program {
   if (request.wasm !== undefined) return request;
   if (request.fuel !== undefined)
     throw new VtepError('USAGE', 'fuel: a program in JavaScript has none: it is stopped by the clock');
-  checkModule(request.file);
-  return request;
+  return { ...request, file: checkModule(request.file) };
 }

@@ -150,6 +150,19 @@ export class ModuleWriter {
     }
   }
 
+  /** A number that is not known yet, in three bytes. Returns where `settle` puts it. */
+  later(): number {
+    this.write(MORE, MORE, 0);
+    return this.#length - 3;
+  }
+
+  /** @param value of 20 bits, which reads the same signed or not */
+  settle(at: number, value: number): void {
+    this.#bytes[at] = (value & SEVEN_BITS) | MORE;
+    this.#bytes[at + 1] = ((value >> 7) & SEVEN_BITS) | MORE;
+    this.#bytes[at + 2] = value >> 14;
+  }
+
   name(text: string): this {
     return this.sized(new TextEncoder().encode(text));
   }

@@ -48,6 +48,12 @@ export interface Injected {
 export const FAULT = { none: 0, fuel: 1, access: 2 } as const;
 /** Bytes of instructions, or of a bulk operation, that one unit of fuel pays for. */
 export const FUEL_BYTES_SHIFT = 8;
+/** That a local is cleared costs as much as so many bytes of instructions. */
+const LOCAL_BYTES = 8;
+
+function unitsOf(bytes: number): number {
+  return 1 + (bytes >> FUEL_BYTES_SHIFT);
+}
 
 /** The body, with its length before it. */
 export function rewriteBody(module: HookModule, body: FunctionBody, injected: Injected): Uint8Array {
@@ -66,6 +72,8 @@ class Rewriter {
   readonly #temporaries = new Map<number, number>();
   readonly #shadows = new Map<number, number>();
   readonly #facts = new AddressFacts();
+  /** Blocks that have begun; of loops, where they did and where their fuel stands. */
+  readonly #blocks: ({ from: number; units: number } | undefined)[] = [];
   /** Bytes up to here have been copied or replaced. */
   #copied: number;
 
@@ -81,7 +89,9 @@ class Rewriter {
 
   run(): Uint8Array {
     const reader = this.#reader;
-    this.#pay(1 + ((this.#body.to - this.#body.from) >> FUEL_BYTES_SHIFT));
+    const { from, to, locals: declared } = this.#body;
+    const cleared = declared.reduce((sum, { count }) => sum + count * LOCAL_BYTES, 0);
+    this.#code.settle(this.#pay(), unitsOf(to - from + cleared));
     let last = -1;
     while (!reader.isAtEnd) {
       last = reader.at;
@@ -122,18 +132,20 @@ class Rewriter {
       case OP.block:
       case OP.if:
         this.#blockType();
+        this.#blocks.push(undefined);
         facts.enter(false);
         return;
       case OP.loop:
         this.#blockType();
         facts.enter(true);
         this.#copy(reader.at);
-        this.#pay(1);
+        this.#blocks.push({ from: at, units: this.#pay() });
         return;
       case OP.else:
         facts.else();
         return;
       case OP.end:
+        this.#endBlock(at);
         facts.leave();
         return;
       case OP.unreachable:
@@ -376,16 +388,24 @@ class Rewriter {
     write(code.write(OP.localGet).u32(length));
   }
 
-  /** Takes fuel; traps where none is left. */
-  #pay(units: number): void {
+  /** What a turn of a loop costs is known where it ends. */
+  #endBlock(at: number): void {
+    const loop = this.#blocks.pop();
+    if (loop !== undefined) this.#code.settle(loop.units, unitsOf(at - loop.from));
+  }
+
+  /** Takes fuel; traps where none is left. Returns where the code has the number of units, which is to be settled. */
+  #pay(): number {
     const { fuel } = this.#injected;
     const left = this.#temporary(VALUE.i32, 2);
     const code = this.#code;
-    code.write(OP.globalGet).u32(fuel).write(OP.i32Const).i32(units).write(OP.i32Sub);
+    const units = code.write(OP.globalGet).u32(fuel).write(OP.i32Const).later();
+    code.write(OP.i32Sub);
     code.write(OP.localTee).u32(left).write(OP.globalSet).u32(fuel);
     code.write(OP.localGet).u32(left).write(OP.i32Const, 0, OP.i32LtS, OP.if, NO_RESULT);
     this.#stop(FAULT.fuel);
     code.write(OP.end);
+    return units;
   }
 
   #global(at: number, opcode: number): void {
@@ -430,7 +450,6 @@ class Rewriter {
     return index;
   }
 
-  /** What stood from `at` to the reader's place is left out; the caller writes something else. */
   /** A local of our own for the confined address of one of the user's. */
   #shadow(local: number): number {
     let index = this.#shadows.get(local);
@@ -446,6 +465,7 @@ class Rewriter {
     return below(this.#reader.u32(), this.#own, 'local', this.#reader);
   }
 
+  /** What stood from `at` to the reader's place is left out; the caller writes something else. */
   #replace(at: number): ModuleWriter {
     this.#copy(at);
     this.#copied = this.#reader.at;

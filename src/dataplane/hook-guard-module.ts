@@ -26,7 +26,7 @@ export const KIND = { function: 0, table: 1, memory: 2, global: 3 } as const;
 export const PREAMBLE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0);
 /** A hook is a small program; what is larger is not looked at. */
 export const MODULE_MAX_BYTES = 1 << 20;
-/** Locals of a function, as browsers limit them; elements of a table. */
+/** Locals of a function, as browsers limit them; elements of its tables together, for each thread's instance has its own. */
 const LOCALS_MAX = 50000;
 const TABLE_MAX = 65536;
 export const PAGE_BYTES = 65536;
@@ -160,12 +160,14 @@ const READ: Record<number, (section: ModuleReader, module: HookModule) => void> 
   },
   [SECTION.table]: (section, module) => {
     module.tableSection = section.rest;
+    let elements = 0;
     module.tables = section.vector(() => {
       const type = section.byte();
       if (type !== FUNCREF && type !== EXTERNREF)
         throw unsupported(`a table of type 0x${type.toString(16)}`, 'a hook’s tables hold functions');
-      const { least } = readLimits(section);
-      if (least > TABLE_MAX) throw unsupported(`a table of ${least}`, `a hook’s has at most ${TABLE_MAX}`);
+      elements += readLimits(section).least;
+      if (elements > TABLE_MAX)
+        throw unsupported(`tables of ${elements} elements`, `a hook’s have at most ${TABLE_MAX}`);
     }, 3).length;
   },
   [SECTION.memory]: (section, module) => {

@@ -10,8 +10,8 @@
  *    in 33 bits. What reaches elsewhere traps before it happens.
  *  - Addresses below `areaBytes` are the module's own memory: they mean the area, wherever that lies. `memory.size`
  *    says how large it is, `memory.grow` that it does not grow.
- *  - It ends. Every function and every turn of a loop pays fuel, one unit for each 256 bytes of instructions begun, bulk
- *    operations for each 256 bytes; where none is left it traps. It can't wait: `memory.atomic.wait` is refused.
+ *  - It ends. Every function and every turn of a loop pays fuel, one unit for each 256 bytes of instructions begun (and
+ *    of locals, which are cleared at each call), bulk operations for each 256 bytes; where none is left it traps. It can't wait: `memory.atomic.wait` is refused.
  *  - It exports functions for the host only. Its own globals, tables and functions can't be reached from outside.
  *  - It writes nothing while it is instantiated: data segments and the start function are the host's to run.
  *
@@ -72,9 +72,11 @@ const { i32 } = VALUE;
  * @throws VtepError USAGE: it is malformed or exports no `hook`; UNSUPPORTED: it has what a hook may not have, named
  */
 export function guardModule(bytes: Uint8Array, { areaBytes, shared }: GuardLimits): GuardedModule {
-  const module = readModule(bytes);
-  // Its types are the runtime's to check. (It is copied: a runtime takes no views of shared memory.)
-  if (!WebAssembly.validate(bytes.slice())) throw malformed('the runtime finds it invalid', 0);
+  // A copy, which nobody changes between one look and the next, and of no shared memory: runtimes don't take that.
+  const own = bytes.slice();
+  const module = readModule(own);
+  // Its types are the runtime's to check.
+  if (!WebAssembly.validate(own)) throw malformed('the runtime finds it invalid', 0);
   return rewriteModule(module, areaBytes, shared);
 }
 

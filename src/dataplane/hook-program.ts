@@ -8,6 +8,7 @@ import { DOOR, guardModule } from './hook-guard.ts';
 import { FAULT } from './hook-guard-code.ts';
 import type { DataSegment } from './hook-guard-module.ts';
 import { check } from './shape.ts';
+import type { EngineMemory, EngineModule } from './wasm-types.ts';
 
 /** Fuel of one batch, for each packet in it: turns of loops, more or less. */
 export const HOOK_FUEL = 10_000;
@@ -20,7 +21,7 @@ const SETTINGS_BYTES = 'SETTINGS_BYTES';
 
 /** What a thread needs to instantiate a hook; it can be posted to others. */
 export interface CompiledHook {
-  readonly module: WebAssembly.Module;
+  readonly module: EngineModule;
   readonly segments: readonly DataSegment[];
   readonly constants: ReadonlyMap<string, number>;
   readonly hasConfigure: boolean;
@@ -84,7 +85,7 @@ export class HookProgram {
    * Clears the area, puts the module's data there and runs its start function.
    * @throws VtepError USAGE: a place that can't be, or the start function failed; SYSTEM: the memory is of another kind
    */
-  constructor(compiled: CompiledHook, memory: WebAssembly.Memory, place: HookPlace) {
+  constructor(compiled: CompiledHook, memory: EngineMemory, place: HookPlace) {
     const { area, low, high, fuel = HOOK_FUEL } = place;
     const { byteLength } = memory.buffer;
     const isPlace =
@@ -205,7 +206,7 @@ function settingsOf(constants: ReadonlyMap<string, number>): { address: number; 
   return { address, room };
 }
 
-function instantiate(module: WebAssembly.Module, env: WebAssembly.ModuleImports): WebAssembly.Exports {
+function instantiate(module: EngineModule, env: WebAssembly.ModuleImports): WebAssembly.Exports {
   try {
     return new WebAssembly.Instance(module, { env }).exports;
   } catch (cause) {

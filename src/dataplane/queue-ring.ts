@@ -106,7 +106,8 @@ export class Ring implements FrameRing {
   send(count: number = this.#shared.count): Sent {
     if (!(Number.isInteger(count) && count >= 0))
       throw new VtepError('USAGE', `encap: ${String(count)} frames of a ring`);
-    this.#fill(Math.min(count, this.waiting));
+    // Cursors may be anything: another thread writes one of them, and a hook of this queue could.
+    this.#fill(Math.min(count, this.waiting, this.#shared.count));
     this.#sent.begin();
     return this.#sent;
   }

@@ -64,6 +64,8 @@ export class Hooks {
   readonly #hooks = new Map<number, Hook>();
   readonly #looks = new Map<number, { calls: number; times: number }>();
   #generation = 0;
+  /** Threads that were. */
+  #startedAnew = 0;
   #watch: NodeJS.Timeout | undefined;
 
   constructor(parts: HookParts) {
@@ -80,8 +82,7 @@ export class Hooks {
     if (request.op === 'del') {
       if (before === undefined)
         throw new VtepError('NOT_FOUND', `${what}: No such file or directory: "vxlane hook show" lists them`);
-      await this.#remove(seat);
-      this.#hooks.delete(seatNumber(seat));
+      await this.#delete(seat);
       this.#tell(before, 'deleted');
       this.#settleWatch();
       return;
@@ -113,8 +114,7 @@ export class Hooks {
       const seat: Seat = { device: device.index, direction };
       const hook = this.#hooks.get(seatNumber(seat));
       if (hook === undefined) continue;
-      await this.#remove(seat);
-      this.#hooks.delete(seatNumber(seat));
+      await this.#delete(seat);
       this.#tell(hook, 'deleted');
     }
     this.#settleWatch();
@@ -143,8 +143,11 @@ export class Hooks {
     const { generation, direction } = program;
     // A thread that hangs over the import is seen, too.
     this.#settleWatch(program.code.kind === 'js');
+    const threads = this.#startedAnew;
     try {
       await workers.orderHooks(direction, { step: 'prepare', program });
+      // It had prepared the program, and the one in its place has not: it would go on without.
+      if (threads !== this.#startedAnew) throw new Error('a thread was started anew meanwhile, try again');
     } catch (error) {
       await workers.orderHooks(direction, { step: 'forget', generation }).catch(() => undefined);
       this.#settleWatch();
@@ -155,6 +158,12 @@ export class Hooks {
     await workers.orderHooks(direction, { step: 'switch', generation }).catch(() => undefined);
     this.#settleDevice(program);
     this.#settleWatch();
+  }
+
+  /** First from here: a thread that is started anew meanwhile does not begin with it. */
+  async #delete(seat: Seat): Promise<void> {
+    this.#hooks.delete(seatNumber(seat));
+    await this.#remove(seat);
   }
 
   async #remove(seat: Seat): Promise<void> {
@@ -198,17 +207,19 @@ export class Hooks {
       hook.stopped = reason;
       hook.fault = reason;
     }
-    const programs = [...this.#hooks.values()]
-      .filter(({ stopped }) => !stopped)
-      .map(({ program }) => program);
-    await workers.replaceThread(thread, programs, reason);
+    const programsNow = () => {
+      ++this.#startedAnew;
+      return [...this.#hooks.values()].filter(({ stopped }) => !stopped).map(({ program }) => program);
+    };
+    await workers.replaceThread(thread, programsNow, reason);
     if (hook === undefined) return;
     const { direction } = hook.program;
     log(
       'error',
       `hook dev ${hook.device.config.name} ${direction} ${hook.file}: ${reason}: its thread was started anew without it`,
     );
-    await this.#remove(hook.program);
+    // Unless another one has taken its place meanwhile.
+    if (this.#hooks.get(seatNumber(hook.program)) === hook) await this.#remove(hook.program);
     this.#tell(hook, 'stopped', { reason });
     this.#settleWatch();
   }

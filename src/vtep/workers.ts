@@ -176,18 +176,19 @@ export class Workers {
   }
 
   /**
-   * Ends a thread that does not come back and starts another one in its place, with these programs. It goes on where the
-   * other one was: all that it held is in the memory.
+   * Ends a thread that does not come back and starts another one in its place. It goes on where the other one was: all
+   * that it held is in the memory.
+   * @param programsNow asked once, when orders to the old thread have been refused and those to the new one are kept for it
    */
-  async replaceThread(number: number, programs: readonly Program[], reason: string): Promise<void> {
+  async replaceThread(number: number, programsNow: () => readonly Program[], reason: string): Promise<void> {
     const thread = this.#threads[number]!;
     thread.isReplaced = true;
     await thread.worker.terminate();
     if (this.#stopping) return;
     thread.hooks.closeDescriptors();
     const kinds = thread.start.roles.map(({ kind }) => kind as string);
-    const of = programs.filter(({ direction }) => kinds.includes(direction));
-    await this.#run(number, of, reason).catch((error: Error) => this.#failed(error.message));
+    const programs = programsNow().filter(({ direction }) => kinds.includes(direction));
+    await this.#run(number, programs, reason).catch((error: Error) => this.#failed(error.message));
   }
 
   /** Encap worker of a queue: wake for this TAP. */
