@@ -70,8 +70,10 @@ export const LEARN_MOVED = 2;
 export const LEARN_REFUSED = 3;
 /** No room for one more entry; the frame goes on. */
 export const LEARN_FULL = 4;
-/** Not learned from this frame: the table is being written to, or the device is down. The frame goes on. */
-const LEARN_LATER = 5;
+/** Not learned from this frame, for the table is being written to. The frame goes on; the next one will do. */
+export const LEARN_LATER = 5;
+/** Not learned, for the device is down. The frame goes on. */
+const LEARN_DOWN = 6;
 
 /**
  * Looks at an entry that is being changed, or at the lock, before going on without: some milliseconds each. The host
@@ -203,7 +205,7 @@ function move(entry: i32, sender: usize): void {
 function create(domain: u32, key: u64, sender: usize, ifindex: u32, now: u32): i32 {
   // A device that goes down is flushed; what arrives late must not come back into its table.
   const state = atomic.load<u32>(DEVICES_BASE + deviceOf(domain) * DEVICE_BYTES, DEVICE_STATE_OFFSET);
-  if (state !== DEVICE_UP) return LEARN_LATER;
+  if (state !== DEVICE_UP) return LEARN_DOWN;
   const entry = reserve(domain, key, now);
   if (entry < 0) return LEARN_FULL;
   const record = recordOf(entry);

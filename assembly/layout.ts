@@ -1294,3 +1294,5 @@ export const HOOK_REDIRECTS_RECEIVED = 74;
 export const HOOK_MIRRORS = 75;
 export const HOOK_MIRRORS_RECEIVED = 76;
 export const HOOK_MIRRORS_LOST = 77;
+/** Frames that were not learned from because the table was being written to. */
+export const FDB_BUSY = 78;

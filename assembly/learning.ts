@@ -8,6 +8,7 @@ import {
   DEVICE_FLAG_HONOUR_DONT_LEARN,
   DROP_ENTRY_EXISTS,
   DROP_INVALID_SOURCE_MAC,
+  FDB_BUSY,
   FDB_FULL,
   FDB_LEARNED,
   FDB_MOVED,
@@ -54,6 +55,8 @@ export function snoop(
     event.moved(worker, domain, frame + 6, sender, ifindex);
   } else if (verdict === fdb.LEARN_FULL) {
     counter.one(worker, device, FDB_FULL);
+  } else if (verdict === fdb.LEARN_LATER) {
+    counter.one(worker, device, FDB_BUSY);
   }
   return 0;
 }

@@ -463,7 +463,9 @@ export type VtepEvent =
       generation: number;
       reason?: string;
       packets?: number;
-    };
+    }
+  /** So many were not told: packets taught and missed faster than they were taken, or the daemon's client reads too slowly. */
+  | { event: 'lost'; lost: number };
 
 /** Frames of a device ("" = none: datagrams of unknown VNIs and the like) dropped since the last event, by reason. */
 export interface VtepDrop {
@@ -546,6 +548,8 @@ export interface VtepStatus {
   hooks?: HookInfo[];
   /** Entries in all FDBs, and how many there may be. */
   fdb: { entries: number; capacity: number };
+  /** Events that nobody could be told of, since it started: a thread had more than it has room for. Absent: none. */
+  lostEvents?: number;
 }
 
 /** What the daemon, the command line and embedders drive. Every refusal is a VtepError. */

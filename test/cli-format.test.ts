@@ -392,6 +392,7 @@ test('status text: rates from two samples, drops in words', () => {
   const before: VtepStatus = { ...vtep.status(), devices: [FULL], workers: [worker] };
   const busy = { ...FULL.stats.tx, packets: 1_000_002, bytes: 1_250_000_010 };
   const after: VtepStatus = {
+    lostEvents: 7,
     ...before,
     devices: [{ ...FULL, stats: { ...FULL.stats, tx: busy } }],
     workers: [
@@ -411,6 +412,7 @@ engine    batched, simd WebAssembly, 64 MiB of shared memory
 offloads  udp-segment on
           tap-uso off: Linux 6.2 or newer is needed
 fdb       0 of 65536 entries
+events    7 lost: more was learned and missed at once than there is room for
 listening UDP 8472 IPv6: vx1
 
 DEVICE  STATE  VNI  RX PKT/S  RX BIT/S  TX PKT/S  TX BIT/S  RX DROPS  TX DROPS

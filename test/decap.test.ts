@@ -152,6 +152,19 @@ for (const build of BUILDS) {
       assert.deepEqual([fdb_learned, fdb_full], [1, 2]);
     });
 
+    it('counts what is not learned from while the table is written to, and delivers it; the next one is', () => {
+      const [index, device] = deviceOf({ learning: true });
+      const bytes = vxlan(device.vni, ping());
+      path.engine.exports.fdbLock();
+      assert.equal(path.decap([{ bytes }]).length, 1);
+      path.engine.exports.fdbUnlock();
+      assert.equal(path.counters(index).fdb_learned, undefined);
+      assert.equal(path.counters(index).fdb_busy, 1);
+      assert.equal(path.decap([{ bytes }]).length, 1);
+      assert.equal(path.counters(index).fdb_learned, 1);
+      assert.equal(path.counters(index).fdb_busy, 1);
+    });
+
     it('ECN: the sixteen pairs, IPv4 with its checksum repaired, IPv6, and what is not looked at', () => {
       const [index, device] = deviceOf();
       for (let outer = 0; outer < 4; outer++) {

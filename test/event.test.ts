@@ -14,8 +14,10 @@ import { compileEngine } from '../src/dataplane/engine-file.ts';
 import { drainEvents, lostEvents, type WorkerEvent } from '../src/dataplane/events.ts';
 import { formatAddress, formatMac } from '../src/dataplane/fdb-text.ts';
 import { workerBase } from '../src/dataplane/memory.ts';
+import { createMemoryNetwork, createMemoryPort, createVtep } from '../src/index.ts';
 import { BUILDS, loadEngine, type TestEngine } from './support/engine.ts';
 import { ipBytes, macBytes } from './support/frames.ts';
+import { until } from './support/own-namespace.ts';
 
 const WORKER = 1;
 const MAC = '02:11:22:33:44:55';
@@ -168,3 +170,25 @@ for (let n = 1; n <= count; n++) {
 }
 parentPort.postMessage('done');
 `;
+
+test('what is lost is told to subscribers and shown by status', async (context) => {
+  const network = createMemoryNetwork();
+  const vtep = await createVtep({ underlay: network.host('192.0.2.1') });
+  context.after(() => vtep.close());
+  const [mine, its] = createMemoryPort({ queue: 3 * EVENT_COUNT });
+  await vtep.addDevice({ name: 'a', id: 42, l2miss: true, port: its });
+  assert.equal(vtep.status().lostEvents, undefined);
+  let misses = 0;
+  let lost = 0;
+  vtep.subscribe((event) => {
+    if (event.event === 'miss') misses += 1;
+    if (event.event === 'lost') lost += event.lost;
+  });
+  const frames = Array.from({ length: 3 * EVENT_COUNT }, (_, number) =>
+    Uint8Array.of(2, 0, 0, 0, number >> 8, number & 255, 2, 0, 0, 0, 0, 8, 0x88, 0xb5, ...new Uint8Array(46)),
+  );
+  mine.write(frames);
+  await until('all are accounted for', () => misses + lost === frames.length, 3000);
+  assert.ok(misses >= EVENT_COUNT && lost > 0, `${misses} told, ${lost} lost`);
+  assert.equal(vtep.status().lostEvents, lost);
+});

@@ -79,7 +79,7 @@ for (const build of BUILDS) {
       test('a device that is down learns nothing new', () => {
         const state = DEVICES_BASE + DEVICE_BYTES + DEVICE_STATE_OFFSET;
         fixture.engine.view.setUint32(state, DEVICE_DOWN, true);
-        assert.equal(fixture.learn('vx0', A, '192.0.2.2'), 'later');
+        assert.equal(fixture.learn('vx0', A, '192.0.2.2'), 'down');
         fixture.engine.view.setUint32(state, DEVICE_UP, true);
         assert.equal(fixture.learn('vx0', A, '192.0.2.2'), 'new');
       });

@@ -10,7 +10,6 @@ import { runCli } from '../src/cli/program.ts';
 import { createClient } from '../src/daemon/client.ts';
 import { configOf } from '../src/daemon/config.ts';
 import { type Daemon, startDaemon } from '../src/daemon/daemon.ts';
-import type { MonitorEvent } from '../src/daemon/monitor.ts';
 import type { FdbEntry, MdbEntry, VtepEvent } from '../src/types.ts';
 import { FakeVtep } from './support/fake-vtep.ts';
 
@@ -190,7 +189,7 @@ test('who does not read loses events, is told how many, and costs nobody else an
   let told = 0;
   let reader: Promise<void> | undefined;
   await new Promise<void>((ready) => {
-    const hear = (event: MonitorEvent) => {
+    const hear = (event: VtepEvent) => {
       if (event.event === 'lost') told += event.lost;
       else heard++;
     };

@@ -10,7 +10,10 @@ export interface MonitorForm {
   statistics: boolean;
 }
 
-const LABELS: Readonly<Record<VtepEvent['event'], string>> = {
+/** What has a line of its own. */
+export type ShownEvent = Exclude<VtepEvent, { event: 'lost' }>;
+
+const LABELS: Readonly<Record<ShownEvent['event'], string>> = {
   fdb: '[NEIGH]',
   miss: '[NEIGH]',
   vni: '[TUNNEL]',
@@ -20,12 +23,12 @@ const LABELS: Readonly<Record<VtepEvent['event'], string>> = {
 };
 
 /** What `monitor all` puts in front of a line. */
-export function labelOf(event: VtepEvent): string {
+export function labelOf(event: ShownEvent): string {
   return LABELS[event.event];
 }
 
 /** Without a newline. */
-export function monitorText(event: VtepEvent, form: MonitorForm): string {
+export function monitorText(event: ShownEvent, form: MonitorForm): string {
   if (event.event === 'miss') return missText(event);
   if (event.event === 'hook') return hookText(event);
   return `${event.deleted ? 'Deleted ' : ''}${changeText(event, form)}`;
@@ -43,7 +46,7 @@ function hookText(hook: Extract<VtepEvent, { event: 'hook' }>): string {
   return `dev ${ifname} ${direction} ${file} generation ${generation} ${change}${lost}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
-function changeText(event: Exclude<VtepEvent, { event: 'miss' | 'hook' }>, form: MonitorForm): string {
+function changeText(event: Exclude<ShownEvent, { event: 'miss' | 'hook' }>, form: MonitorForm): string {
   switch (event.event) {
     case 'fdb':
       return fdbText([event.entry], { oneDevice: false, ages: form.statistics }).slice(0, -1);

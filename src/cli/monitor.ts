@@ -45,7 +45,7 @@ export async function monitor({ words, flags, client, outside }: Command): Promi
   try {
     await client.follow((event) => {
       if (event.event === 'lost') {
-        outside.err(`vxlane: ${event.lost} events were lost: the output was not read in time\n`);
+        outside.err(`vxlane: ${event.lost} events were lost: there were more than could be told in time\n`);
         if (flags.json) outside.out(`${JSON.stringify(event)}\n`);
         return;
       }

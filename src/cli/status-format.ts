@@ -71,6 +71,14 @@ export function statusText(status: VtepStatus, rates: Rates): string {
       `${name} ${use}`,
     ]),
     ['fdb', `${fdb.entries} of ${fdb.capacity} entries`],
+    ...(status.lostEvents === undefined
+      ? []
+      : [
+          [
+            'events',
+            `${status.lostEvents} lost: more was learned and missed at once than there is room for`,
+          ] as [string, string],
+        ]),
     ...status.listeners.map(({ family, port, devices }, index): [string, string] => [
       index ? '' : 'listening',
       `UDP ${port} ${family === 'inet' ? 'IPv4' : 'IPv6'}: ${devices.join(', ')}`,

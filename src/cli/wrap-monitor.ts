@@ -6,7 +6,6 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { NoDaemonError } from '../daemon/client.ts';
-import type { VtepEvent } from '../types.ts';
 import { labelOf, monitorText } from './monitor-format.ts';
 import { firstMatch } from './words.ts';
 import type { Wrapped } from './wrap-context.ts';
@@ -51,7 +50,7 @@ async function watch(
   const form = { details: flags.details > 0, statistics: flags.statistics > 0 };
   const told = client.follow((event) => {
     if (event.event === 'lost' || !kinds.includes(event.event)) return;
-    outside.out(`${labels ? labelOf(event) : ''}${monitorText(event as VtepEvent, form)}\n`);
+    outside.out(`${labels ? labelOf(event) : ''}${monitorText(event, form)}\n`);
   }, ended.signal);
   // Without a daemon the kernel's lines are all there is.
   told.catch((error: unknown) => {

@@ -21,10 +21,10 @@ import type {
   PolicyRequest,
   VniInfo,
   VniRequest,
+  VtepEvent,
   VtepStatus,
 } from '../types.ts';
 import type { HookMessage } from './hook-schema.ts';
-import type { MonitorEvent } from './monitor.ts';
 
 export const SOCKET_DEFAULT = '/run/vxlane/vxlane.sock';
 
@@ -85,7 +85,7 @@ export interface Client {
    * @param ready called once nothing is missed any more
    * @throws NoDaemonError when the daemon ends first
    */
-  follow(listener: (event: MonitorEvent) => void, stop: AbortSignal, ready?: () => void): Promise<void>;
+  follow(listener: (event: VtepEvent) => void, stop: AbortSignal, ready?: () => void): Promise<void>;
 }
 
 export function createClient(socket: string, timeoutMs: number = ANSWER_TIMEOUT_MS): Client {
@@ -168,7 +168,7 @@ function exchange(
 
 function follow(
   socketPath: string,
-  listener: (event: MonitorEvent) => void,
+  listener: (event: VtepEvent) => void,
   stop: AbortSignal,
   ready: () => void,
 ): Promise<void> {
@@ -188,7 +188,7 @@ function follow(
         for (const record of records) {
           const data = /^data: (.*)$/m.exec(record)?.[1];
           if (data === undefined) ready();
-          else listener(JSON.parse(data) as MonitorEvent);
+          else listener(JSON.parse(data) as VtepEvent);
         }
       });
       response.on('error', () => reject(new NoDaemonError(socketPath)));

@@ -1,5 +1,5 @@
 /**
- * Server-sent events of what happens, as it happens (`GET /v1/monitor`): `event: fdb|vni|mdb|miss|link|hook` with a
+ * Server-sent events of what happens, as it happens (`GET /v1/monitor`): `event: fdb|vni|mdb|miss|link|hook|lost` with a
  * VtepEvent as its data. The first line, a comment, says that from here on nothing is missed.
  *
  * A listener that does not read fills a buffer of its own; once that is full, events are counted instead, and the
@@ -10,8 +10,6 @@ import type { Vtep, VtepEvent } from '../types.ts';
 
 /** Thousands of events: a flush of a large table is no reason to lose any. */
 const BUFFER_BYTES = 4 << 20;
-
-export type MonitorEvent = VtepEvent | { event: 'lost'; lost: number };
 
 export interface Monitor {
   attach(response: ServerResponse): void;

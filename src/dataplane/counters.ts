@@ -72,6 +72,7 @@ export const COUNTERS = {
   fdb_learned: layout.FDB_LEARNED,
   fdb_moved: layout.FDB_MOVED,
   fdb_full: layout.FDB_FULL,
+  fdb_busy: layout.FDB_BUSY,
   send_retries: layout.SEND_RETRIES,
   proxy_replies: layout.PROXY_REPLIES,
   proxy_swallowed: layout.PROXY_SWALLOWED,

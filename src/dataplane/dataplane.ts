@@ -12,7 +12,7 @@ import {
 import type { VtepEvent } from '../types.ts';
 import { Devices } from './devices.ts';
 import { instantiateEngine } from './engine.ts';
-import { drainEvents } from './events.ts';
+import { drainEvents, lostEvents } from './events.ts';
 import type { EngineExports } from './exports.ts';
 import { Fdb } from './fdb.ts';
 import type { HookFailure } from './hook-types.ts';
@@ -58,6 +58,8 @@ export class Dataplane {
   readonly notices = new Notices();
   /** Worker blocks in the memory. */
   readonly blocks: number;
+  /** Of each worker: events lost that subscribers know of. */
+  readonly #lostTold: number[] = [];
 
   /**
    * @param module a compiled engine
@@ -146,10 +148,21 @@ export class Dataplane {
     this.neighbours.clear(device);
   }
 
-  /** Tells the subscribers what a worker has learned and missed. */
+  /** Tells the subscribers what a worker has learned and missed, and how much of it is lost. */
   relayEvents(worker: number): void {
     const nameOf = (device: number) => this.devices.nameOf(device);
     drainEvents(this.views, worker, (event) => this.notices.relay(event, this.views.view, nameOf, this.fdb));
+    const lost = lostEvents(this.views, worker);
+    const more = (lost - (this.#lostTold[worker] ?? 0)) >>> 0;
+    this.#lostTold[worker] = lost;
+    if (more > 0 && this.notices.isHeard) this.notices.emit({ event: 'lost', lost: more });
+  }
+
+  /** Events of all workers that found no room. */
+  get lostEvents(): number {
+    let sum = 0;
+    for (let block = 0; block < this.blocks; ++block) sum += lostEvents(this.views, block);
+    return sum;
   }
 
   /** Entries in all FDBs. */

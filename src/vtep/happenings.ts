@@ -20,6 +20,7 @@ const CHANNELS: Readonly<Record<VtepEvent['event'] | 'drop', Channel>> = {
   miss: channel('vxlane:miss'),
   link: channel('vxlane:link'),
   hook: channel('vxlane:hook'),
+  lost: channel('vxlane:lost'),
   drop: channel('vxlane:drop'),
 };
 

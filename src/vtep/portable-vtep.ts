@@ -260,6 +260,7 @@ export class PortVtep extends Happenings implements PortableVtep {
       devices: this.devices(),
       counters,
       fdb: { entries, capacity: FDB_CAPACITY },
+      ...(this.#plane.lostEvents > 0 && { lostEvents: this.#plane.lostEvents }),
     };
   }
 

@@ -137,6 +137,7 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
       entries: plane.entries,
       capacity: FDB_CAPACITY,
     },
+    ...(plane.lostEvents > 0 && { lostEvents: plane.lostEvents }),
   };
 }
 

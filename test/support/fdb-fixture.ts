@@ -41,7 +41,7 @@ const EX0: ReferenceDevice = { name: 'ex0', vni: 0, port: 4790, limit: 0, ageing
 export const NAMES = ['', 'vx0', 'vx1', 'vx6', 'ex0'];
 
 /** assembly/fdb.ts: LEARN_*, by their numbers. */
-const VERDICTS = ['known', 'new', 'moved', 'refused', 'full', 'later'];
+const VERDICTS = ['known', 'new', 'moved', 'refused', 'full', 'later', 'down'];
 
 /** For assert.throws: a VtepError of one line. */
 export function refusal(code: string, words: RegExp): (error: unknown) => boolean {
