@@ -11,9 +11,11 @@ const DIRECTORY = fileURLToPath(new URL('.', import.meta.url));
 /** Long ones first, so that none is left over at the end. */
 const TOGETHER = [
   /^(interop|selftest|replay|wire|wrap)\b/,
-  /^(peers|fdb|segment|vni|sink)-kernel\./,
+  /^(peers|fdb|segment|vni|sink|hook)-kernel\./,
   /^fuzz/,
   /^(examples|kubernetes|proxy|tunnel-gso-wire|unfinished|offload-combinations|real-ip|mdb)\b/,
+  // These wait for nothing, and nothing in them is timed.
+  /^hooks?-(differential|examples|guard|refusal|walks)\./,
 ];
 
 /** @returns whether all is well */

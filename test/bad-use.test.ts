@@ -8,6 +8,7 @@ import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
 import { ERROR_CODES } from '../src/errors.ts';
 import {
+  compileHook,
   createDataplane,
   createMemoryNetwork,
   createMemoryPort,
@@ -18,6 +19,8 @@ import {
   type Vtep,
   VtepError,
 } from '../src/index.ts';
+import { compileAssembly } from './support/asc.ts';
+import { handMade } from './support/hook-modules.ts';
 import { Bed, missingForNamespaces, missingForTap } from './support/netns.ts';
 import { enter, until } from './support/own-namespace.ts';
 
@@ -122,6 +125,31 @@ const VNI = {
   untagged: false,
 };
 const POLICY = { op: 'add', dev: 'a', id: [[5, 5]], mac: MAC, dontlearn: false, applied: false };
+/** As a hook of the daemon: it says nothing, and so packets pass. */
+const HOOK = { op: 'replace', dev: 'a', direction: 'decap', file: 'x.wasm', wasm: handMade({ hook: [] }) };
+
+/** `setHook` of whatever has devices by name, or a queue's by number: any function is one, so is undefined. */
+async function misuseHooks(setHook: Call, device: unknown): Promise<void> {
+  const hooks = NEVER.filter((one) => typeof one !== 'function');
+  for (const [given, codes] of [
+    ...NEVER.map(
+      (one) =>
+        [
+          [one, 'encap', () => {}],
+          ['USAGE', 'NOT_FOUND'],
+        ] as const,
+    ),
+    ...[...NEVER, 'both', ''].map((one) => [[device, one, () => {}], ['USAGE']] as const),
+    ...[...hooks, 'x', 5, { module: {} }].map((one) => [[device, 'decap', one], ['USAGE']] as const),
+    [[typeof device === 'number' ? -1 : 'nobody', 'encap', () => {}], ['NOT_FOUND']] as const,
+  ]) {
+    const refusal = await outcome(setHook, given);
+    assert.ok(
+      refusal && (codes as readonly string[]).includes(refusal.code),
+      `${inspect(given)}: ${refusal?.message}`,
+    );
+  }
+}
 
 describe('bad use of the dataplane', () => {
   it('wrong types are refused by name, and change nothing', async () => {
@@ -217,6 +245,19 @@ describe('bad use of the dataplane', () => {
       ],
       tables,
     );
+    await misuseHooks(plane.setHook.bind(plane) as Call, 'a');
+    await misuseHooks(plane.queue.setHook.bind(plane.queue) as Call, plane.numberOf('a'));
+    for (const value of NEVER) assert.equal((await outcome(compileHook as Call, [value]))?.code, 'USAGE');
+    const compiled = compileHook(await compileAssembly('examples/hooks/firewall.ts'));
+    const program = plane.setHook('a', 'decap', compiled);
+    for (const value of NEVER)
+      assert.equal((await outcome(program?.configure.bind(program) as Call, [value]))?.code, 'USAGE');
+    for (const [given] of wrong(['COUNTERS', 4], [...NEVER, -1, 0.5, 2 ** 40]))
+      assert.equal(
+        (await outcome(program?.read.bind(program) as Call, given))?.code,
+        'USAGE',
+        inspect(given),
+      );
     for (const value of [null, {}, Symbol('s'), 1n, 5, 'x'])
       assert.equal((await outcome(plane.subscribe.bind(plane) as Call, [value]))?.code, 'USAGE');
     const options = { queues: 1, shared: true, bytes: new Uint8Array(8), module: {} };
@@ -294,6 +335,8 @@ describe('bad use of the dataplane', () => {
         () => plane.share(),
         () => plane.subscribe(() => {}),
         () => plane.numberOf('a'),
+        () => plane.setHook('a', 'encap', () => {}),
+        () => queue.setHook(1, 'encap', () => {}),
         () => plane.reclaim(1),
       ],
     ];
@@ -312,7 +355,8 @@ const OF_A_VTEP: readonly Method[] = [
   ['mdb', [MDB]],
   ['mdbGet', ['a', '239.1.1.1', '192.0.2.8', 5]],
   ['mdbFlush', [MDB_FLUSH]],
-  ...['vniShow', 'policyShow', 'peerShow', 'mdbShow'].map((name) => [name, ['a']] as const),
+  ['hook', [HOOK]],
+  ...['vniShow', 'policyShow', 'peerShow', 'hookShow', 'mdbShow'].map((name) => [name, ['a']] as const),
   ['deleteDevice', ['nobody']],
   [
     'setDevice',
@@ -322,7 +366,14 @@ const OF_A_VTEP: readonly Method[] = [
 ];
 
 const tablesOf = (vtep: Vtep) => () => [
-  ...[still(vtep.fdbShow()), vtep.vniShow(), vtep.policyShow(), still(vtep.peerShow()), vtep.mdbShow()],
+  ...[
+    still(vtep.fdbShow()),
+    vtep.vniShow(),
+    vtep.policyShow(),
+    still(vtep.peerShow()),
+    vtep.hookShow(),
+    vtep.mdbShow(),
+  ],
   vtep.devices().map(({ config, up }) => ({ config, up })),
 ];
 
@@ -378,7 +429,11 @@ describe('bad use of a VTEP on ports', () => {
     await far.addDevice({ ...words, name: 'b', port: theirs });
     const [, another] = createMemoryPort();
     await vtep.addDevice({ name: 'e', external: true, port: another });
-    assert.ok((await misuse(vtep, OF_A_VTEP, tablesOf(vtep))) > 500);
+    const methods = OF_A_VTEP.filter(([name]) => name !== 'hook');
+    assert.ok((await misuse(vtep, methods, tablesOf(vtep))) > 500);
+    for (const [given] of [[[HOOK]] as const, ...wrong([HOOK], NEVER)])
+      assert.match((await outcome(vtep.hook.bind(vtep) as Call, given))?.code ?? '', /^(UNSUPPORTED|USAGE)$/);
+    await misuseHooks(vtep.setHook.bind(vtep) as Call, 'a');
     const [, spare] = createMemoryPort();
     const device = {
       name: 'n',
@@ -412,8 +467,11 @@ describe('bad use of a VTEP on ports', () => {
     await until('a frame', () => heard >= 1, 3000);
     await vtep.close();
     await refusesAll(vtep);
-    const refusal = await outcome(() => (vtep as PortableVtep).setNeighbour('a', '10.0.0.1', MAC), []);
-    assert.equal(refusal?.code, 'USAGE');
+    for (const use of [
+      () => (vtep as PortableVtep).setNeighbour('a', '10.0.0.1', MAC),
+      () => (vtep as PortableVtep).setHook('a', 'encap', () => {}),
+    ])
+      assert.equal((await outcome(use, []))?.code, 'USAGE');
     await far.close();
     for (const value of NEVER)
       for (const key of ['underlay', 'signal', 'logger']) {

@@ -1,6 +1,6 @@
 /**
  * The dataplane in a browser, from a bundle: with and without cross-origin isolation, that is with and without shared
- * memory, each way to an engine, and a worker on the page's memory.
+ * memory, each way to an engine, a firewall in WebAssembly, and a worker on the page's memory.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { bundle } from './support/bundle.ts';
 import { openChromium, whyNoChromium } from './support/chromium.ts';
+import { firewalled } from './support/firewalled.ts';
 
 const PATIENCE_MS = 60_000;
 const ISOLATION = {
@@ -31,6 +32,7 @@ describe('in a browser', () => {
     const files = await bundle();
     files.set('', Buffer.from(PAGE));
     files.set('release.wasm', readFileSync(new URL('../build/release.wasm', import.meta.url)));
+    files.set('firewall.json', Buffer.from(JSON.stringify(await firewalled())));
     const results: Record<string, unknown>[] = [];
     let finished = () => {};
     const finish = new Promise<void>((done, failed) => {
@@ -47,7 +49,9 @@ describe('in a browser', () => {
         return;
       }
       const type =
-        { js: 'text/javascript', wasm: 'application/wasm' }[name.split('.')[1] ?? ''] ?? 'text/html';
+        { js: 'text/javascript', wasm: 'application/wasm', json: 'application/json' }[
+          name.split('.')[1] ?? ''
+        ] ?? 'text/html';
       const contents = files.get(name);
       response.writeHead(contents ? 200 : 404, {
         'content-type': type,
@@ -67,6 +71,8 @@ describe('in a browser', () => {
       synchronous: 'ok',
       scalar: 'ok',
       alone: 'ok',
+      firewall: 'ok',
+      firewallAlone: 'ok',
     };
     const [plain, isolated] = results;
     assert.deepEqual(isolated, { ...everywhere, isolated: true, shared: 'ok', worker: 'ok' });

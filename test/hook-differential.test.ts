@@ -48,8 +48,8 @@ describe('a guarded hook', () => {
     assert.ok(counts.trapped > SEEDS / 20 && counts.done > SEEDS / 20, JSON.stringify(counts));
   });
 
-  it('is the hook that it was: programs in AssemblyScript', () => {
-    const module = compileAssembly('programs.ts', PROGRAMS, [
+  it('is the hook that it was: programs in AssemblyScript', async () => {
+    const module = await compileAssembly('programs.ts', PROGRAMS, [
       '--enable',
       'simd',
       '--enable',

@@ -68,7 +68,7 @@ function ipOffsetOf(frame: Uint8Array): number {
 }
 
 describe('what hooks are written against', () => {
-  it('has the layout’s numbers', () => {
+  it('has the layout’s numbers', async () => {
     const fields = {
       start: 'ADDRESS',
       length: 'LENGTH',
@@ -100,7 +100,7 @@ describe('what hooks are written against', () => {
       '  if (!p.moveStart(61) && p.moveStart(60)) p.drop();',
       '}',
     ].join('\n');
-    const module = compileAssembly('layout.ts', source);
+    const module = await compileAssembly('layout.ts', source);
     const { constants } = compileHook(module);
     const numbers = layout as unknown as Record<string, number>;
     for (const [name, constant] of Object.entries(fields)) {
@@ -135,8 +135,8 @@ describe('what hooks are written against', () => {
 
 describe('firewall', () => {
   let batch: Batch;
-  before(() => {
-    batch = new Batch(compileAssembly('examples/hooks/firewall.ts'));
+  before(async () => {
+    batch = new Batch(await compileAssembly('examples/hooks/firewall.ts'));
   });
 
   it('drops everything but what is not IP until it has rules', () => {
@@ -267,8 +267,8 @@ function extended(prng: Prng, frame: Uint8Array, l3: number): Uint8Array {
 
 describe('gateway', () => {
   let batch: Batch;
-  before(() => {
-    batch = new Batch(compileAssembly('examples/hooks/gateway.ts'));
+  before(async () => {
+    batch = new Batch(await compileAssembly('examples/hooks/gateway.ts'));
   });
 
   it('sends from tunnel to tunnel, for a hop, and checksums stay right', () => {

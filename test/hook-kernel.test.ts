@@ -11,9 +11,10 @@ import { after, before, describe, test } from 'node:test';
 import { firewallRules } from '../examples/hooks/firewall-rules.ts';
 import { createVtep } from '../src/create-vtep.ts';
 import type { HookDirection, HookInfo, Vtep, VtepEvent } from '../src/types.ts';
+import { compileAssembly } from './support/asc.ts';
 import { deviceConfig } from './support/device-config.ts';
+import { MODE, MODES } from './support/hook-modes.ts';
 import type { Bed, Namespace } from './support/netns.ts';
-import { compileExample, compileProgram, MODE, MODES } from './support/node-hooks.ts';
 import { enter, until } from './support/own-namespace.ts';
 import { Agent } from './support/traffic.ts';
 import { suite } from './support/traffic-gate.ts';
@@ -67,7 +68,11 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
     const starting = names.map(async (name) => {
       agents[name] = await Agent.start(spaces[name]);
     });
-    [modes, firewall] = await Promise.all([compileProgram(MODES), compileExample('firewall'), ...starting]);
+    [modes, firewall] = await Promise.all([
+      compileAssembly('modes.ts', MODES),
+      compileAssembly('examples/hooks/firewall.ts'),
+      ...starting,
+    ]);
     enter(spaces.here);
     ways = {
       decap: { from: agents.left, to: agents.here, source: LEFT, address: HERE },
@@ -279,7 +284,7 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         await vtep.hook({ op: 'add', dev: 'vx1', direction: 'decap', file: thrower });
         await lose(ways.decap, 'decap', 'faults');
         await until('why', () => shown('decap').fault === 'TypeError: no', 1000);
-        // What comes back to a stream is lost to it, too.
+        // Answers of the other end are not to be lost to it.
         await remove();
         // It hangs over the first datagram whose fifth byte is 1.
         const looping = script(
@@ -291,7 +296,7 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         );
         events.length = 0;
         log.length = 0;
-        await vtep.hook({ op: 'replace', dev: 'vx1', direction: hanging, file: looping });
+        await vtep.hook({ op: 'add', dev: 'vx1', direction: hanging, file: looping });
         const way = ways[hanging];
         assert.equal((await datagrams(way, 100)).length, 100);
         const port = await way.to.call('udpReceiver', way.address);

@@ -1,5 +1,6 @@
 /**
- * The dataplane in other runtimes than Node, as a project that has installed the package uses it. Deno gets no permission
+ * The dataplane in other runtimes than Node, as a project that has installed the package uses it, with a firewall in
+ * WebAssembly on memory of either kind. Deno gets no permission
  * whatever: the core touches neither files nor the environment.
  */
 import assert from 'node:assert/strict';
@@ -9,11 +10,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { firewalled } from './support/firewalled.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 const SCRIPT = `
-import { attachDataplane, createDataplane, openDataplane } from 'vxlane/dataplane';
+import { attachDataplane, compileHook, createDataplane, openDataplane } from 'vxlane/dataplane';
 import { engineBytes } from 'vxlane/dataplane/wasm';
 
 const frame = Uint8Array.from({ length: 60 }, (_, at) => (at === 0 || at === 6 ? 2 : at));
@@ -31,6 +33,15 @@ function carried(plane) {
   while (sent.next()) bytes += sent.bytes.length;
   return back.device + back.bytes.join() + bytes;
 }
+const { wasm, rules, telnet, web } = FIREWALLED;
+function firewall(shared) {
+  const plane = createDataplane({ shared });
+  plane.addDevice({ name: 'a', vni: 42, address: '02:00:00:00:00:ff', remote: '192.0.2.2' });
+  const program = plane.setHook('a', 'encap', compileHook(Uint8Array.from(wasm), shared));
+  program.configure(Uint8Array.from(rules));
+  const sent = [telnet, web].map((frame) => plane.encap('a', Uint8Array.from(frame)).length);
+  return { sent, dropped: plane.counters('a').drop_hook };
+}
 const shared = createDataplane({ queues: 2 });
 console.log(JSON.stringify({
   synchronous: carried(createDataplane()),
@@ -38,6 +49,8 @@ console.log(JSON.stringify({
   scalar: carried(createDataplane({ bytes: engineBytes('scalar') })),
   alone: carried(createDataplane({ shared: false })),
   attached: attachDataplane(shared.share()).number,
+  firewall: firewall(true),
+  firewallAlone: firewall(false),
 }));
 `;
 
@@ -74,8 +87,9 @@ for (const [name, words] of Object.entries(RUNTIMES)) {
   // Where it must be there (CI), it is not skipped, and fails.
   const skip = isThere || process.env.CI ? false : remedy;
 
-  test(`in ${name}`, { skip }, (context) => {
-    const project = projectOf(context, SCRIPT);
+  test(`in ${name}`, { skip }, async (context) => {
+    const given = `const FIREWALLED = ${JSON.stringify(await firewalled())};\n`;
+    const project = projectOf(context, given + SCRIPT);
     const { status, stdout, stderr } = spawnSync(command, [...words, 'main.js'], {
       cwd: project,
       encoding: 'utf8',
@@ -87,6 +101,7 @@ for (const [name, words] of Object.entries(RUNTIMES)) {
     assert.deepEqual(JSON.parse(stdout), {
       ...{ synchronous: carried, asynchronous: carried, scalar: carried, alone: carried },
       attached: 1,
+      ...{ firewall: { sent: [0, 1], dropped: 1 }, firewallAlone: { sent: [0, 1], dropped: 1 } },
     });
   });
 }

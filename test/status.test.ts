@@ -61,6 +61,14 @@ const EXPECTED: Partial<Record<CounterName, string>> = {
   drop_unknown_peer: 'rx.dropped',
   drop_peer_address: 'rx.dropped',
   drop_peer_subnet: 'rx.dropped',
+  // As a driver counts what its XDP program drops.
+  drop_hook: 'tx.dropped',
+  drop_hook_fault: 'tx.dropped',
+  drop_hook_target: 'tx.dropped',
+  drop_hook_received: 'rx.dropped',
+  drop_hook_fault_received: 'rx.dropped',
+  drop_hook_target_received: 'rx.dropped',
+  drop_hook_forward: 'rx.dropped',
 };
 
 describe('statistics', () => {

@@ -7,6 +7,8 @@ import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
 import { FAULT } from './hook-guard-code.ts';
 import type { DataSegment } from './hook-guard-module.ts';
+import { check } from './shape.ts';
+import type { EngineMemory, EngineModule } from './wasm-types.ts';
 
 /** Fuel of one batch, for each packet in it: turns of loops, more or less. */
 export const HOOK_FUEL = 10_000;
@@ -19,7 +21,7 @@ const SETTINGS_BYTES = 'SETTINGS_BYTES';
 
 /** What a thread needs to instantiate a hook; it can be posted to others. */
 export interface CompiledHook {
-  readonly module: WebAssembly.Module;
+  readonly module: EngineModule;
   readonly segments: readonly DataSegment[];
   readonly constants: ReadonlyMap<string, number>;
   readonly hasConfigure: boolean;
@@ -54,6 +56,7 @@ type Door = (first: number, second: number, fuel: number) => number | undefined;
  * @throws VtepError USAGE: malformed, or no hook; UNSUPPORTED: it has what a hook may not have
  */
 export function compileHook(bytes: Uint8Array, shared = true): CompiledHook {
+  bytesOf('the module', bytes);
   const guarded = guardModule(bytes, { areaBytes: HOOK_AREA_BYTES, shared });
   const { segments, constants, hasConfigure, hasStart } = guarded;
   if (hasConfigure) settingsOf(constants);
@@ -62,6 +65,11 @@ export function compileHook(bytes: Uint8Array, shared = true): CompiledHook {
   } catch (cause) {
     throw new VtepError('UNSUPPORTED', `hook: ${(cause as Error).message}: make it smaller`);
   }
+}
+
+function bytesOf(what: string, given: unknown): void {
+  if (given instanceof Uint8Array) return;
+  throw new VtepError('USAGE', `hook: ${what}: a Uint8Array is expected`);
 }
 
 /** One instance, of one thread. */
@@ -77,7 +85,7 @@ export class HookProgram {
    * Clears the area, puts the module's data there and runs its start function.
    * @throws VtepError USAGE: a place that can't be, or the start function failed; SYSTEM: the memory is of another kind
    */
-  constructor(compiled: CompiledHook, memory: WebAssembly.Memory, place: HookPlace) {
+  constructor(compiled: CompiledHook, memory: EngineMemory, place: HookPlace) {
     const { area, low, high, fuel = HOOK_FUEL } = place;
     const { byteLength } = memory.buffer;
     const isPlace =
@@ -130,6 +138,7 @@ export class HookProgram {
   configure(settings: Uint8Array): void {
     const { hasConfigure, constants } = this.#compiled;
     if (!hasConfigure) throw new VtepError('USAGE', 'hook: it takes no settings: export configure from it');
+    bytesOf('its settings', settings);
     const { address, room } = settingsOf(constants);
     if (settings.length > room) {
       throw new VtepError('USAGE', `hook: ${settings.length} bytes of settings: it has room for ${room}`);
@@ -177,10 +186,11 @@ export function readHook(
   name: string,
   length: number,
 ): Uint8Array<ArrayBuffer> {
+  check('hook: the constant', 'text', name);
   const address = constants.get(name);
   if (address === undefined) throw new VtepError('NOT_FOUND', `hook: it exports no constant ${name}`);
-  if (!(length >= 0 && address + length <= HOOK_AREA_BYTES)) {
-    throw new VtepError('USAGE', `hook: ${name}: ${length} bytes are not there`);
+  if (!(Number.isInteger(length) && length >= 0 && address + length <= HOOK_AREA_BYTES)) {
+    throw new VtepError('USAGE', `hook: ${name}: ${String(length)} bytes are not there`);
   }
   return memory.slice(area + address, area + address + length) as Uint8Array<ArrayBuffer>;
 }
@@ -196,7 +206,7 @@ function settingsOf(constants: ReadonlyMap<string, number>): { address: number; 
   return { address, room };
 }
 
-function instantiate(module: WebAssembly.Module, env: WebAssembly.ModuleImports): WebAssembly.Exports {
+function instantiate(module: EngineModule, env: WebAssembly.ModuleImports): WebAssembly.Exports {
   try {
     return new WebAssembly.Instance(module, { env }).exports;
   } catch (cause) {

@@ -1,6 +1,7 @@
 /** What a program sees of hooks: functions and WebAssembly modules that decide on each packet of a device. */
 
 import type { HookDirection } from '../types.ts';
+import type { EngineMemory } from './wasm-types.ts';
 
 export type { HookDirection };
 
@@ -85,5 +86,5 @@ export interface HookPlace {
 
 /** A hook that needs memory of its own: a WebAssembly module. */
 export interface HookModule<Runner extends HookRunner = HookRunner> {
-  instantiate(memory: WebAssembly.Memory, place: HookPlace): Runner;
+  instantiate(memory: EngineMemory, place: HookPlace): Runner;
 }

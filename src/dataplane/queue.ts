@@ -121,7 +121,7 @@ export class Queue implements DataplaneQueue {
     direction: HookDirection,
     hook: HookFunction | CompiledHook | undefined,
   ): HookProgram | undefined {
-    const what = `hook: device ${device} ${direction}`;
+    const what = `hook: device ${String(device)} ${String(direction)}`;
     if (this.#state.closed) this.#state.assertOpen();
     if (!(Number.isInteger(device) && device > 0 && device < DEVICE_COUNT))
       throw new VtepError('NOT_FOUND', `${what}: there is none of that number`);

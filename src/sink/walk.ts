@@ -1,4 +1,5 @@
 /** The compiled walk (assembly/sink.ts) on a memory of its own: what the kernel or `dgram` gives in, blocks out. */
+
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import {
@@ -26,6 +27,7 @@ import {
   SINK_RECEIVE_COUNT,
   SINK_RECEIVES_BASE,
 } from '../../assembly/sink-layout.ts';
+import type { EngineModule } from '../dataplane/wasm-types.ts';
 import { VtepError } from '../errors.ts';
 
 const PAGE_BYTES = 65536;
@@ -46,7 +48,7 @@ export class Walk {
   readonly #walk: (count: number) => void;
 
   /** @throws VtepError SYSTEM when the module is of another layout */
-  constructor(host: WalkHost, module: WebAssembly.Module = compile()) {
+  constructor(host: WalkHost, module: EngineModule = compile()) {
     const pages = Math.ceil(SINK_MEMORY_BYTES / PAGE_BYTES);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.bytes = new Uint8Array(memory.buffer);

@@ -155,6 +155,7 @@ export class PortVtep extends Happenings implements PortableVtep {
   }
 
   async hook(request: HookRequest): Promise<void> {
+    void this.#open;
     const dev = this.#readers.dev(request?.dev);
     throw new VtepError(
       'UNSUPPORTED',
@@ -162,7 +163,10 @@ export class PortVtep extends Happenings implements PortableVtep {
     );
   }
 
-  hookShow(): HookInfo[] {
+  hookShow(dev?: string): HookInfo[] {
+    void this.#open;
+    const name = this.#dev(dev);
+    if (name !== undefined) this.#devices.find(name);
     return [];
   }
 
@@ -207,7 +211,7 @@ export class PortVtep extends Happenings implements PortableVtep {
     hook: HookFunction | CompiledHook | undefined,
   ): HookProgram | undefined {
     void this.#open;
-    return this.#carrier.setHook(this.#devices.find(name).index, direction, hook);
+    return this.#carrier.setHook(this.#devices.find(this.#readers.dev(name)).index, direction, hook);
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {

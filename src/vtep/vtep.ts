@@ -250,14 +250,17 @@ class BatchedVtep extends Happenings implements Vtep {
 
   hook(request: HookRequest): Promise<void> {
     return this.#inTurn(async () => {
+      void this.#open;
       const wanted = this.#readers.hook(request);
       await this.#core.hooks.apply(this.#find(wanted.dev), wanted);
     });
   }
 
   hookShow(dev?: string): HookInfo[] {
-    if (dev !== undefined) this.#find(dev);
-    return this.#core.hooks.show(dev);
+    void this.#open;
+    const name = this.#dev(dev);
+    if (name !== undefined) this.#find(name);
+    return this.#core.hooks.show(name);
   }
 
   mdb(request: MdbRequest): void {

@@ -1,6 +1,13 @@
 /** Runs in a page: every way to a dataplane there is in browsers, and packets through each. Tells the server what it saw. */
-import { createDataplane, type EmbeddedDataplane, openDataplane, VtepError } from 'vxlane/dataplane';
+import {
+  compileHook,
+  createDataplane,
+  type EmbeddedDataplane,
+  openDataplane,
+  VtepError,
+} from 'vxlane/dataplane';
 import { engineBytes } from 'vxlane/dataplane/wasm';
+import type { Firewalled } from '../firewalled.ts';
 
 const FRAME = Uint8Array.from({ length: 60 }, (_, at) => (at === 0 || at === 6 ? 2 : at));
 
@@ -34,6 +41,18 @@ async function outcome(work: () => string | Promise<string>): Promise<string> {
   }
 }
 
+/** One frame that a hook drops, and one that it passes. */
+async function firewall(shared: boolean): Promise<string> {
+  const { wasm, rules, telnet, web } = (await (await fetch('firewall.json')).json()) as Firewalled;
+  const plane = await openDataplane({ shared });
+  plane.addDevice({ name: 'a', vni: 42, address: '02:00:00:00:00:ff', remote: '192.0.2.2' });
+  const program = plane.setHook('a', 'encap', compileHook(Uint8Array.from(wasm), shared));
+  program?.configure(Uint8Array.from(rules));
+  if (plane.encap('a', Uint8Array.from(telnet)).length !== 0) return 'not dropped';
+  if (plane.encap('a', Uint8Array.from(web)).length !== 1) return 'not passed';
+  return plane.counters('a').drop_hook === 1 ? 'ok' : 'not counted';
+}
+
 /** A frame through a queue in a worker. */
 async function inWorker(): Promise<string> {
   const plane = await openDataplane({ queues: 2 });
@@ -57,6 +76,8 @@ const results = {
   scalar: await outcome(() => carries(createDataplane({ bytes: engineBytes('scalar') }))),
   shared: await outcome(async () => carries(await openDataplane({ shared: true }))),
   alone: await outcome(async () => carries(await openDataplane({ shared: false }))),
+  firewall: await outcome(() => firewall(true)),
+  firewallAlone: await outcome(() => firewall(false)),
   worker: await outcome(inWorker),
 };
 const next = await fetch('results', { method: 'POST', body: JSON.stringify(results) });

@@ -1,36 +1,4 @@
-/** Programs in AssemblyScript, compiled as the SDK's page tells. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import asc from 'assemblyscript/asc';
-import { REPOSITORY } from './netns.ts';
-
-const OPTIONS = ['--runtime', 'stub', '--use', 'abort=', '--noAssert', '-O3'];
-const NAME = 'examples/hooks/module.ts';
-
-/** @param source text of a program that lies in examples/hooks, as far as its imports go */
-export async function compileProgram(source: string): Promise<Uint8Array> {
-  let wasm: Uint8Array | undefined;
-  const { error, stderr } = await asc.main([NAME, '--outFile', 'module.wasm', ...OPTIONS], {
-    readFile(name) {
-      if (name === NAME) return source;
-      try {
-        return readFileSync(join(REPOSITORY, name), 'utf8');
-      } catch {
-        return null;
-      }
-    },
-    writeFile(name, content) {
-      if (name === 'module.wasm') wasm = content as Uint8Array;
-    },
-    listFiles: () => [],
-  });
-  if (error !== null || wasm === undefined) throw new Error(`${error?.message}\n${stderr}`);
-  return new Uint8Array(wasm);
-}
-
-export function compileExample(name: string): Promise<Uint8Array> {
-  return compileProgram(readFileSync(join(REPOSITORY, 'examples/hooks', `${name}.ts`), 'utf8'));
-}
+/** A program for tests of nodes: it does what its rules say. Compiled by asc.ts. */
 
 /** What a program of MODES does, by the first byte of its rules. */
 export const MODE = { pass: 0, drop: 1, loop: 2, trap: 3, outside: 4, super: 5, tunnel: 6, port: 7 } as const;
@@ -40,7 +8,7 @@ export const MODE = { pass: 0, drop: 1, loop: 2, trap: 3, outside: 4, super: 5, 
  * the flag says. `tunnel` and `port` send everything to the device whose number is the second byte.
  */
 export const MODES = `
-import { Packet } from '../../hooks/sdk';
+import { Packet } from 'HOOKS/sdk';
 export const SETTINGS_BYTES: i32 = 2;
 export const SETTINGS: usize = memory.data(2);
 export const SEEN: usize = memory.data(16);
