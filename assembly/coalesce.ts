@@ -75,6 +75,18 @@ const L3 = ETHERNET_HEADER_BYTES;
 /**
  * Takes one frame; room has been asked for.
  *
+ * @param protocol of `inner.finishedProtocol`, which is not 0
+ */
+export function addPlain(worker: usize, place: u32, frame: usize, length: i32, protocol: u32): void {
+  const isTcp = protocol === IP_PROTOCOL_TCP;
+  if (!mayMerge(vni.deviceOf(place), isTcp)) writes.open(worker, place, frame, length);
+  else if (isTcp) stream.add(worker, place, frame, length, inner.PLAIN_IPV4_L4);
+  else train.add(worker, place, frame, length, inner.PLAIN_IPV4_L4);
+}
+
+/**
+ * The same for any other frame.
+ *
  * @param place   the device that it is for and the domain that it is of, as vni.ts finds them
  * @param l3      where its network header begins, behind its EtherType; 0 = a packet for a TUN, which is not merged
  * @param gsoSize segment size that the socket reported for a super-frame of UDP, else 0

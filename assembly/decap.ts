@@ -35,6 +35,7 @@ import {
   ARRIVAL_TOS_OFFSET,
   ARRIVALS_OFFSET,
   CMSGHDR_BYTES,
+  DECAP_GOES_ON_OFFSET,
   DECAP_MESSAGE_OFFSET,
   DECAP_PACKETS,
   DECAP_PARKED_OFFSET,
@@ -179,11 +180,13 @@ export function prepare(worker: usize): void {
  */
 export function decap(worker: usize, listener: u32, received: i32): i32 {
   const state = worker + DECAP_STATE_OFFSET;
-  writes.begin(worker);
+  if (load<u32>(state, DECAP_GOES_ON_OFFSET) === 0) writes.begin(worker);
   let message = load<i32>(state, DECAP_MESSAGE_OFFSET);
   if (fdb.isLarge()) warm(worker, listener, message, received);
   while (message < received && receive(worker, listener, message)) ++message;
   store<i32>(state, message, DECAP_MESSAGE_OFFSET);
+  const isParked = load<u32>(state, DECAP_PARKED_OFFSET) !== 0;
+  store<u32>(state, isParked && message < received ? 1 : 0, DECAP_GOES_ON_OFFSET);
   peers.settle(worker);
   return finish(worker);
 }
@@ -393,10 +396,9 @@ function datagram(
   if (verdict === 0 && load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) verdict = DROP_DEVICE_DOWN;
   if (verdict !== 0) return counter.lost(worker, device, domain, verdict);
 
-  // Twice, and so apart from this function, which has to be short.
+  // Both apart from this function, which has to be short.
   if (!hook.isHooked(worker, device)) deliver(worker, found, frame, bytes, isPacket, gsoSize);
-  else if (isPacket) park(worker, found, sender, outer, frame, bytes, true, gsoSize);
-  else park(worker, found, sender, outer, frame, bytes, false, gsoSize);
+  else park(worker, found, sender, outer, frame, bytes, isPacket, gsoSize);
   return DECAP_PACKETS;
 }
 

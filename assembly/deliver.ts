@@ -1,6 +1,7 @@
 /* A frame that a device receives: counted, and merged with others or written as it is. */
 import * as coalesce from './coalesce';
 import * as counter from './count';
+import * as inner from './inner';
 import { ETHERNET_HEADER_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './layout';
 import * as vni from './vni';
 import * as ethernet from './wire/ethernet';
@@ -22,6 +23,19 @@ export function deliver(
 ): void {
   const head = isPacket ? 0 : ETHERNET_HEADER_BYTES;
   counter.received(worker, vni.deviceOf(place), vni.domainOf(place), bytes - head);
+  const protocol = isPacket ? 0 : inner.finishedProtocol(frame, bytes);
+  if (protocol !== 0) coalesce.addPlain(worker, place, frame, bytes, protocol);
+  else addOther(worker, place, frame, bytes, isPacket, gsoSize);
+}
+
+function addOther(
+  worker: usize,
+  place: u32,
+  frame: usize,
+  bytes: i32,
+  isPacket: boolean,
+  gsoSize: i32,
+): void {
   if (isPacket) nameVersion(frame);
   const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
   coalesce.add(worker, place, frame, bytes, l3, gsoSize);

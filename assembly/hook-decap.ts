@@ -11,11 +11,13 @@ import * as hook from './hook';
 import * as inner from './inner';
 import {
   AF_INET,
+  DECAP_GOES_ON_OFFSET,
   DECAP_KEPT_OFFSET,
   DECAP_MIRROR_USED_OFFSET,
   DECAP_PARKED_BYTES_OFFSET,
   DECAP_PARKED_OFFSET,
   DECAP_STATE_OFFSET,
+  DECAP_WRITES_USED_OFFSET,
   DEVICE_BYTES,
   DEVICE_MTU_OFFSET,
   DEVICES_BASE,
@@ -28,6 +30,7 @@ import {
   DROP_HOOK_TARGET_RECEIVED,
   ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
+  ETHERNET_HEADER_BYTES,
   HOOK_DROP,
   HOOK_FLAG_PACKET,
   HOOK_FLAG_PARTIAL,
@@ -37,16 +40,13 @@ import {
   HOOK_MIRRORS_RECEIVED,
   HOOK_PARKED_ADDRESS_OFFSET,
   HOOK_PARKED_GSO_OFFSET,
+  HOOK_PARKED_LENGTH_OFFSET,
   HOOK_PARKED_PLACE_OFFSET,
   HOOK_PASS,
   HOOK_RECORD_ADDRESS_OFFSET,
-  HOOK_RECORD_FAMILY_OFFSET,
   HOOK_RECORD_LENGTH_OFFSET,
   HOOK_RECORD_MIRROR_OFFSET,
-  HOOK_RECORD_SENDER_OFFSET,
   HOOK_RECORD_TARGET_OFFSET,
-  HOOK_RECORD_TOS_OFFSET,
-  HOOK_RECORD_WORD_OFFSET,
   HOOK_REDIRECTS_RECEIVED,
   HOOK_ROOM_DECAP_BYTES,
   HOOK_TARGET_TUNNEL,
@@ -85,43 +85,59 @@ export function park(
   store<u32>(state, isFull ? WRITE_COUNT : index + 1, DECAP_KEPT_OFFSET);
   store<u32>(state, copies, DECAP_PARKED_BYTES_OFFSET);
 
-  const domain = vni.domainOf(place);
-  const device = vni.deviceOf(place);
-  const number = load<u32>(DOMAINS_BASE + domain * DOMAIN_BYTES, DOMAIN_VNI_OFFSET);
-  if (isPacket) nameVersion(frame);
-  const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
-  const flags = flagsOf(device, frame, bytes, l3, gsoSize) | (isPacket ? HOOK_FLAG_PACKET : 0);
-  hook.park(worker, index, device, number, frame, bytes, l3, flags, HOOK_ROOM_DECAP_BYTES);
-  const record = hook.recordOf(worker, index);
-  const family = <u32>load<u16>(sender);
-  store<u8>(record, <u8>outer, HOOK_RECORD_TOS_OFFSET);
-  store<u8>(record, <u8>family, HOOK_RECORD_FAMILY_OFFSET);
-  store<u32>(record, vxlan.word(frame - VXLAN_HEADER_BYTES), HOOK_RECORD_WORD_OFFSET);
+  const number = load<u32>(DOMAINS_BASE + vni.domainOf(place) * DOMAIN_BYTES, DOMAIN_VNI_OFFSET);
+  let ip = ETHERNET_HEADER_BYTES;
+  let flags: u32 = 0;
+  if (isPacket || inner.finishedProtocol(frame, bytes) === 0) {
+    if (isPacket) nameVersion(frame);
+    const l3 = isPacket ? 0 : ethernet.networkOffset(frame, bytes);
+    ip = isPacket ? 0 : hook.ipOffset(frame, bytes, l3);
+    flags = flagsOf(vni.deviceOf(place), frame, bytes, l3, gsoSize);
+    if (isPacket) flags |= HOOK_FLAG_PACKET;
+  }
   // struct sockaddr_in has the address at 4, sockaddr_in6 at 8.
-  store<u64>(
-    record,
-    family === AF_INET ? <u64>load<u32>(sender, 4) : load<u64>(sender, 8),
-    HOOK_RECORD_SENDER_OFFSET,
-  );
-  store<u64>(record, family === AF_INET ? 0 : load<u64>(sender, 16), HOOK_RECORD_SENDER_OFFSET + 8);
-  const parked = hook.parkedOf(worker, index);
-  store<u32>(parked, place, HOOK_PARKED_PLACE_OFFSET);
-  store<i32>(parked, gsoSize, HOOK_PARKED_GSO_OFFSET);
+  const family = <u32>load<u16>(sender);
+  const isIpv4 = family === AF_INET;
+  const low = isIpv4 ? <u64>load<u32>(sender, 4) : load<u64>(sender, 8);
+  const high: u64 = isIpv4 ? 0 : load<u64>(sender, 16);
+  const marks = flags | ((outer & 0xff) << 16) | (family << 24);
+  const word = vxlan.word(frame - VXLAN_HEADER_BYTES);
+  const record = hook.recordOf(worker, index);
+  hook.showPacket(record, frame, bytes, vni.deviceOf(place), ip);
+  hook.showTunnel(record, frame, bytes, number, marks, HOOK_ROOM_DECAP_BYTES);
+  hook.showSender(record, word, low, high);
+  hook.keep(hook.parkedOf(worker, index), place, gsoSize, frame, bytes);
 }
 
 /**
  * Does what the records of the last `decap` or `decapArrivals` say. Returns the number of writes, those of the walk
- * included.
+ * included; 0 while more frames of the messages at hand may join them: the next `decap` goes on with them.
  * @param forward an encap block of the same thread, for what goes into tunnels; 0 = there is none
  */
 export function decapVerdicts(worker: usize, forward: usize): i32 {
   const state = worker + DECAP_STATE_OFFSET;
   const count = load<u32>(state, DECAP_PARKED_OFFSET);
   store<u32>(state, 0, DECAP_MIRROR_USED_OFFSET);
-  for (let index: u32 = 0; index < count; ++index) judge(worker, forward, index);
+  for (let index: u32 = 0; index < count; ++index) {
+    const parked = hook.parkedOf(worker, index);
+    const place = load<u32>(parked, HOOK_PARKED_PLACE_OFFSET);
+    if (!hook.isUntouched(hook.recordOf(worker, index), parked)) {
+      judge(worker, forward, index);
+      continue;
+    }
+    const frame = <usize>load<u32>(parked, HOOK_PARKED_ADDRESS_OFFSET);
+    const length = load<i32>(parked, HOOK_PARKED_LENGTH_OFFSET);
+    const isPacket = hook.isPacketDevice(vni.deviceOf(place));
+    deliver(worker, place, frame, length, isPacket, load<i32>(parked, HOOK_PARKED_GSO_OFFSET));
+  }
   store<u32>(state, 0, DECAP_PARKED_OFFSET);
   store<u32>(state, 0, DECAP_KEPT_OFFSET);
   store<u32>(state, 0, DECAP_PARKED_BYTES_OFFSET);
+  if (load<u32>(state, DECAP_GOES_ON_OFFSET) === 0) return coalesce.finish(worker);
+  // Copies lie where those of the next records will; and few records at a time would cost more than merging saves.
+  const isRoomy = load<u32>(state, DECAP_WRITES_USED_OFFSET) <= <u32>(WRITE_COUNT / 2);
+  if (isRoomy && load<u32>(state, DECAP_MIRROR_USED_OFFSET) === 0) return 0;
+  store<u32>(state, 0, DECAP_GOES_ON_OFFSET);
   return coalesce.finish(worker);
 }
 
@@ -132,7 +148,7 @@ function judge(worker: usize, forward: usize, index: u32): void {
   const device = vni.deviceOf(place);
   const domain = vni.domainOf(place);
   const isPacket = hook.isPacketDevice(device);
-  if (!hook.isSound(record, parked, isPacket)) {
+  if (!hook.isSound(record, parked, isPacket, HOOK_ROOM_DECAP_BYTES)) {
     counter.lost(worker, device, domain, DROP_HOOK_FAULT_RECEIVED);
     return;
   }

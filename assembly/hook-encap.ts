@@ -36,16 +36,12 @@ import {
   HOOK_MIRRORS_LOST,
   HOOK_PARKED_ADDRESS_OFFSET,
   HOOK_PARKED_MIRRORED_OFFSET,
-  HOOK_PARKED_PLACE_OFFSET,
   HOOK_PARKED_VIRTIO_OFFSET,
   HOOK_RECORD_ADDRESS_OFFSET,
   HOOK_RECORD_COUNT,
   HOOK_RECORD_LENGTH_OFFSET,
   HOOK_RECORD_MIRROR_OFFSET,
-  HOOK_RECORD_SENDER_OFFSET,
   HOOK_RECORD_TARGET_OFFSET,
-  HOOK_RECORD_TOS_OFFSET,
-  HOOK_RECORD_WORD_OFFSET,
   HOOK_REDIRECT,
   HOOK_REDIRECTS,
   HOOK_ROOM_ENCAP_BYTES,
@@ -84,28 +80,17 @@ function park(worker: usize, index: u32, device: u32, descriptor: usize, isPacke
   const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
   const length = load<i32>(descriptor, DESCRIPTOR_LENGTH_OFFSET);
   const frame = header + VIRTIO_HEADER_BYTES;
-  const l3 = isPacket ? 0 : ethernet.networkOffset(frame, length);
+  const ip = isPacket ? 0 : hook.ipOffset(frame, length, ethernet.networkOffset(frame, length));
   let flags: u32 = isPacket ? HOOK_FLAG_ENCAP | HOOK_FLAG_PACKET : HOOK_FLAG_ENCAP;
   if (virtio.needsChecksum(header)) flags |= HOOK_FLAG_PARTIAL;
   if (virtio.gsoType(header) !== VIRTIO_GSO_NONE) flags |= HOOK_FLAG_SUPER;
-  hook.park(
-    worker,
-    index,
-    device,
-    vniOf(device, frame, length),
-    frame,
-    length,
-    l3,
-    flags,
-    HOOK_ROOM_ENCAP_BYTES,
-  );
   const record = hook.recordOf(worker, index);
-  store<u16>(record, 0, HOOK_RECORD_TOS_OFFSET);
-  store<u32>(record, 0, HOOK_RECORD_WORD_OFFSET);
-  store<u64>(record, 0, HOOK_RECORD_SENDER_OFFSET);
-  store<u64>(record, 0, HOOK_RECORD_SENDER_OFFSET + 8);
+  hook.showPacket(record, frame, length, device, ip);
+  hook.showTunnel(record, frame, length, vniOf(device, frame, length), flags, HOOK_ROOM_ENCAP_BYTES);
+  hook.showSender(record, 0, 0, 0);
   const parked = hook.parkedOf(worker, index);
-  store<u32>(parked, device | (device << 16), HOOK_PARKED_PLACE_OFFSET);
+  hook.keep(parked, device | (device << 16), 0, frame, length);
+  store<u32>(parked, 0, HOOK_PARKED_MIRRORED_OFFSET);
   store<u64>(parked, load<u64>(header), HOOK_PARKED_VIRTIO_OFFSET);
   store<u16>(parked, load<u16>(header, 8), HOOK_PARKED_VIRTIO_OFFSET + 8);
 }
@@ -136,7 +121,7 @@ export const GONE: usize = 1;
 export function turn(worker: usize, descriptor: usize): usize {
   let word = load<u32>(descriptor, DESCRIPTOR_HOOK_OFFSET);
   if (word <= (HOOK_RECORD_COUNT as u32)) {
-    word = apply(worker, descriptor, word - 1);
+    word = settle(worker, descriptor, word - 1);
     if (word === 0) return BACK;
     store<u32>(descriptor, word, DESCRIPTOR_HOOK_OFFSET);
   }
@@ -174,6 +159,16 @@ function giveBack(worker: usize, descriptor: usize): void {
   store<u16>(header, load<u16>(state, ENCAP_BORROWED_OFFSET + 4));
 }
 
+/** As `apply`; the descriptor of a frame that just goes on is right as it is. */
+function settle(worker: usize, descriptor: usize, index: u32): u32 {
+  const parked = hook.parkedOf(worker, index);
+  if (!hook.isUntouched(hook.recordOf(worker, index), parked)) return apply(worker, descriptor, index);
+  const header = <usize>load<u32>(descriptor, DESCRIPTOR_ADDRESS_OFFSET);
+  store<u64>(header, load<u64>(parked, HOOK_PARKED_VIRTIO_OFFSET));
+  store<u16>(header, load<u16>(parked, HOOK_PARKED_VIRTIO_OFFSET + 8), 8);
+  return HOOK_WORD_GOES;
+}
+
 /**
  * Does what a record says of a frame. Returns HOOK_WORD_GOES (on, as the descriptor says now), HOOK_WORD_GONE, or
  * 0: no room, come back.
@@ -183,7 +178,8 @@ function apply(worker: usize, descriptor: usize, index: u32): u32 {
   const parked = hook.parkedOf(worker, index);
   const device = <u32>load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET);
   const isPacket = hook.isPacketDevice(device);
-  if (!hook.isSound(record, parked, isPacket)) return drop(worker, device, DROP_HOOK_FAULT);
+  if (!hook.isSound(record, parked, isPacket, HOOK_ROOM_ENCAP_BYTES))
+    return drop(worker, device, DROP_HOOK_FAULT);
   const frame = <usize>load<u32>(record, HOOK_RECORD_ADDRESS_OFFSET);
   const length = load<i32>(record, HOOK_RECORD_LENGTH_OFFSET);
   const header = frame - VIRTIO_HEADER_BYTES;

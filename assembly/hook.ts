@@ -21,23 +21,25 @@ import {
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
-  HOOK_FLAG_PACKET,
   HOOK_MIRROR,
   HOOK_MIRROR_HEADROOM_BYTES,
   HOOK_MIRRORS_BYTES,
   HOOK_MIRRORS_OFFSET,
   HOOK_PARKED_ADDRESS_OFFSET,
   HOOK_PARKED_BYTES,
-  HOOK_PARKED_ROOM_END_OFFSET,
-  HOOK_PARKED_ROOM_OFFSET,
+  HOOK_PARKED_LENGTH_OFFSET,
+  HOOK_PARKED_PLACE_OFFSET,
   HOOK_PARKEDS_OFFSET,
+  HOOK_PASS,
   HOOK_RECORD_ADDRESS_OFFSET,
   HOOK_RECORD_BYTES,
-  HOOK_RECORD_DEVICE_OFFSET,
   HOOK_RECORD_LENGTH_OFFSET,
+  HOOK_RECORD_MIRROR_OFFSET,
   HOOK_RECORD_ROOM_OFFSET,
+  HOOK_RECORD_SENDER_OFFSET,
   HOOK_RECORD_VERDICT_OFFSET,
   HOOK_RECORD_VNI_OFFSET,
+  HOOK_RECORD_WORD_OFFSET,
   HOOK_RECORDS_OFFSET,
   HOOK_REDIRECT,
   HOOK_TARGET_TUNNEL,
@@ -64,34 +66,61 @@ export function parkedOf(worker: usize, index: u32): usize {
   return worker + HOOK_PARKEDS_OFFSET + index * HOOK_PARKED_BYTES;
 }
 
-/** Fills what both directions have in common. @param headroom bytes before the frame that the program may use */
-export function park(
-  worker: usize,
-  index: u32,
-  device: u32,
-  vni: u32,
+/*
+ * A record is a line of memory that is written once, by these: so small that they become part of whoever parks, for
+ * calls with that many arguments would cost more than the stores.
+ */
+
+/** The packet itself, which nothing has been decided of. @param ip where a whole IP header begins, else 0 */
+export function showPacket(record: usize, frame: usize, length: i32, device: u32, ip: i32): void {
+  // Two fields each: address and length; verdict and target; mirror target, device and l3.
+  store<u64>(record, pair(<u32>frame, length), HOOK_RECORD_ADDRESS_OFFSET);
+  store<u64>(record, HOOK_UNDECIDED, HOOK_RECORD_VERDICT_OFFSET);
+  store<u64>(record, pair(0, device | ((<u32>ip) << 16)), HOOK_RECORD_MIRROR_OFFSET);
+}
+
+/**
+ * @param marks    HOOK_FLAG_*, and above them the outer TOS and the sender's family
+ * @param headroom bytes before the frame that the program may use
+ */
+export function showTunnel(
+  record: usize,
   frame: usize,
   length: i32,
-  l3: i32,
-  flags: u32,
+  vni: u32,
+  marks: u32,
   headroom: u32,
 ): void {
-  const record = recordOf(worker, index);
-  const parked = parkedOf(worker, index);
-  const ip = (flags & HOOK_FLAG_PACKET) !== 0 ? 0 : ipOffset(frame, length, l3);
   const first = <u32>frame;
-  const end = first + length;
-  // Two fields each: address and length; verdict and target; mirror target, device and l3; VNI, flags and the sender's.
-  store<u64>(record, pair(first, length), HOOK_RECORD_ADDRESS_OFFSET);
-  store<u64>(record, HOOK_UNDECIDED, HOOK_RECORD_VERDICT_OFFSET);
-  store<u32>(record, 0, HOOK_RECORD_VERDICT_OFFSET + 8);
-  store<u32>(record, device | ((<u32>ip) << 16), HOOK_RECORD_DEVICE_OFFSET);
-  store<u64>(record, pair(vni, flags), HOOK_RECORD_VNI_OFFSET);
-  store<u64>(record, pair(first - headroom, end), HOOK_RECORD_ROOM_OFFSET);
-  store<u32>(parked, first, HOOK_PARKED_ADDRESS_OFFSET);
-  // Room, its end, and that it has not been mirrored.
-  store<u32>(parked, first - headroom, HOOK_PARKED_ROOM_OFFSET);
-  store<u64>(parked, end, HOOK_PARKED_ROOM_END_OFFSET);
+  store<u64>(record, pair(vni, marks), HOOK_RECORD_VNI_OFFSET);
+  store<u64>(record, pair(first - headroom, first + length), HOOK_RECORD_ROOM_OFFSET);
+}
+
+/** @param word of the VXLAN header; then the address */
+export function showSender(record: usize, word: u32, low: u64, high: u64): void {
+  store<u64>(record, <u64>word, HOOK_RECORD_WORD_OFFSET);
+  store<u64>(record, low, HOOK_RECORD_SENDER_OFFSET);
+  store<u64>(record, high, HOOK_RECORD_SENDER_OFFSET + 8);
+}
+
+/** What the engine keeps of it. */
+export function keep(parked: usize, place: u32, gsoSize: i32, frame: usize, length: i32): void {
+  store<u64>(parked, pair(place, gsoSize), HOOK_PARKED_PLACE_OFFSET);
+  store<u64>(parked, pair(<u32>frame, length), HOOK_PARKED_ADDRESS_OFFSET);
+}
+
+/**
+ * Does the frame just go on, where and as long as it was? Then nothing else of its record needs a look: it is too long for
+ * an IP header to be cut off, whatever the program has written into it.
+ */
+export function isUntouched(record: usize, parked: usize): boolean {
+  const verdict = load<u32>(record, HOOK_RECORD_VERDICT_OFFSET);
+  if (verdict !== HOOK_PASS && verdict !== HOOK_UNDECIDED) return false;
+  const frame = load<u64>(record, HOOK_RECORD_ADDRESS_OFFSET);
+  return (
+    frame === load<u64>(parked, HOOK_PARKED_ADDRESS_OFFSET) &&
+    frame >>> 32 >= <u64>(ETHERNET_HEADER_BYTES + IPV6_HEADER_BYTES)
+  );
 }
 
 /** The verdict without HOOK_MIRROR, HOOK_UNDECIDED being HOOK_PASS. */
@@ -104,13 +133,17 @@ export function isMirrored(record: usize): boolean {
   return (load<u32>(record, HOOK_RECORD_VERDICT_OFFSET) & HOOK_MIRROR) !== 0;
 }
 
-/** Is the verdict one that there is, and the frame one that can go on? */
-export function isSound(record: usize, parked: usize, isPacket: boolean): boolean {
+/**
+ * Is the verdict one that there is, and the frame one that can go on?
+ * @param headroom as when it was parked
+ */
+export function isSound(record: usize, parked: usize, isPacket: boolean, headroom: u32): boolean {
   if (actionOf(record) > (HOOK_REDIRECT as u32)) return false;
   const frame = load<u32>(record, HOOK_RECORD_ADDRESS_OFFSET);
   const length = load<u32>(record, HOOK_RECORD_LENGTH_OFFSET);
-  const end = load<u32>(parked, HOOK_PARKED_ROOM_END_OFFSET);
-  if (frame < load<u32>(parked, HOOK_PARKED_ROOM_OFFSET) || frame > end || length > end - frame) return false;
+  const first = load<u32>(parked, HOOK_PARKED_ADDRESS_OFFSET);
+  const end = first + load<u32>(parked, HOOK_PARKED_LENGTH_OFFSET);
+  if (frame < first - headroom || frame > end || length > end - frame) return false;
   return length >= leastOf(frame, length, isPacket);
 }
 
@@ -161,7 +194,7 @@ export function roomFor(length: i32): u32 {
 }
 
 /** Where a whole IP header begins, else 0. */
-function ipOffset(frame: usize, length: i32, l3: i32): i32 {
+export function ipOffset(frame: usize, length: i32, l3: i32): i32 {
   const type = ethernet.etherTypeBefore(frame, l3);
   if (type === ETHERTYPE_IPV4) return l3 + IPV4_HEADER_BYTES <= length ? l3 : 0;
   return type === ETHERTYPE_IPV6 && l3 + IPV6_HEADER_BYTES <= length ? l3 : 0;

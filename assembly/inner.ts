@@ -21,6 +21,8 @@ import * as tcp from './wire/tcp';
 import * as udp from './wire/udp';
 
 const L3 = ETHERNET_HEADER_BYTES;
+/** Where the transport header is behind an IPv4 header without options. */
+export const PLAIN_IPV4_L4: i32 = L3 + IPV4_HEADER_BYTES;
 
 export function isIpv4(frame: usize, l3: i32): boolean {
   return ethernet.etherTypeBefore(frame, l3) === ETHERTYPE_IPV4;
@@ -54,6 +56,26 @@ export function transportOffset(frame: usize, length: i32, l3: i32): i32 {
   if (protocol !== IP_PROTOCOL_TCP || l4 + TCP_HEADER_BYTES > length) return 0;
   const own = tcp.headerBytes(frame + l4);
   return own >= TCP_HEADER_BYTES && l4 + own <= length ? l4 : 0;
+}
+
+/**
+ * The same question for what most frames are, in one go: an unfragmented IPv4 packet without tags and options that fills
+ * its frame and whose checksum is finished. Returns IP_PROTOCOL_TCP or IP_PROTOCOL_UDP; 0: it is something else.
+ */
+export function finishedProtocol(frame: usize, length: i32): u32 {
+  // EtherType, version and header length.
+  if (length < PLAIN_IPV4_L4 + UDP_HEADER_BYTES || (load<u32>(frame, 12) & 0xffffff) !== 0x450008) return 0;
+  const ip = frame + L3;
+  if (ip4.totalLength(ip) !== length - L3 || ip4.isFragment(ip)) return 0;
+  const protocol = ip4.protocol(ip);
+  let field = udp.checksum(frame + PLAIN_IPV4_L4);
+  if (protocol === IP_PROTOCOL_TCP) {
+    if (length < PLAIN_IPV4_L4 + TCP_HEADER_BYTES) return 0;
+    const own = tcp.headerBytes(frame + PLAIN_IPV4_L4);
+    if (own < TCP_HEADER_BYTES || PLAIN_IPV4_L4 + own > length) return 0;
+    field = tcp.checksum(frame + PLAIN_IPV4_L4);
+  } else if (protocol !== IP_PROTOCOL_UDP) return 0;
+  return field === checksum.pseudoIpv4(ip, protocol, length - PLAIN_IPV4_L4) ? 0 : protocol;
 }
 
 /** Neither tags nor options: merging asks for that, and l4 tells the families apart from here on. */

@@ -1016,6 +1016,8 @@ export const DECAP_PARKED_OFFSET = 24;
 export const DECAP_KEPT_OFFSET = 28;
 export const DECAP_PARKED_BYTES_OFFSET = 32;
 export const DECAP_MIRROR_USED_OFFSET = 36;
+/** u32: 1 = the walk goes on behind the verdicts, and frames may join its writes: they are not to be taken yet. */
+export const DECAP_GOES_ON_OFFSET = 40;
 
 /** The most bytes of an IP packet without jumbograms. */
 export const IP_LENGTH_MAX = 65535;
@@ -1151,17 +1153,16 @@ export const HOOK_ROOM_ENCAP_BYTES = 32;
 export const HOOK_ROOM_DECAP_BYTES = 4;
 
 /** What the engine knows of each record, out of the program's reach. */
-export const HOOK_PARKED_BYTES = 64;
+export const HOOK_PARKED_BYTES = 32;
 export const HOOK_PARKEDS_OFFSET = HOOK_FENCE_OFFSET + HOOK_FENCE_BYTES;
 export const HOOK_PARKEDS_BYTES = HOOK_RECORD_COUNT * HOOK_PARKED_BYTES;
-/** u32s: place as in a write; segment size that the socket reported; address, room and its end; 1 = has been mirrored; 10 bytes: virtio header */
+/** u32s: place as in a write; segment size that the socket reported; address, length; 1 = has been mirrored; 10 bytes: virtio header */
 export const HOOK_PARKED_PLACE_OFFSET = 0;
 export const HOOK_PARKED_GSO_OFFSET = 4;
 export const HOOK_PARKED_ADDRESS_OFFSET = 8;
-export const HOOK_PARKED_ROOM_OFFSET = 12;
-export const HOOK_PARKED_ROOM_END_OFFSET = 16;
-export const HOOK_PARKED_MIRRORED_OFFSET = 20;
-export const HOOK_PARKED_VIRTIO_OFFSET = 24;
+export const HOOK_PARKED_LENGTH_OFFSET = 12;
+export const HOOK_PARKED_MIRRORED_OFFSET = 16;
+export const HOOK_PARKED_VIRTIO_OFFSET = 20;
 
 /** DESCRIPTOR_HOOK: number + 1 of the record; else: it goes its way; it is gone; it lies in a receive buffer, whose bytes before it are borrowed for the first two of a virtio header, in the low 16 bits. */
 export const HOOK_WORD_GOES = 65536;
@@ -1170,7 +1171,7 @@ export const HOOK_WORD_BORROWED = 262144;
 
 /** Copies of mirrored frames, each behind HOOK_MIRROR_HEADROOM_BYTES. */
 export const HOOK_MIRRORS_OFFSET = HOOK_PARKEDS_OFFSET + HOOK_PARKEDS_BYTES;
-export const HOOK_MIRRORS_BYTES = 1015552;
+export const HOOK_MIRRORS_BYTES = 1023744;
 export const HOOK_MIRROR_HEADROOM_BYTES = 64;
 
 /** Memory of the programs themselves, which they see at 0: an area for each that is loaded, two while one is being replaced. */

@@ -14,7 +14,8 @@ const TOGETHER = [
   /^(peers|fdb|segment|vni|sink|hook)-kernel\./,
   /^fuzz/,
   /^(examples|kubernetes|proxy|tunnel-gso-wire|unfinished|offload-combinations|real-ip|mdb)\b/,
-  // These wait for nothing, and nothing in them is timed.
+  // These wait for other programs, or for nothing, and nothing in them is timed.
+  /^(api-docs|newcomer|package)\./,
   /^hooks?-(differential|examples|guard|refusal|walks)\./,
 ];
 

@@ -403,8 +403,7 @@ describe('layout', () => {
       ['HOOK_PARKED_PLACE', 4],
       ['HOOK_PARKED_GSO', 4],
       ['HOOK_PARKED_ADDRESS', 4],
-      ['HOOK_PARKED_ROOM', 4],
-      ['HOOK_PARKED_ROOM_END', 4],
+      ['HOOK_PARKED_LENGTH', 4],
       ['HOOK_PARKED_MIRRORED', 4],
       ['HOOK_PARKED_VIRTIO', layout.VIRTIO_HEADER_BYTES, 2],
     ]);

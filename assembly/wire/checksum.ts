@@ -67,7 +67,9 @@ function fold64(sum: u64): u32 {
 
 /** Sum of the pseudo header for the packet whose IPv4 header is at `ip`, folded to 16 bits. */
 export function pseudoIpv4(ip: usize, protocol: u32, length: u32): u32 {
-  return fold64(narrow(ip + IPV4_SOURCE_OFFSET, 8) + lastWords(protocol, length));
+  const addresses =
+    (load<u32>(ip, IPV4_SOURCE_OFFSET) as u64) + (load<u32>(ip, IPV4_SOURCE_OFFSET + 4) as u64);
+  return fold64(addresses + lastWords(protocol, length));
 }
 
 /** The same for IPv6. `protocol` is the upper layer's, whatever extension headers stand between. */

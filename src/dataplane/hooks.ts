@@ -78,6 +78,12 @@ export class Hooks {
   show(count: number): void {
     const places = this.#base + HOOK_PARKEDS_OFFSET + HOOK_PARKED_PLACE_OFFSET + PLACE_DEVICE;
     const u16 = this.#u16;
+    if (this.#count === 1 && count > 0) {
+      // All of them are that device's: only those that have a hook are parked.
+      const device = u16[places >>> 1]!;
+      this.#run(this.#loaded[device]!, device, 0, count);
+      return;
+    }
     for (let first = 0; first < count; ) {
       const device = u16[(places + first * HOOK_PARKED_BYTES) >>> 1]!;
       let end = first + 1;
