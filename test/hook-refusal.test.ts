@@ -10,6 +10,7 @@ import {
   accessCode,
   handMade,
   I32,
+  I64,
   i32,
   MEMORY_INSTRUCTIONS,
   SHARED_MEMORY,
@@ -359,7 +360,17 @@ describe('contained when it runs', () => {
     for (const code of [[...i32(AREA), ...i32(77), 0x36, 2, 0], [3, 0x40, 0x0c, 0, 0x0b], [0]]) {
       assert.throws(() => world.load(starting(code)), /start function failed/);
     }
-    world.assertContained();
+    // Packets wait for it: the slowest instructions there are, as many as a unit of fuel pays for.
+    const dividing = Array.from({ length: 34 }, () => [0x23, 0, 0x23, 0, 0x7f, 0x24, 0]).flat();
+    const slow = handMade({
+      hook: NOTHING,
+      others: [[3, 0x40, ...dividing, 0x0c, 0, 0x0b]],
+      sections: { 6: [1, I64, 1, 0x42, 3, 0x0b], 8: [1] },
+    });
+    const before = performance.now();
+    assert.throws(() => world.load(slow), /ran too long/);
+    const milliseconds = performance.now() - before;
+    assert.ok(milliseconds < 4000, `${milliseconds} ms`);
   });
 
   it('exports of its own can’t take the place of ours', () => {

@@ -12,8 +12,8 @@ import type { EngineMemory, EngineModule } from './wasm-types.ts';
 
 /** Fuel of one batch, for each packet in it: turns of loops, more or less. */
 export const HOOK_FUEL = 10_000;
-/** Fuel of what runs once: the start function and `configure`. */
-const SETUP_FUEL = 100_000_000;
+/** Fuel of what runs once: the start function and `configure`. The thread that they run on carries no packets meanwhile. */
+const SETUP_FUEL = 2_000_000;
 const FUEL_MAX = 0x7fffffff;
 /** Exported constants: where the bytes for `configure` are put, and how many there is room for. */
 const SETTINGS = 'SETTINGS';
