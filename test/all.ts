@@ -16,7 +16,7 @@ const TOGETHER = [
   /^(examples|kubernetes|proxy|tunnel-gso-wire|unfinished|offload-combinations|real-ip|mdb)\b/,
   // These wait for other programs, or for nothing, and nothing in them is timed.
   /^(api-docs|newcomer|package)\./,
-  /^hooks?-(differential|examples|guard|refusal|walks)\./,
+  /^hooks?-(differential|examples|guard|refusal|scribble|threads|walks)\./,
 ];
 
 /** @returns whether all is well */

@@ -121,12 +121,7 @@ class BatchedUnderlay implements Underlay {
   }
 
   async shut(family: UnderlayFamily, port: number): Promise<void> {
-    const key = `${family} ${port}`;
-    const listener = this.#listeners.get(key);
-    if (listener === undefined) return;
-    this.#listeners.delete(key);
-    this.#readiness!.remove(listener.fd);
-    syscalls().close(listener.fd);
+    this.#forget(`${family} ${port}`);
   }
 
   send(datagram: OutgoingDatagram): LossReason | undefined {
@@ -151,6 +146,14 @@ class BatchedUnderlay implements Underlay {
     for (const { fd } of [...this.#listeners.values(), ...this.#outboxes.values()]) syscalls().close(fd);
     this.#listeners.clear();
     this.#outboxes.clear();
+  }
+
+  #forget(key: string): void {
+    const listener = this.#listeners.get(key);
+    if (listener === undefined) return;
+    this.#listeners.delete(key);
+    this.#readiness!.remove(listener.fd);
+    syscalls().close(listener.fd);
   }
 
   /** "" = any */
@@ -211,7 +214,16 @@ class BatchedUnderlay implements Underlay {
   #drain(key: string, fd: number, port: number): boolean {
     // A listener may have been shut by what a datagram brought about.
     for (let round = 0; round < ROUNDS && this.#listeners.has(key); ++round) {
-      const found = this.#inbox!.receive(fd, port);
+      let found: number;
+      try {
+        found = this.#inbox!.receive(fd, port);
+      } catch (error) {
+        this.#sink!.warn(
+          `underlay: nothing is received on port ${port} any more: ${(error as Error).message}`,
+        );
+        this.#forget(key);
+        return false;
+      }
       if (found < this.#inbox!.messages) return round > 0 || found > 0;
     }
     return true;
