@@ -1,20 +1,13 @@
 /** `vxlane hook ...`: programs on a device. Our own words, in iproute2's grammar. */
 import { readHook, readRules } from '../daemon/hook-files.ts';
 import { fuel, type HookMessage } from '../daemon/hook-schema.ts';
-import * as values from '../daemon/values.ts';
 import type { HookInfo } from '../types.ts';
 import type { Command } from './command.ts';
 import { toJson } from './json.ts';
-import { firstMatch, type Keyword, parseWords, unknownVerb, usage } from './words.ts';
+import { DEV, exact, firstMatch, type Keyword, parseShown, parseWords, unknownVerb, usage } from './words.ts';
 
 const VERBS = ['add', 'replace', 'delete', 'show', 'lst', 'list'];
 
-const exact = (names: string, read: values.Reader<unknown>): Keyword => ({
-  names,
-  exact: true,
-  read: [read],
-});
-const DEV = exact('dev', values.deviceName);
 const DIRECTIONS: Keyword[] = ['encap', 'decap'].map((names) => ({
   ...{ names, exact: true, key: 'direction' },
   is: names,
@@ -71,11 +64,7 @@ export async function hook({
     case undefined:
       throw unknownVerb('hook', word);
     default: {
-      const { dev } = parseWords(words, {
-        keywords: [DEV],
-        unknown: (other) => `unknown word "${other}": "vxlane hook show [dev NAME]" is what there is`,
-      }).values as { dev?: string };
-      const hooks = await client.hooks(dev);
+      const hooks = await client.hooks(parseShown('hook', words));
       const counted = flags.statistics > 0;
       outside.out(flags.json ? toJson(hookObjects(hooks, counted), flags.pretty) : hookText(hooks, counted));
     }
