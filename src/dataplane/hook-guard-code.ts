@@ -13,7 +13,7 @@ import {
   readTable,
 } from './hook-guard-immediates.ts';
 import { fuelUnits, type Injected } from './hook-guard-injected.ts';
-import { below, type FunctionBody, type HookModule } from './hook-guard-module.ts';
+import { below } from './hook-guard-module.ts';
 import {
   type Access,
   ATOMIC_FENCE,
@@ -27,6 +27,7 @@ import {
   simdAccess,
   simdImmediateBytes,
 } from './hook-guard-opcodes.ts';
+import { type FunctionBody, type HookModule, PAGE_BYTES } from './hook-guard-shape.ts';
 
 /** That a local is cleared costs as much as so many bytes of instructions. */
 const LOCAL_BYTES = 8;
@@ -127,7 +128,7 @@ class Rewriter {
         readMemory(reader);
         this.#replace(at)
           .write(OP.i32Const)
-          .i32(this.#injected.areaBytes / 65536);
+          .i32(this.#injected.areaBytes / PAGE_BYTES);
         return;
       case OP.memoryGrow:
         readMemory(reader);
