@@ -21,7 +21,6 @@ import type {
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
-import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
 import type { CompiledHook, HookProgram } from './hook-program.ts';
 import type { HookDirection, HookFunction } from './hook-types.ts';
@@ -196,16 +195,7 @@ export class Embedded implements EmbeddedDataplane {
     const number = this.numberOf(device);
     check('neighbour: address', 'text', address);
     if (mac !== undefined) check('neighbour: mac', 'text', mac);
-    const what = `neighbour ${address} dev ${device}`;
-    const parsed = parseAddress(address);
-    if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
-    if (mac === undefined) {
-      this.#plane.neighbours.remove(number, parsed);
-      return;
-    }
-    const parsedMac = parseMac(mac);
-    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${mac}" is no MAC`);
-    this.#plane.neighbours.set(number, parsed, parsedMac, true);
+    this.#plane.neighbours.apply(number, device, address, mac);
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {

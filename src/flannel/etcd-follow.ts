@@ -3,7 +3,7 @@ import { Backoff, pause } from './backoff.ts';
 import type { KeyValue, WatchResponse } from './etcd-messages.ts';
 import type { OwnLease } from './etcd-own.ts';
 import { type EtcdStore, NotReady } from './etcd-store.ts';
-import { GrpcError } from './grpc.ts';
+import { GrpcError, UNAVAILABLE } from './grpc.ts';
 import type { Lease, LeaseListener } from './lease.ts';
 import { isSkipped, parseLease } from './lease-value.ts';
 
@@ -193,4 +193,3 @@ export class Follower {
 }
 
 const PERMISSION_DENIED = 7;
-const UNAVAILABLE = 14;
