@@ -11,7 +11,13 @@ import { raw, tcp, udp } from './support/messages.ts';
 import { segmentNaively } from './support/naive-segment.ts';
 import { parseFrame, verifyFrame } from './support/parse.ts';
 import { mulberry32, randomBytes } from './support/reference.ts';
-import { NOTHING_ASKED, partialHeader, superHeader, type VirtioHeader } from './support/virtio.ts';
+import {
+  NOTHING_ASKED,
+  partialHeader,
+  superHeader,
+  type VirtioHeader,
+  writeVirtio,
+} from './support/virtio.ts';
 
 const PORT = 4789;
 const SENDER = '192.0.2.9';
@@ -153,3 +159,114 @@ for (const seed of [1, 2, 3, 4, 5, 6]) {
     assert.equal(total(dataplane, 'blue', 'super_frames_split'), cut * remotes.length);
   });
 }
+
+/** What a port with offloads hands over: any size that a sender may ask for, at times a header that lies. */
+function offered(random: Random): Case & { virtio: Uint8Array | undefined } {
+  const isOpen = random() < 0.8;
+  const bytes = Math.floor(pick(random, [0, 1, 500, 1400, 3000, 9000, 65300]) * random());
+  const frame = frameOf(random, Math.min(bytes, isOpen ? 65300 : 1300), isOpen);
+  if (!isOpen) return { frame, virtio: undefined, expected: [frame] };
+  const { payload } = parseFrame(frame);
+  const size = pick(random, [48, 536, 1398, 1448, 8948, payload.length - 1]);
+  const fits = payload.length > size && payload.length / size <= 1536 && size > 0;
+  const header = fits ? superHeader(frame, size) : partialHeader(frame);
+  const lies = random() < 0.05;
+  if (lies) header.checksumStart = pick(random, [0, 13, 65535]);
+  const virtio = new Uint8Array(10);
+  writeVirtio(new DataView(virtio.buffer), 0, header);
+  return { frame, virtio, expected: segmentNaively(frame, header) ?? [] };
+}
+
+for (const seed of [1, 2, 3, 4, 5, 6]) {
+  test(`frames with virtio headers leave cut, through each of the doors, seed ${seed}`, () => {
+    const random = mulberry32(seed);
+    const remotes = REMOTES.slice(0, 1 + (seed % 3));
+    const { dataplane, blue } = plane([1500, 1500], remotes);
+    const { queue } = dataplane;
+    const frames = queue.frames(32, 65590);
+    const ring = queue.ring(16, 65590);
+    const producer = ring.produce();
+    let bad = 0;
+    for (let round = 0; round < 24; ++round) {
+      const cases = Array.from({ length: 1 + Math.floor(random() * 16) }, () => offered(random));
+      let found: Map<string, Uint8Array[]>;
+      const door = round % 3;
+      if (door === 0) {
+        for (const [index, { frame, virtio }] of cases.entries()) {
+          frames.slots[index]!.write(frame, virtio);
+          frames.slots[index]!.device = blue;
+        }
+        found = taken(queue.encap(frames, cases.length), queue.memory);
+      } else if (door === 1) {
+        for (const { frame, virtio } of cases) {
+          const slot = producer.claim()!;
+          slot.write(frame, virtio);
+          slot.device = blue;
+          assert.equal(slot.length, frame.length);
+        }
+        producer.publish();
+        found = taken(queue.encap(ring), queue.memory);
+        ring.release();
+      } else {
+        found = new Map(remotes.map((remote) => [remote, []]));
+        for (const { frame, virtio } of cases)
+          for (const { bytes, address } of dataplane.encap('blue', frame, virtio))
+            found.get(address)!.push(bytes.slice(8));
+      }
+      for (const remote of remotes) compare(found.get(remote)!, cases, `round ${round}, ${remote}`);
+      bad += cases.filter(({ expected }) => expected.length === 0).length;
+    }
+    const dropped = total(dataplane, 'blue', 'drop_bad_offload');
+    // A lie about a super-frame shows for each copy of it.
+    assert.ok(dropped >= bad && dropped <= bad * remotes.length, `${dropped} of ${bad}`);
+    // A header is the frame's that it came with, and not that of the next one in the slot.
+    const { frame, virtio } = offered(mulberry32(7));
+    frames.slots[0]!.write(frame, virtio);
+    taken(queue.encap(frames, 1), queue.memory);
+    assert.equal(frames.slots[0]!.virtio, undefined);
+    frames.slots[0]!.bytes.set(frame);
+    const [again] = taken(queue.encap(frames, 1), queue.memory).values();
+    assert.deepEqual(again, [frame]);
+  });
+}
+
+test('a ring’s consumer is shown the virtio header; one of another length is refused', () => {
+  const { dataplane, blue } = plane([1500, 1500]);
+  const ring = dataplane.queue.ring(2, 2000);
+  const [producer, consumer] = [ring.produce(), ring.consume()];
+  const virtio = Uint8Array.of(1, 0x81, 54, 0, 200, 5, 34, 0, 16, 0);
+  const frame = new Uint8Array(1999).fill(3);
+  for (const header of [virtio, undefined]) {
+    const slot = producer.claim()!;
+    slot.write(frame, header);
+    slot.device = blue;
+  }
+  producer.publish();
+  const first = consumer.peek()!;
+  assert.deepEqual([first.length, first.device, first.virtio], [1999, blue, virtio]);
+  assert.deepEqual([consumer.peek()!.virtio, first.bytes.subarray(0, 1999)], [undefined, frame]);
+  consumer.release();
+  const slot = producer.claim()!;
+  const frames = dataplane.queue.frames(1, 2000).slots[0]!;
+  for (const bad of [new Uint8Array(9), new Uint8Array(12), 'text' as unknown as Uint8Array])
+    for (const one of [slot, frames]) assert.throws(() => one.write(frame, bad), { code: 'USAGE' });
+});
+
+test('a hook sends super-frames out of another port with their headers', () => {
+  const { dataplane, red } = plane([1500, 1500]);
+  const told: [number, Uint8Array, Uint8Array | undefined][] = [];
+  dataplane.queue.replied = (device, frame, virtio) =>
+    told.push([device, frame.slice(), virtio === undefined ? virtio : virtio.slice()]);
+  dataplane.setHook('blue', 'encap', (batch) => {
+    while (batch.next()) batch.redirect(red);
+  });
+  const frame = ethernet({}, ipv4({}, tcp({ checksum: 'partial' }, new Uint8Array(5000))));
+  const virtio = new Uint8Array(10);
+  writeVirtio(new DataView(virtio.buffer), 0, superHeader(frame, 1400));
+  assert.deepEqual(dataplane.encap('blue', frame, virtio), []);
+  assert.deepEqual(dataplane.encap('blue', frame), []);
+  assert.deepEqual(told, [
+    [red, frame, virtio],
+    [red, frame, undefined],
+  ]);
+});
