@@ -136,6 +136,7 @@ export class Embedded implements EmbeddedDataplane {
   }
 
   devices(): string[] {
+    void this.#open;
     return [...this.#placed.keys()];
   }
 
