@@ -11,7 +11,6 @@ Examples:
   vxlane fdb append 36:3c:de:36:68:58 dev flannel.1 dst 10.169.72.98
   vxlane -j fdb show dev flannel.1
   vxlane status
-
   vxlane -batch commands.txt
 
 Exit codes: 0 done, 3 no daemon; else those of ip and bridge:
@@ -26,7 +25,7 @@ Examples:
   vxlane -j -p status`;
 
 export const DAEMON = `
-Stops cleanly on SIGINT and SIGTERM, and takes its devices down.
+Stops cleanly on SIGINT, SIGTERM and SIGHUP, and takes its devices down.
 
 Examples:
   vxlane daemon

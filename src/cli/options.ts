@@ -37,7 +37,7 @@ export function addOptions(program: Commander): void {
     .addOption(new Option('--family <inet|inet6>').hideHelp())
     .option('-b, --batch <file>', 'read commands from a file, one a line; "-": from standard input')
     .option('--force', 'a batch goes on after a command that failed')
-    .addOption(new Option('-n, --netns <name>').hideHelp())
+    .option('-n, --netns <name>', 'ask the daemon of this network namespace ("ip netns")')
     .option('--socket <path>', `control socket (default: VXLANE_SOCKET, or ${SOCKET_DEFAULT})`);
 }
 

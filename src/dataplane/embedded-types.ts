@@ -123,9 +123,10 @@ export interface EmbeddedDataplane {
   /**
    * An Ethernet frame (14 to 65,590 bytes) that the device is to send. A frame that must be dropped gives
    * no datagram and a counter.
+   * @param virtio of a frame that came with a virtio header, as `FrameSlot.write` takes it: a super-frame is cut
    * @throws VtepError NOT_FOUND (no such device), USAGE (longer than a slot)
    */
-  encap(device: string, frame: Uint8Array): Datagram[];
+  encap(device: string, frame: Uint8Array, virtio?: Uint8Array): Datagram[];
   /** The UDP payload that `sender` sent to `port` (8472) of this host. @throws VtepError USAGE */
   decap(datagram: Uint8Array, sender: string, port?: number): Frame[];
 

@@ -136,6 +136,7 @@ export class Embedded implements EmbeddedDataplane {
   }
 
   devices(): string[] {
+    void this.#open;
     return [...this.#placed.keys()];
   }
 
@@ -151,11 +152,11 @@ export class Embedded implements EmbeddedDataplane {
     return this.#placed.has(name) ? name : '';
   }
 
-  encap(device: string, frame: Uint8Array): Datagram[] {
+  encap(device: string, frame: Uint8Array, virtio?: Uint8Array): Datagram[] {
     const number = this.numberOf(device);
     this.#frames ??= this.#queue.frames(1, FRAME_BYTES);
     const slot = this.#frames.slots[0]!;
-    slot.write(frame);
+    slot.write(frame, virtio);
     slot.device = number;
     return take(this.#queue.encap(this.#frames));
   }

@@ -191,8 +191,8 @@ export class PortableDevices {
   #start(device: PortDevice): void {
     const { index, port, config } = device;
     port.start({
-      frames: (batch) => {
-        if (device.up) this.#carrier.send(index, batch);
+      frames: (batch, headers) => {
+        if (device.up) this.#carrier.send(index, batch, headers);
       },
       closed: (error) => this.#ended(device, error),
       warn: (message) => this.#log('warn', `link ${config.name}: ${message}`),
