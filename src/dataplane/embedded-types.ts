@@ -1,18 +1,10 @@
 /** What a program sees of a dataplane of its own. */
-import type {
-  DeviceConfig,
-  FdbEntry,
-  FdbFlush,
-  FdbRequest,
-  MdbEntry,
-  MdbFlush,
-  MdbRequest,
-  PeerInfo,
-  PeerRequest,
-  VniInfo,
-  VniRequest,
-  VtepEvent,
-} from '../types.ts';
+import type { DeviceConfig } from '../types/device.ts';
+import type { VtepEvent } from '../types/event.ts';
+import type { FdbEntry, FdbFlush, FdbRequest } from '../types/fdb.ts';
+import type { MdbEntry, MdbFlush, MdbRequest } from '../types/mdb.ts';
+import type { PeerInfo, PeerRequest } from '../types/peer.ts';
+import type { VniInfo, VniRequest } from '../types/vni.ts';
 import type { DataplaneQueue } from './batch.ts';
 import type { CounterName } from './counters.ts';
 import type { CompiledHook, HookProgram } from './hook-program.ts';

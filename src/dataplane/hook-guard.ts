@@ -19,8 +19,9 @@
  * seconds. A fault is contained, not undone: what the hook wrote to its area and its window before stays.
  */
 import { ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
-import { type Injected, rewriteBody } from './hook-guard-code.ts';
+import { rewriteBody } from './hook-guard-code.ts';
 import { doorHelper, type Helper, outsideHelper, rangeHelper } from './hook-guard-helpers.ts';
+import type { Injected } from './hook-guard-injected.ts';
 import {
   type DataSegment,
   type FunctionType,
