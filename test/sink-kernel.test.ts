@@ -3,7 +3,8 @@
  * inner packet is in the file as it was sent, and tshark and tcpdump read the file. And what it refuses.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it, test } from 'node:test';
@@ -357,6 +358,23 @@ for (const engine of ['batched', 'portable'] as const) {
     await assert.rejects(createSink({ ports: [] }), { code: 'USAGE' });
   });
 }
+
+for (const signal of ['SIGTERM', 'SIGHUP'] as const)
+  test(`${signal} ends the command, with what it has to tell`, async () => {
+    const child = spawn(process.execPath, [PROGRAM, 'sink', '--port', '0', '--stats']);
+    let [out, err] = ['', ''];
+    child.stdout.on('data', (text) => {
+      out += text;
+    });
+    child.stderr.on('data', (text) => {
+      if (err === '') child.kill(signal);
+      err += text;
+    });
+    const [code] = await once(child, 'close');
+    assert.equal(code, 0, err);
+    assert.match(out, /^datagrams 0, 0 bytes$/m);
+    assert.match(err, /^vxlane sink: 0 datagrams, 0 packets kept, none dropped$/m);
+  });
 
 test('a port that is taken is named, and a signal ends a sink', async () => {
   const stop = new AbortController();

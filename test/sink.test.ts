@@ -3,6 +3,7 @@
  * byte, sections that can be read alone, filters against a naive evaluator, and files.
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -392,6 +393,48 @@ describe('sections', () => {
       rmSync(folder, { recursive: true, force: true });
     }
   });
+});
+
+describe('files that the disk has no room for', () => {
+  /** Writes blocks of 1000 bytes until it can't: what it says. */
+  const FILLER = `
+    import { FileOutput } from '${new URL('../dist/src/sink/file-output.js', import.meta.url).href}';
+    const rotation = JSON.parse(process.argv[2]) ?? undefined;
+    const file = new FileOutput(process.argv[1], rotation);
+    const block = new Uint8Array(1000);
+    new DataView(block.buffer).setUint32(4, block.length, true);
+    const blocks = new Uint8Array(30 * block.length);
+    for (let at = 0; at < blocks.length; at += block.length) blocks.set(block, at);
+    try {
+      for (;;) file.write(blocks);
+    } catch ({ code, message }) {
+      console.log(JSON.stringify({ code, message }));
+    }
+    file.close();
+  `;
+  for (const rotation of [null, { size: ROTATION_MIN_BYTES, seconds: 0, files: 0 }])
+    it(`end with a whole block${rotation === null ? '' : ', and have no final name'}`, () => {
+      const folder = mkdtempSync(join(tmpdir(), 'vxlane-sink-'));
+      try {
+        const path = join(folder, 'mirror.pcapng');
+        // 100 blocks of 512 or 1024 bytes, as the shell has it: no multiple of a block's 1000.
+        const limited = ['-c', 'ulimit -f 100; exec "$@"', 'bash', process.execPath, '--input-type=module'];
+        const words = [...limited, '-e', FILLER, path, JSON.stringify(rotation)];
+        const { stdout, stderr } = spawnSync('bash', words, { encoding: 'utf8' });
+        const { code, message } = JSON.parse(stdout || JSON.stringify({ message: stderr }));
+        assert.equal(code, 'SYSTEM', message);
+        assert.match(message, /^sink: writing .*mirror.*\.pcapng: EFBIG/);
+        const [name = ''] = readdirSync(folder);
+        assert.match(
+          name,
+          rotation === null ? /^mirror\.pcapng$/ : /^mirror_\d{5}_\d{8}T\d{6}Z\.pcapng\.part$/,
+        );
+        const { size } = statSync(join(folder, name));
+        assert.ok(size > 40_000 && size % 1000 === 0, String(size));
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
+    });
 });
 
 describe('files by the clock', () => {

@@ -26,6 +26,7 @@ import {
 } from '../../assembly/layout.ts';
 import { EAGAIN, ECONNREFUSED, EINTR, errorName } from './errno.ts';
 import { AF_INET } from './family.ts';
+import { MSG_DONTWAIT } from './socket-numbers.ts';
 import { type Syscalls, syscalls } from './syscalls.ts';
 
 const MESSAGES = 32;
@@ -40,7 +41,6 @@ const IOVECS_BASE = NAMES_BASE + MESSAGES * NAME_BYTES;
 const CONTROLS_BASE = IOVECS_BASE + MESSAGES * IOVEC_BYTES;
 const BUFFERS_BASE = CONTROLS_BASE + MESSAGES * CONTROL_BYTES;
 const PAGES = Math.ceil((BUFFERS_BASE + MESSAGES * STRIDE_BYTES) / PAGE_BYTES);
-const MSG_DONTWAIT = 0x40;
 
 /** The bytes are the inbox's again when it returns. */
 export type Arrived = (bytes: Uint8Array, sender: string, port: number, tos: number) => void;

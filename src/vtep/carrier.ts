@@ -2,8 +2,10 @@
  * Carries packets of a portable VTEP: frames of ports through encap to the underlay, and its datagrams through decap
  * to the ports, in batches, on this thread.
  */
+import { RECEIVE_BUFFER_BYTES, VIRTIO_HEADER_BYTES } from '../../assembly/layout.ts';
 import { addToCounter, type CounterName } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
+import { FRAME_BYTES } from '../dataplane/frames.ts';
 import type { CompiledHook, HookProgram } from '../dataplane/hook-program.ts';
 import type { HookDirection, HookFailure, HookFunction } from '../dataplane/hook-types.ts';
 import { Queue } from '../dataplane/queue.ts';
@@ -13,7 +15,6 @@ import type { LossReason, Underlay } from '../io/underlay.ts';
 import type { Logger } from './options.ts';
 
 const BATCH_PACKETS = 32;
-const SLOT_BYTES = 65_536;
 /** The worker blocks of the one queue. */
 const ENCAP_BLOCK = 0;
 const DECAP_BLOCK = 1;
@@ -27,6 +28,9 @@ const LOSSES: Readonly<Record<LossReason, CounterName>> = {
   refused: 'drop_refused',
   error: 'drop_send_error',
 };
+
+/** By place of the frame; undefined: it has none. */
+type Headers = readonly (Uint8Array | undefined)[];
 
 interface Received {
   bytes: Uint8Array;
@@ -54,7 +58,7 @@ export class Carrier {
   #isSending = false;
   /** What came while a batch was being sent, by a port or underlay that calls back at once. */
   #later: (() => void)[] = [];
-  #replies: { device: number; frame: Uint8Array }[] = [];
+  #replies: { device: number; frames: Uint8Array[]; headers: Uint8Array[] }[] = [];
   #isClosed = false;
   batches = 0;
 
@@ -65,9 +69,9 @@ export class Carrier {
     this.#log = log;
     this.#queue = new Queue(plane.views, plane.exports);
     this.#queue.hookFailed = hookFailed;
-    this.#frames = this.#queue.frames(BATCH_PACKETS, SLOT_BYTES);
-    this.#datagrams = this.#queue.datagrams(BATCH_PACKETS, SLOT_BYTES);
-    this.#queue.replied = (device, frame) => this.#replies.push({ device, frame: new Uint8Array(frame) });
+    this.#frames = this.#queue.frames(BATCH_PACKETS, FRAME_BYTES);
+    this.#datagrams = this.#queue.datagrams(BATCH_PACKETS, RECEIVE_BUFFER_BYTES);
+    this.#queue.replied = (device, frame, virtio) => this.#keep(device, new Uint8Array(frame), virtio);
   }
 
   /** Frames for the device go to the port from now on; undefined: nowhere. */
@@ -85,17 +89,18 @@ export class Carrier {
     return this.#queue.setHook(device, direction, hook);
   }
 
-  /** Frames that a device is to send. Never throws. */
-  send(device: number, frames: readonly Uint8Array[]): void {
+  /** Frames that a device is to send. Never throws. @param headers virtio headers of those that have some */
+  send(device: number, frames: readonly Uint8Array[], headers: Headers = []): void {
     if (this.#isClosed || !this.#ports.has(device)) return;
     if (this.#isSending) {
       const copies = frames.map((frame) => new Uint8Array(frame));
-      this.#postpone(() => this.send(device, copies));
+      const kept = headers.map((header) => (header === undefined ? header : new Uint8Array(header)));
+      this.#postpone(() => this.send(device, copies, kept));
       return;
     }
     this.#isSending = true;
     try {
-      for (let at = 0; at < frames.length; ) at = this.#sendSome(device, frames, at);
+      for (let at = 0; at < frames.length; ) at = this.#sendSome(device, frames, headers, at);
     } catch (error) {
       this.#log('error', `encap: ${String((error as Error).stack ?? error)}`);
     } finally {
@@ -136,18 +141,19 @@ export class Carrier {
   }
 
   /** One batch. Returns where the next one begins. */
-  #sendSome(device: number, frames: readonly Uint8Array[], first: number): number {
+  #sendSome(device: number, frames: readonly Uint8Array[], headers: Headers, first: number): number {
     const { slots } = this.#frames;
     let count = 0;
     let at = first;
     for (; at < frames.length && count < slots.length; ++at) {
       const frame = frames[at];
-      if (!(frame instanceof Uint8Array) || frame.length > SLOT_BYTES) {
+      const header = headers[at];
+      if (!isFrame(frame) || (header !== undefined && !isHeader(header))) {
         this.#count(ENCAP_BLOCK, device, 'drop_tap_read', 1);
         continue;
       }
       const slot = slots[count++]!;
-      slot.write(frame);
+      slot.write(frame, header);
       slot.device = device;
     }
     if (count === 0 || !this.#plane.devices.isUp(device)) return at;
@@ -261,7 +267,15 @@ export class Carrier {
 
   #handReplies(): void {
     if (this.#replies.length === 0) return;
-    for (const { device: to, frame } of this.#replies.splice(0)) this.#hand(to, [frame]);
+    for (const { device, frames, headers } of this.#replies.splice(0)) this.#hand(device, frames, headers);
+  }
+
+  /** A frame for a port, which is handed over when the batch has left. @param virtio absent: it is whole */
+  #keep(device: number, frame: Uint8Array, virtio?: Uint8Array): void {
+    const takesAny = this.#ports.get(device)?.takesSuperFrames === true;
+    const frames = virtio === undefined || takesAny ? [frame] : (splitFrame(frame, virtio) ?? []);
+    const headers = virtio !== undefined && takesAny ? [new Uint8Array(virtio)] : [];
+    this.#replies.push({ device, frames, headers });
   }
 
   /** Frames that have arrived, to the device's port. */
@@ -288,4 +302,12 @@ export class Carrier {
   #count(block: number, device: number, name: CounterName, amount: number): void {
     addToCounter(this.#plane.views, block, device, name, amount);
   }
+}
+
+function isFrame(frame: unknown): frame is Uint8Array {
+  return frame instanceof Uint8Array && frame.length <= FRAME_BYTES;
+}
+
+function isHeader(header: unknown): boolean {
+  return header instanceof Uint8Array && header.length === VIRTIO_HEADER_BYTES;
 }
