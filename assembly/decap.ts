@@ -32,6 +32,7 @@ import {
   ARRIVAL_COUNT,
   ARRIVAL_LENGTH_OFFSET,
   ARRIVAL_LISTENER_OFFSET,
+  ARRIVAL_SEGMENT_OFFSET,
   ARRIVAL_TOS_OFFSET,
   ARRIVALS_OFFSET,
   CMSGHDR_BYTES,
@@ -203,7 +204,13 @@ export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
     const listener = <u32>load<u8>(at, ARRIVAL_LISTENER_OFFSET);
     const tos = <u32>load<u8>(at, ARRIVAL_TOS_OFFSET);
     const bytes = load<i32>(at, ARRIVAL_LENGTH_OFFSET);
-    datagram(worker, listener, at, tos, load<u32>(at, ARRIVAL_ADDRESS_OFFSET), bytes, 0);
+    const segment = <i32>load<u16>(at, ARRIVAL_SEGMENT_OFFSET);
+    const address = <usize>load<u32>(at, ARRIVAL_ADDRESS_OFFSET);
+    if (segment === 0 || segment >= bytes || isSuperFrame(listener, address, bytes))
+      datagram(worker, listener, at, tos, address, bytes, segment);
+    else
+      for (let position = 0; position < bytes; position += segment)
+        datagram(worker, listener, at, tos, address + position, min(segment, bytes - position), 0);
   }
   peers.settle(worker);
   return finish(worker);

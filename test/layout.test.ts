@@ -349,6 +349,7 @@ describe('layout', () => {
       ['ARRIVAL_LENGTH', 4],
       ['ARRIVAL_LISTENER', 1, 4],
       ['ARRIVAL_TOS', 1],
+      ['ARRIVAL_SEGMENT', 2],
     ]);
     assertRecord(layout.LANE_BYTES, [
       ['LANE_FIRST', 2],

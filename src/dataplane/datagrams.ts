@@ -35,6 +35,7 @@ class Slot implements DatagramSlot {
   family = 0;
   length = 0;
   tos = 0;
+  segment = 0;
 
   /** @param arrival address of the record that the engine reads; its sender's struct sockaddr comes first */
   constructor(claim: Claim, views: Views, bytes: Uint8Array, arrival: number) {
@@ -74,6 +75,7 @@ class Slot implements DatagramSlot {
     if (datagram.length > this.#bytes.length) throw wrongLength(datagram.length, this.#bytes.length);
     this.bytes.set(datagram);
     this.length = datagram.length;
+    this.segment = 0;
     this.sender = sender;
   }
 }
@@ -146,17 +148,29 @@ export class Datagrams implements DatagramBatch {
     if (!(Number.isInteger(count) && count >= 0 && count <= slots.length))
       throw new VtepError('USAGE', `decap: ${String(count)} datagrams of a batch of ${slots.length}`);
     const room = this.#room;
+    let more = ARRIVAL_COUNT - count;
     let arrival = (this.#state.decapBase + ARRIVALS_OFFSET + this.#first * ARRIVAL_BYTES) >>> 2;
     for (let index = 0; index < count; ++index) {
-      const { length, family, tos } = slots[index]!;
+      const { length, family, tos, segment } = slots[index]!;
       if (typeof length !== 'number' || length >>> 0 !== length || length > room)
         throw wrongLength(length, room);
       if (typeof tos !== 'number') throw new VtepError('USAGE', `decap: tos ${String(tos)}: give a number`);
       if (family === 0) throw new VtepError('USAGE', `decap: slot ${index} has no sender: set it`);
+      if (segment !== 0) {
+        if (!(Number.isInteger(segment) && segment > 0 && segment <= RECEIVE_BUFFER_BYTES))
+          throw wrongSegment(segment);
+        more -= datagramsIn(length, segment) - 1;
+        if (more < 0)
+          throw new VtepError(
+            'USAGE',
+            `decap: more than ${ARRIVAL_COUNT} datagrams: give fewer bundles at a time`,
+          );
+      }
       const listener = family === AF_INET ? listener4 : listener6;
       u32[arrival + (ARRIVAL_LENGTH_OFFSET >> 2)] = length;
-      // The two side by side.
-      u32[arrival + (ARRIVAL_LISTENER_OFFSET >> 2)] = listener | ((tos & 0xff) << 8);
+      // The three side by side.
+      u32[arrival + (ARRIVAL_LISTENER_OFFSET >> 2)] =
+        listener | ((tos & 0xff) << 8) | ((segment < length ? segment : 0) << 16);
       arrival += ARRIVAL_BYTES >> 2;
     }
   }
@@ -177,6 +191,18 @@ function readSender(text: string): Address {
     return { family: AF_INET, bytes };
   }
   return address;
+}
+
+/** @param segment bytes of each but the last one, 0 = it is one */
+export function datagramsIn(length: number, segment: number): number {
+  return segment === 0 ? 1 : Math.max(1, Math.ceil(length / segment));
+}
+
+function wrongSegment(segment: number): VtepError {
+  return new VtepError(
+    'USAGE',
+    `decap: segments of ${String(segment)} bytes: give a number of them, 0 = one datagram`,
+  );
 }
 
 function wrongLength(length: number, room: number): VtepError {
