@@ -8,6 +8,7 @@ import {
   ARRIVAL_LENGTH_OFFSET,
   ARRIVAL_LISTENER_OFFSET,
   ARRIVAL_NAME_OFFSET,
+  ARRIVAL_SEGMENT_OFFSET,
   ARRIVALS_OFFSET,
   RECEIVE_BUFFER_BYTES,
   RECEIVE_BUFFERS_OFFSET,
@@ -35,7 +36,7 @@ class Slot implements DatagramSlot {
   family = 0;
   length = 0;
   tos = 0;
-  segment = 0;
+  #segment = 0;
 
   /** @param arrival address of the record that the engine reads; its sender's struct sockaddr comes first */
   constructor(claim: Claim, views: Views, bytes: Uint8Array, arrival: number) {
@@ -49,6 +50,16 @@ class Slot implements DatagramSlot {
   get bytes(): Uint8Array {
     this.#claim.check();
     return this.#bytes;
+  }
+
+  get segment(): number {
+    return this.#segment;
+  }
+
+  set segment(bytes: number) {
+    if (!(Number.isInteger(bytes) && bytes >= 0 && bytes <= RECEIVE_BUFFER_BYTES)) throw wrongSegment(bytes);
+    this.#segment = bytes;
+    if (bytes !== 0) this.#claim.isMarked = true;
   }
 
   get sender(): string {
@@ -75,7 +86,7 @@ class Slot implements DatagramSlot {
     if (datagram.length > this.#bytes.length) throw wrongLength(datagram.length, this.#bytes.length);
     this.bytes.set(datagram);
     this.length = datagram.length;
-    this.segment = 0;
+    this.#segment = 0;
     this.sender = sender;
   }
 }
@@ -148,31 +159,39 @@ export class Datagrams implements DatagramBatch {
     if (!(Number.isInteger(count) && count >= 0 && count <= slots.length))
       throw new VtepError('USAGE', `decap: ${String(count)} datagrams of a batch of ${slots.length}`);
     const room = this.#room;
-    let more = ARRIVAL_COUNT - count;
     let arrival = (this.#state.decapBase + ARRIVALS_OFFSET + this.#first * ARRIVAL_BYTES) >>> 2;
     for (let index = 0; index < count; ++index) {
-      const { length, family, tos, segment } = slots[index]!;
+      const { length, family, tos } = slots[index]!;
       if (typeof length !== 'number' || length >>> 0 !== length || length > room)
         throw wrongLength(length, room);
       if (typeof tos !== 'number') throw new VtepError('USAGE', `decap: tos ${String(tos)}: give a number`);
       if (family === 0) throw new VtepError('USAGE', `decap: slot ${index} has no sender: set it`);
-      if (segment !== 0) {
-        if (!(Number.isInteger(segment) && segment > 0 && segment <= RECEIVE_BUFFER_BYTES))
-          throw wrongSegment(segment);
-        more -= datagramsIn(length, segment) - 1;
-        if (more < 0)
-          throw new VtepError(
-            'USAGE',
-            `decap: more than ${ARRIVAL_COUNT} datagrams: give fewer bundles at a time`,
-          );
-      }
       const listener = family === AF_INET ? listener4 : listener6;
       u32[arrival + (ARRIVAL_LENGTH_OFFSET >> 2)] = length;
-      // The three side by side.
-      u32[arrival + (ARRIVAL_LISTENER_OFFSET >> 2)] =
-        listener | ((tos & 0xff) << 8) | ((segment < length ? segment : 0) << 16);
+      // The two side by side, and no segment size beside them.
+      u32[arrival + (ARRIVAL_LISTENER_OFFSET >> 2)] = listener | ((tos & 0xff) << 8);
       arrival += ARRIVAL_BYTES >> 2;
     }
+    if (this.#claim.isMarked) this.#divide(count);
+  }
+
+  /** Says of what size the datagrams are of slots that hold several. @throws VtepError USAGE when they are too many */
+  #divide(count: number): void {
+    const { slots } = this;
+    const { u16 } = this.#state;
+    this.#claim.isMarked = slots.some(({ segment }) => segment !== 0);
+    let datagrams = 0;
+    for (let index = 0; index < count; ++index) {
+      const { length, segment } = slots[index]!;
+      datagrams += datagramsIn(length, segment);
+      const arrival = this.#state.decapBase + ARRIVALS_OFFSET + (this.#first + index) * ARRIVAL_BYTES;
+      if (segment < length) u16[(arrival + ARRIVAL_SEGMENT_OFFSET) >>> 1] = segment;
+    }
+    if (datagrams > ARRIVAL_COUNT)
+      throw new VtepError(
+        'USAGE',
+        `decap: ${datagrams} datagrams in bundles: ${ARRIVAL_COUNT} are the most that a call takes`,
+      );
   }
 }
 
