@@ -1070,7 +1070,7 @@ export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
 export const TRAINS_BYTES = TRAIN_COUNT * 4;
 /**
  * Arrivals: datagrams that a program hands over itself, wherever they lie in the receive buffers: struct sockaddr of the
- * sender; u32s: address and bytes; u8s: listener, outer TOS.
+ * sender; u32s: address and bytes; u8s: listener, outer TOS; u16: segment.
  */
 export const ARRIVAL_COUNT = WRITE_COUNT;
 export const ARRIVAL_BYTES = 64;
@@ -1081,6 +1081,8 @@ export const ARRIVAL_ADDRESS_OFFSET = 32;
 export const ARRIVAL_LENGTH_OFFSET = 36;
 export const ARRIVAL_LISTENER_OFFSET = 40;
 export const ARRIVAL_TOS_OFFSET = 41;
+/** u16: bytes of each datagram, where several lie one behind the other; the last one may be shorter. 0 = it is one */
+export const ARRIVAL_SEGMENT_OFFSET = 42;
 /** Receive buffers, last, beside the records of hooks: whole UDP_GRO bundles and a kernel peer's super-frames. The odd stride spreads their first lines over the cache. */
 export const RECEIVE_BUFFER_BYTES = 65536;
 export const RECEIVE_STRIDE_BYTES = 67648;

@@ -90,7 +90,13 @@ export interface DatagramSlot {
   sender: string;
   /** Outer TOS or traffic class, whose last two bits are ECN; 0 */
   tos: number;
-  /** Copies a datagram in and sets length and sender. @throws VtepError USAGE */
+  /**
+   * What a socket with UDP_GRO reports: the slot holds several datagrams of so many bytes, of which the last may be
+   * shorter, or one with a super-frame of UDP; decap tells which. 0 = it is one. All those of a call together are 256 at
+   * most.
+   */
+  segment: number;
+  /** Copies a datagram in and sets length and sender, and `segment` to 0. @throws VtepError USAGE */
   write(datagram: Uint8Array, sender: string): void;
 }
 
