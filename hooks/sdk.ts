@@ -9,7 +9,7 @@
  *
  * and is compiled by
  *
- *   npx asc my-hook.ts --runtime stub --use abort= --noAssert -O3 --converge -o my-hook.wasm
+ *   npx asc my-hook.ts --runtime stub --use abort= --noAssert -O3 --converge --enable simd -o my-hook.wasm
  *
  * It has 64 KiB of memory of its own, from address 0: static data, `memory.data`, the heap, which only grows. The records
  * and the frames that they name lie outside of it, and are there until `hook` returns. All else is out of reach: touching

@@ -516,7 +516,7 @@ describe('bad use of a VTEP on ports', () => {
     });
     await vtep.setDevice('a', { up: true, remote: '192.0.2.2', learning: true });
     mine.write([Uint8Array.of(2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x88, 0xb5, ...new Uint8Array(46))]);
-    await until('a frame', () => heard >= 1, 3000);
+    await until('a frame', () => heard >= 1, 10_000);
     await vtep.close();
     await refusesAll(vtep);
     for (const use of [

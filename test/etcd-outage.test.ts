@@ -37,6 +37,12 @@ describe('an etcd that comes and goes', { skip }, () => {
     members = new Members(etcd);
     return () => members.source({ endpoints: [cable.endpoint] });
   };
+  /** The store with nothing in it, as when its disk was lost. */
+  const renewed = async () => {
+    await etcd.stop();
+    etcd.wipe();
+    await etcd.start();
+  };
   const put = (n: number, by = n) => etcd.ctl('put', `${SUBNETS}/10.244.${n}.0-24`, flannelValue(by));
 
   it('keeps what was known while etcd is stopped, and goes on where it was', async () => {
@@ -217,9 +223,7 @@ describe('an etcd that comes and goes', { skip }, () => {
     const lease = await source.acquire(member(100), {}, soon());
     const heard = members.follow(source);
     await heard.until('the snapshot', () => heard.members.size === 2 && source.state().connected);
-    await etcd.stop();
-    etcd.wipe();
-    await etcd.start();
+    await renewed();
     await until('told', () => /configuration and leases are gone/.test(source.state().error ?? ''), 4000);
     assert.equal(heard.members.size, 2);
     await put(2);
@@ -239,12 +243,29 @@ describe('an etcd that comes and goes', { skip }, () => {
     await heard.until('the snapshot', () => heard.members.size === 1 && source.state().connected);
     const revision = await etcd.revision();
     await cable.cut();
-    await etcd.stop();
-    etcd.wipe();
-    await etcd.start();
+    await renewed();
     await etcd.ctl('put', CONFIG, JSON.stringify(NETWORK));
     await put(5);
     while ((await etcd.revision()) < revision + 5) await etcd.ctl('put', 'other', 'x');
+    await cable.join();
+    await heard.until('the new members', () => heard.subnets.join() === '10.244.5.0/24');
+  });
+
+  it('is not deceived by its own record in a new store, at the revision that it had in the old one', async () => {
+    await renewed();
+    const source = (await start())();
+    await put(1);
+    const { key } = await source.acquire(member(100), {}, soon());
+    const revision = await etcd.revision();
+    const heard = members.follow(source);
+    await heard.until('the snapshot', () => heard.members.size === 1 && source.state().connected);
+    await cable.cut();
+    await renewed();
+    await etcd.ctl('put', CONFIG, JSON.stringify(NETWORK));
+    while ((await etcd.revision()) < revision - 1) await etcd.ctl('put', 'other', 'x');
+    await etcd.ctl('put', key, flannelValue(100));
+    assert.equal(await etcd.revision(), revision);
+    await put(5);
     await cable.join();
     await heard.until('the new members', () => heard.subnets.join() === '10.244.5.0/24');
   });

@@ -261,6 +261,39 @@ describe('leases in etcd', { skip }, () => {
     assert.equal(heard.members.size, 0, 'our own lease is no member');
   });
 
+  it('takes a subnet again that somebody deletes at the same moment', async () => {
+    const source = await start();
+    const heard = members.follow(source);
+    await heard.until('the snapshot', () => heard.snapshots === 1 && source.state().connected);
+    const client = new EtcdClient({
+      endpoints: [etcd.endpoint],
+      times: { dialMs: 1000, staggerMs: 100, callMs: 5000, pingMs: 5000, pingTimeoutMs: 5000 },
+    });
+    const stop = new AbortController();
+    let deleted = 0;
+    const watching = client.watch(
+      SUBNETS,
+      (await etcd.revision()) + 1,
+      ({ events }) => {
+        const made = events.find((event) => !event.deleted)?.kv;
+        if (made === undefined || deleted === 3) return;
+        deleted++;
+        void client.delete(made.key, made);
+      },
+      stop.signal,
+    );
+    try {
+      await source.acquire(member(1), {}, soon());
+      await until('deleted three times', () => deleted === 3, 5000);
+      const deadline = Date.now() + 5000;
+      while ((await stored(etcd)).size === 0) assert.ok(Date.now() < deadline, 'nothing is stored');
+    } finally {
+      stop.abort();
+      await watching;
+      client.close();
+    }
+  });
+
   it('moves to another subnet when its own has gone to somebody else', async () => {
     const source = await start();
     const heard = members.follow(source);

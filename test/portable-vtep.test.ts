@@ -64,8 +64,8 @@ const textOf = (one: Uint8Array | undefined) =>
     .trim();
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  for (const end = performance.now() + 3000; !condition(); await pause(2))
-    if (performance.now() > end) throw new Error(`not within 3 s: ${what}`);
+  for (const end = performance.now() + 10_000; !condition(); await pause(2))
+    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
 }
 
 /** Hosts 192.0.2.1 and up, a VTEP with device vx0 on each, joined to the first two. */

@@ -2,7 +2,7 @@
  * A gateway between VXLAN networks: what comes out of one device's tunnel goes into that of another. Set it on decap of
  * every device that has a way out. AssemblyScript.
  *
- *   npx asc gateway.ts --runtime stub --use abort= --noAssert -O3 --converge -o gateway.wasm
+ *   npx asc gateway.ts --runtime stub --use abort= --noAssert -O3 --converge --enable simd -o gateway.wasm
  *   vxlane hook add dev vx42 decap gateway.wasm rules gateway.rules
  *
  * Its settings are pairs of u16, low byte first: number of the device that a packet has come to, and of the one into

@@ -32,8 +32,15 @@ export interface FrameSlot {
   length: number;
   /** Number of the device that is to send it, as `addDevice` gave it. */
   device: number;
-  /** Copies a frame in and sets the length. @throws VtepError USAGE when it is too long */
-  write(frame: Uint8Array): void;
+  /** The virtio header that `write` was given with the frame; undefined: there is nothing left to do to it. */
+  readonly virtio: Uint8Array | undefined;
+  /**
+   * Copies a frame in and sets the length.
+   * @param virtio struct virtio_net_hdr, 10 bytes, of a frame that came with one: encap completes the checksum, and cuts
+   *   a super-frame into as many datagrams as it says
+   * @throws VtepError USAGE when it is too long
+   */
+  write(frame: Uint8Array, virtio?: Uint8Array): void;
 }
 
 /** Slots of one queue, as long as they are wanted. */
@@ -83,7 +90,13 @@ export interface DatagramSlot {
   sender: string;
   /** Outer TOS or traffic class, whose last two bits are ECN; 0 */
   tos: number;
-  /** Copies a datagram in and sets length and sender. @throws VtepError USAGE */
+  /**
+   * What a socket with UDP_GRO reports: the slot holds several datagrams of so many bytes, of which the last may be
+   * shorter, or one with a super-frame of UDP; decap tells which. 0 = it is one. All those of a call together are 256 at
+   * most.
+   */
+  segment: number;
+  /** Copies a datagram in and sets length and sender, and `segment` to 0. @throws VtepError USAGE */
   write(datagram: Uint8Array, sender: string): void;
 }
 
@@ -121,8 +134,11 @@ export interface ArrivedFrames {
   readonly virtio: Uint8Array;
 }
 
-/** Frames that encap has for a device itself: answers of the ARP and ND proxy, and what hooks send out of ports. */
-export type Replied = (device: number, frame: Uint8Array) => void;
+/**
+ * Frames that encap has for a device itself: answers of the ARP and ND proxy, and what hooks send out of ports.
+ * @param virtio its header, where the frame is a super-frame or its checksum is open: it came that way
+ */
+export type Replied = (device: number, frame: Uint8Array, virtio?: Uint8Array) => void;
 
 /** What one thread uses to carry packets: slots, scratch and counters of its own, on the dataplane's tables. */
 export interface DataplaneQueue {

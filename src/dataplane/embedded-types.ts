@@ -1,18 +1,10 @@
 /** What a program sees of a dataplane of its own. */
-import type {
-  DeviceConfig,
-  FdbEntry,
-  FdbFlush,
-  FdbRequest,
-  MdbEntry,
-  MdbFlush,
-  MdbRequest,
-  PeerInfo,
-  PeerRequest,
-  VniInfo,
-  VniRequest,
-  VtepEvent,
-} from '../types.ts';
+import type { DeviceConfig } from '../types/device.ts';
+import type { VtepEvent } from '../types/event.ts';
+import type { FdbEntry, FdbFlush, FdbRequest } from '../types/fdb.ts';
+import type { MdbEntry, MdbFlush, MdbRequest } from '../types/mdb.ts';
+import type { PeerInfo, PeerRequest } from '../types/peer.ts';
+import type { VniInfo, VniRequest } from '../types/vni.ts';
 import type { DataplaneQueue } from './batch.ts';
 import type { CounterName } from './counters.ts';
 import type { CompiledHook, HookProgram } from './hook-program.ts';
@@ -131,9 +123,10 @@ export interface EmbeddedDataplane {
   /**
    * An Ethernet frame (14 to 65,590 bytes) that the device is to send. A frame that must be dropped gives
    * no datagram and a counter.
+   * @param virtio of a frame that came with a virtio header, as `FrameSlot.write` takes it: a super-frame is cut
    * @throws VtepError NOT_FOUND (no such device), USAGE (longer than a slot)
    */
-  encap(device: string, frame: Uint8Array): Datagram[];
+  encap(device: string, frame: Uint8Array, virtio?: Uint8Array): Datagram[];
   /** The UDP payload that `sender` sent to `port` (8472) of this host. @throws VtepError USAGE */
   decap(datagram: Uint8Array, sender: string, port?: number): Frame[];
 

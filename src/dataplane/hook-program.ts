@@ -5,13 +5,16 @@
 import { HOOK_AREA_BYTES, HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
-import { FAULT } from './hook-guard-code.ts';
-import type { DataSegment } from './hook-guard-module.ts';
+import { FAULT } from './hook-guard-injected.ts';
+import type { DataSegment } from './hook-guard-shape.ts';
 import { check } from './shape.ts';
 import type { EngineMemory, EngineModule } from './wasm-types.ts';
 
-/** Fuel of one batch, for each packet in it: turns of loops, more or less. */
-export const HOOK_FUEL = 10_000;
+/**
+ * Fuel of one batch, for each packet in it: turns of loops, more or less. It holds the largest batch up for some tens of
+ * milliseconds at most (bench/hook-fuel.bench.ts).
+ */
+export const HOOK_FUEL = 700;
 /** Fuel of what runs once: the start function and `configure`. The thread that they run on carries no packets meanwhile. */
 const SETUP_FUEL = 2_000_000;
 const FUEL_MAX = 0x7fffffff;

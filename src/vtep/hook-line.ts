@@ -6,14 +6,15 @@ import {
   CONTROL_CALLS,
   CONTROL_DESCRIPTORS,
   CONTROL_DESCRIPTORS_MAX,
+  CONTROL_GENERATION,
   CONTROL_ORDERS,
   CONTROL_SEAT,
   CONTROL_STATE,
   type HookOrder,
   type HookReport,
   type HookStart,
+  type HookState,
   IDLE,
-  type Program,
   type Seat,
   STATS_OFFSET,
   seatNumber,
@@ -40,7 +41,7 @@ export class HookLine {
   }
 
   /** For a thread about to start; what the one before it was asked is refused with `reason`. */
-  start(programs: readonly Program[], reason = ''): HookStart {
+  start(state: HookState, reason = ''): HookStart {
     this.close(reason);
     const { port1, port2 } = new MessageChannel();
     this.#words[CONTROL_ORDERS] = 0;
@@ -50,7 +51,7 @@ export class HookLine {
     // The thread itself keeps the process alive.
     port1.unref();
     this.#port = port1;
-    return { control: this.#control, port: port2, programs };
+    return { control: this.#control, port: port2, ...state };
   }
 
   /** Resolves when the thread, which must be woken, has carried it out. Rejects with its reason why not. */
@@ -63,14 +64,15 @@ export class HookLine {
     });
   }
 
-  /** How often the thread has begun with JavaScript, and for which seat; undefined: it is not at it. */
-  get under(): { calls: number; state: number; seat: Seat } | undefined {
+  /** How often the thread has begun with JavaScript, and with which program; undefined: it is not at it. */
+  get under(): { calls: number; state: number; seat: Seat; generation: number } | undefined {
     const state = Atomics.load(this.#words, CONTROL_STATE);
     if (state === IDLE) return undefined;
     return {
       state,
       calls: Atomics.load(this.#words, CONTROL_CALLS),
       seat: seatOf(Atomics.load(this.#words, CONTROL_SEAT)),
+      generation: Atomics.load(this.#words, CONTROL_GENERATION),
     };
   }
 
