@@ -152,7 +152,7 @@ function bundle(
   bytes: i32,
   segment: i32,
 ): void {
-  if (segment >= bytes || isSuperFrame(listener, at, bytes)) {
+  if (segment >= bytes || receipts.isSuperFrame(listener, at, bytes)) {
     datagram(worker, listener, arrival, tos, at, bytes, segment);
     return;
   }
