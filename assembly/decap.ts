@@ -33,7 +33,6 @@ import {
   ARRIVAL_COUNT,
   ARRIVAL_LENGTH_OFFSET,
   ARRIVAL_LISTENER_OFFSET,
-  ARRIVAL_TOS_OFFSET,
   ARRIVALS_OFFSET,
   DECAP_GOES_ON_OFFSET,
   DECAP_MESSAGE_OFFSET,
@@ -131,13 +130,34 @@ export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
   writes.begin(worker);
   if (fdb.isLarge()) warmArrivals(worker, first, end);
   for (let at = worker + ARRIVALS_OFFSET + first * ARRIVAL_BYTES; at < end; at += ARRIVAL_BYTES) {
-    const listener = <u32>load<u8>(at, ARRIVAL_LISTENER_OFFSET);
-    const tos = <u32>load<u8>(at, ARRIVAL_TOS_OFFSET);
+    // Listener, TOS and segment size.
+    const word = load<u32>(at, ARRIVAL_LISTENER_OFFSET);
+    const tos = (word >>> 8) & 0xff;
     const bytes = load<i32>(at, ARRIVAL_LENGTH_OFFSET);
-    datagram(worker, listener, at, tos, load<u32>(at, ARRIVAL_ADDRESS_OFFSET), bytes, 0);
+    const address = <usize>load<u32>(at, ARRIVAL_ADDRESS_OFFSET);
+    if (word >>> 16 === 0) datagram(worker, word & 0xff, at, tos, address, bytes, 0);
+    else bundle(worker, word & 0xff, at, tos, address, bytes, <i32>(word >>> 16));
   }
   peers.settle(worker);
   return finish(worker);
+}
+
+/** Datagrams of `segment` bytes, of which the last may be shorter, or one with a super-frame. */
+function bundle(
+  worker: usize,
+  listener: u32,
+  arrival: usize,
+  tos: u32,
+  at: usize,
+  bytes: i32,
+  segment: i32,
+): void {
+  if (segment >= bytes || receipts.isSuperFrame(listener, at, bytes)) {
+    datagram(worker, listener, arrival, tos, at, bytes, segment);
+    return;
+  }
+  for (let position = 0; position < bytes; position += segment)
+    datagram(worker, listener, arrival, tos, at + position, min(segment, bytes - position), 0);
 }
 
 /** The number of writes, or less than 0: the records that a program is to look at before `decapVerdicts`. */

@@ -27,6 +27,7 @@ import {
   DROP_HOOK_FAULT_RECEIVED,
   DROP_HOOK_FORWARD,
   DROP_HOOK_RECEIVED,
+  DROP_HOOK_STOPPED_RECEIVED,
   DROP_HOOK_TARGET_RECEIVED,
   ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
@@ -146,7 +147,8 @@ function judge(worker: usize, forward: usize, index: u32): void {
   const domain = vni.domainOf(place);
   const isPacket = hook.isPacketDevice(device);
   if (!hook.isSound(record, parked, isPacket, HOOK_ROOM_DECAP_BYTES)) {
-    counter.lost(worker, device, domain, DROP_HOOK_FAULT_RECEIVED);
+    const reason = hook.isStopped(record) ? DROP_HOOK_STOPPED_RECEIVED : DROP_HOOK_FAULT_RECEIVED;
+    counter.lost(worker, device, domain, reason);
     return;
   }
   const frame = <usize>load<u32>(record, HOOK_RECORD_ADDRESS_OFFSET);

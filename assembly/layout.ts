@@ -146,7 +146,7 @@ export const VXLAN_RCO_START = 0x7f;
 // ----------------------------------------------------------- implementation
 
 /** Raised with every change of this file that an older module could not read. */
-export const LAYOUT_VERSION = 5;
+export const LAYOUT_VERSION = 6;
 
 export const WASM_PAGE_BYTES = 65536;
 /** What the kernel maps memory by. */
@@ -663,7 +663,7 @@ export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 80;
+export const COUNTER_COUNT = 88;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;
@@ -1070,7 +1070,7 @@ export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
 export const TRAINS_BYTES = TRAIN_COUNT * 4;
 /**
  * Arrivals: datagrams that a program hands over itself, wherever they lie in the receive buffers: struct sockaddr of the
- * sender; u32s: address and bytes; u8s: listener, outer TOS.
+ * sender; u32s: address and bytes; u8s: listener, outer TOS; u16: segment.
  */
 export const ARRIVAL_COUNT = WRITE_COUNT;
 export const ARRIVAL_BYTES = 64;
@@ -1081,6 +1081,8 @@ export const ARRIVAL_ADDRESS_OFFSET = 32;
 export const ARRIVAL_LENGTH_OFFSET = 36;
 export const ARRIVAL_LISTENER_OFFSET = 40;
 export const ARRIVAL_TOS_OFFSET = 41;
+/** u16: bytes of each datagram, where several lie one behind the other; the last one may be shorter. 0 = it is one */
+export const ARRIVAL_SEGMENT_OFFSET = 42;
 /** Receive buffers, last, beside the records of hooks: whole UDP_GRO bundles and a kernel peer's super-frames. The odd stride spreads their first lines over the cache. */
 export const RECEIVE_BUFFER_BYTES = 65536;
 export const RECEIVE_STRIDE_BYTES = 67648;
@@ -1117,6 +1119,8 @@ export const HOOK_DROP = 1;
 export const HOOK_REDIRECT = 2;
 /** The host's: the program failed before it decided. */
 export const HOOK_FAULT = 3;
+/** The host's: the program has been stopped, and nothing is to pass without it. */
+export const HOOK_STOPPED = 4;
 /** As HOOK_PASS when the program returns, HOOK_FAULT when it fails. */
 export const HOOK_UNDECIDED = 255;
 export const HOOK_MIRROR = 256;
@@ -1262,6 +1266,9 @@ export const DROP_HOOK_RECEIVED = 69;
 export const DROP_HOOK_FAULT_RECEIVED = 70;
 export const DROP_HOOK_TARGET_RECEIVED = 71;
 export const DROP_HOOK_FORWARD = 72;
+// The program of a hook that lets nothing pass without it has been stopped: encap, decap.
+export const DROP_HOOK_STOPPED = 79;
+export const DROP_HOOK_STOPPED_RECEIVED = 80;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
+import { READERS } from '../src/daemon/call-schema.ts';
 import { ERROR_CODES } from '../src/errors.ts';
 import {
   compileHook,
@@ -420,6 +421,14 @@ describe('a key that nobody knows is refused by its name, by', () => {
 
   it('but one that is undefined was not given', () => {
     (createDataplane as Call)({ queues: 1, other: undefined });
+  });
+});
+
+it('a port that is handed to a VTEP on TAPs is refused as what it is', () => {
+  const [port] = createMemoryPort();
+  assert.throws(() => READERS.device({ name: 'vx0', id: 42, port }), {
+    code: 'USAGE',
+    message: /^port: a VTEP on TAPs makes its own: createVtep\(\{ underlay \}\)/,
   });
 });
 

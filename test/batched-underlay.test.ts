@@ -59,7 +59,12 @@ describe('the batched underlay', { skip: missing !== null && !process.env.CI && 
     const one: Host = { underlay: batchedUnderlay({ address, address6, sources }), heard: [], lost: [] };
     open.push(one.underlay);
     one.underlay.start({
-      arrived: (bytes, sender, port, tos) => one.heard.push({ bytes: bytes.slice(), sender, port, tos }),
+      arrived: (bundle, sender, port, tos, segment = 0) => {
+        for (let at = 0; at === 0 || at < bundle.length; at += segment || bundle.length || 1) {
+          const bytes = bundle.slice(at, segment > 0 ? at + segment : bundle.length);
+          one.heard.push({ bytes, sender, port, tos });
+        }
+      },
       lost: (device, bytes, reason) => one.lost.push(`${device} ${bytes} ${reason}`),
       warn: (line) => assert.fail(line),
     });

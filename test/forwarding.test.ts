@@ -4,7 +4,15 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createDataplane, type EmbeddedDataplane, type SentDatagrams } from '../src/index.ts';
+import {
+  createDataplane,
+  createMemoryNetwork,
+  createVtep,
+  type EmbeddedDataplane,
+  type FramePort,
+  type FrameSink,
+  type SentDatagrams,
+} from '../src/index.ts';
 import { assertBytes } from './support/bytes.ts';
 import { concat, ethernet, ipv4, ipv6, type Packet, vlan } from './support/frames.ts';
 import { raw, tcp, udp } from './support/messages.ts';
@@ -269,4 +277,105 @@ test('a hook sends super-frames out of another port with their headers', () => {
     [red, frame, virtio],
     [red, frame, undefined],
   ]);
+});
+
+for (const seed of [1, 2, 3, 4])
+  test(`a bundle is as good as its datagrams, and a super-frame of UDP is told from it, seed ${seed}`, () => {
+    const random = mulberry32(seed);
+    const { dataplane } = gateway([1500, 1500]);
+    const { queue } = dataplane;
+    const datagrams = queue.datagrams(8, 65536);
+    for (let round = 0; round < 40; ++round) {
+      const cases: Case[] = [];
+      for (const slot of datagrams.slots) {
+        const head = Uint8Array.of(8, 0, 0, 0, 0, 0, 10, 0);
+        if (random() < 0.4) {
+          const size = 1 + Math.floor(random() * 1400);
+          const payload = randomBytes(random, Math.min(64000, 1 + Math.floor(random() * 32) * size));
+          const frame = ethernet({}, ipv4({}, udp({ checksum: 'partial' }, payload)));
+          const isOne = payload.length <= size;
+          slot.write(concat(head, frame), SENDER);
+          slot.segment = size;
+          const virtio = isOne ? partialHeader(frame) : superHeader(frame, size);
+          cases.push({ frame, expected: segmentNaively(frame, virtio)! });
+        } else {
+          const size = 42 + Math.floor(random() * 1400);
+          const frames = Array.from({ length: 1 + Math.floor(random() * 30) }, (_, index, last = random()) =>
+            ethernet({}, ipv4({}, udp({}, randomBytes(random, index > 0 && last < 0.05 ? size - 42 : size)))),
+          );
+          // All but the last one are of one length.
+          while (frames.length > 1 && frames.slice(0, -1).some(({ length }) => length !== frames[0]!.length))
+            frames.pop();
+          const bundle = concat(...frames.map((frame) => concat(head, frame)));
+          slot.write(bundle, SENDER);
+          if (frames.length > 1) slot.segment = 8 + frames[0]!.length;
+          cases.push(...frames.map((frame) => ({ frame, expected: [frame] })));
+        }
+      }
+      assert.equal(queue.decap(datagrams, PORT).next(), false);
+      compare(taken(queue.forwarded, queue.memory).get(REMOTES[0]!)!, cases, `round ${round}`);
+    }
+    const [slot] = datagrams.slots;
+    slot!.write(new Uint8Array(65536), SENDER);
+    assert.equal(slot!.segment, 0);
+    slot!.segment = 100;
+    assert.throws(() => queue.decap(datagrams, PORT), { code: 'USAGE' });
+    for (const bad of [-1, 1.5, 65537]) assert.throws(() => (slot!.segment = bad), { code: 'USAGE' });
+  });
+
+test('a port hands over super-frames; a port that takes none is given their segments', async () => {
+  const network = createMemoryNetwork();
+  const [near, far] = await Promise.all(
+    ['192.0.2.1', '192.0.2.2'].map((address) => createVtep({ underlay: network.host(address) })),
+  );
+  try {
+    const heard: Record<string, Uint8Array[]> = { red: [], far: [] };
+    let sink: FrameSink | undefined;
+    const port: FramePort = {
+      kind: 'test',
+      start: (own) => {
+        sink = own;
+      },
+      write: (frames) => frames.length,
+      close() {},
+    };
+    const listening = (name: string): FramePort => ({
+      ...{ kind: 'test', start() {}, close() {} },
+      write: (frames) => heard[name]!.push(...frames.map((frame) => frame.slice())) && frames.length,
+    });
+    await near!.addDevice({ name: 'red', id: 10, remote: '192.0.2.2', port: listening('red') });
+    await near!.addDevice({ name: 'blue', id: 20, remote: '192.0.2.2', port });
+    await far!.addDevice({ name: 'far', id: 20, remote: '192.0.2.1', port: listening('far'), mtu: 9000 });
+    const random = mulberry32(3);
+    const offers = Array.from({ length: 60 }, () => offered(random));
+    const expected = offers.flatMap((offer) => offer.expected);
+    const all = async (name: string) => {
+      for (let turn = 0; turn < 500 && heard[name]!.length < expected.length; ++turn)
+        await new Promise((done) => setImmediate(done));
+      assert.equal(heard[name]!.length, expected.length);
+      for (const [index, frame] of heard[name]!.entries())
+        assertBytes(frame, expected[index], `${name}: ${index}`);
+    };
+    const hand = () =>
+      sink!.frames(
+        offers.map(({ frame }) => frame),
+        offers.map(({ virtio }) => virtio),
+      );
+    hand();
+    await all('far');
+    near!.setHook('blue', 'encap', (batch) => {
+      while (batch.next()) batch.redirect(1);
+    });
+    // What is no header loses its frame, and no other.
+    sink!.frames([offers[0]!.frame], [new Uint8Array(3)]);
+    assert.equal(near!.status().counters.blue!.drop_tap_read, 1);
+    const isSound = ({ expected: [first] }: Case) => first !== undefined;
+    const sound = offers.filter(isSound);
+    offers.splice(0, offers.length, ...sound);
+    hand();
+    await all('red');
+  } finally {
+    await near!.close();
+    await far!.close();
+  }
 });

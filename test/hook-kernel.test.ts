@@ -188,6 +188,10 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         assert.equal((await datagrams(ways.encap, 50)).length, 50);
         assert.deepEqual([shown('decap').stats.dropped, shown('decap').stats.faults], [50, 0]);
         assert.equal(vtep.status().counters.vx1!.drop_hook_received, 50);
+        // What the firewall has counted itself: by rule, and what fitted none.
+        const { counters, stats } = shown('decap');
+        assert.deepEqual([counters!.length, counters![0]], [258, 50]);
+        assert.ok(counters![256]! > 0 && counters![256]! <= stats.packets - 50, `${counters![256]}`);
         assert.equal(vtep.devices()[0]!.stats.rx.dropped, 50);
         await remove();
       });
@@ -322,6 +326,56 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         await transfer(way);
         assert.equal(vtep.devices()[0]!.up, true);
         await remove();
+      });
+
+      test('a firewall in JavaScript that hangs stays closed with onstop drop', async () => {
+        // Telnet is dropped; it hangs over the first datagram whose fifth byte is 1.
+        const file = script(
+          'closed',
+          `export default (batch) => { while (batch.next()) {
+            const { bytes, l3 } = batch;
+            if (l3 > 0 && bytes[l3 + 9] === 17 && bytes[l3 + 32] === 1) for (;;);
+          } };\n`,
+        );
+        const way = ways[hanging];
+        const port = await way.to.call('udpReceiver', way.address);
+        // A module beside it, which may be in the thread that is started anew: what it has counted stays.
+        const other = hanging === 'decap' ? 'encap' : 'decap';
+        const rules = firewallRules([], 'pass');
+        await vtep.hook({
+          op: 'replace',
+          dev: 'vx1',
+          direction: other,
+          file: 'f.wasm',
+          wasm: firewall,
+          rules,
+        });
+        await datagrams(ways[other], 20);
+        const counted = shown(other).counters![256]!;
+        assert.ok(counted >= 20, `${counted}`);
+        const burst = (count: number) => Array.from({ length: count }, (_, number) => numbered(number));
+        const fatal = numbered(0);
+        fatal[4] = 1;
+        events.length = 0;
+        await vtep.hook({ op: 'replace', dev: 'vx1', direction: hanging, file, onstop: 'drop' });
+        assert.deepEqual([shown(hanging).onstop, shown(hanging).stopped], ['drop', undefined]);
+        const before = shown(hanging).stats;
+        await send(way, port, [fatal], 0);
+        // While it hangs, and while its thread is started anew, too.
+        for (let round = 0; round < 10 && shown(hanging).stopped === undefined; ++round)
+          await send(way, port, burst(100), 2000);
+        await until('told', () => events.some(({ change }) => change === 'stopped'), 5000);
+        await send(way, port, burst(50), 0);
+        await until('counted', () => shown(hanging).stats.stopped - before.stopped >= 50, 3000);
+        assert.deepEqual(await way.to.call('udpArrivals', port, 0), []);
+        const reason = hanging === 'decap' ? 'drop_hook_stopped_received' : 'drop_hook_stopped';
+        assert.equal(vtep.status().counters.vx1![reason], shown(hanging).stats.stopped);
+        // The other direction goes on.
+        assert.equal((await datagrams(ways[other], 20)).length, 20);
+        assert.ok(shown(other).counters![256]! >= counted + 20, `${shown(other).counters![256]}`);
+        assert.ok(log.some((line) => /did not return within 1 s.*packets are dropped/.test(line)));
+        await remove();
+        assert.equal((await datagrams(way, 20)).length, 20);
       });
 
       test('a module that can’t be loaded changes nothing; one that never loads is given up', async () => {

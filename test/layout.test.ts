@@ -343,12 +343,16 @@ describe('layout', () => {
     // A super-frame always finds room in an empty batch: one that does not would be asked for again and again.
     const headers = layout.SEGMENT_HEADER_MAX_BYTES + layout.CACHE_LINE_BYTES;
     assert.ok(layout.PARCEL_COUNT * headers + 2 * layout.FRAME_MAX_BYTES <= layout.ENCAP_HEADERS_BYTES);
+    // Read as one.
+    assert.equal(layout.ARRIVAL_TOS_OFFSET, layout.ARRIVAL_LISTENER_OFFSET + 1);
+    assert.equal(layout.ARRIVAL_SEGMENT_OFFSET, layout.ARRIVAL_LISTENER_OFFSET + 2);
     assertRecord(layout.ARRIVAL_BYTES, [
       ['ARRIVAL_NAME', layout.SOCKADDR_IN6_BYTES, 8],
       ['ARRIVAL_ADDRESS', 4],
       ['ARRIVAL_LENGTH', 4],
       ['ARRIVAL_LISTENER', 1, 4],
       ['ARRIVAL_TOS', 1],
+      ['ARRIVAL_SEGMENT', 2],
     ]);
     assertRecord(layout.LANE_BYTES, [
       ['LANE_FIRST', 2],

@@ -183,7 +183,7 @@ Examples:
 
 export const HOOK = `
 Verbs:
-  add|replace dev NAME encap|decap FILE [rules FILE] [fuel N]
+  add|replace dev NAME encap|decap FILE [rules FILE] [fuel N] [onstop pass|drop]
   del dev NAME encap|decap
   show [dev NAME]
 
@@ -194,14 +194,17 @@ its own memory and the packets. FILE.js is a module that the daemon's threads im
 it must belong to the daemon's user or to root, and nobody else may be able to write it or its folders.
 "rules" is handed to the program before it sees a packet. "fuel" is how many loops and calls a .wasm may make for each
 packet (10000). "replace" takes effect between two packets of each thread and loses none; it adds where there is none.
-What a program leaves undecided when it fails is dropped, and counted as drop_hook_fault.
+What a program leaves undecided when it fails is dropped, and counted as drop_hook_fault. A .js that hangs or ends its
+thread is stopped; then packets pass, or with "onstop drop", which a firewall should have, are dropped as
+drop_hook_stopped. Of a .wasm, whose loops end by themselves, "onstop drop" is the default.
 
 Examples:
   vxlane hook add dev vx0 decap firewall.wasm rules firewall.rules
   vxlane hook replace dev vx0 decap firewall.wasm rules new.rules
-  vxlane -s hook show dev vx0
+  vxlane -s hook show dev vx0        # with what became of packets, and what the module has counted itself
   vxlane -j hook show
   vxlane hook add dev vx0 encap /etc/vxlane/count.js
+  vxlane hook replace dev vx0 decap /etc/vxlane/firewall.js onstop drop
   vxlane hook del dev vx0 decap`;
 
 export const MONITOR = `

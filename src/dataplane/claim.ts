@@ -6,6 +6,8 @@ import { VtepError } from '../errors.ts';
 export class Claim {
   readonly #what: string;
   isOver = false;
+  /** Slots have been given more than bytes since the last batch: a virtio header, a segment size. */
+  isMarked = false;
 
   constructor(what: string) {
     this.#what = what;

@@ -146,7 +146,10 @@ export interface EmbeddedDataplane {
    * @param mac absent: it is no neighbour any more. @throws VtepError NOT_FOUND, USAGE, NO_SPACE
    */
   setNeighbour(device: string, address: string, mac?: string): void;
-  /** Hears of changes of the tables, and in `poll` and `tick` of what packets have taught and missed. Returns what ends it. */
+  /**
+   * Hears of changes of the tables, and in `poll` and `tick` of what packets have taught and missed. Returns what ends it.
+   * What a listener throws stops neither the call nor other listeners: it is thrown again in a microtask of its own.
+   */
   subscribe(listener: (event: VtepEvent) => void): () => void;
   /** Hands what packets have taught and missed since, in all threads, to the subscribers. */
   poll(): void;

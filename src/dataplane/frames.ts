@@ -64,7 +64,9 @@ class Slot implements FrameSlot {
     this.bytes.set(frame);
     this.length = frame.length;
     this.asked = virtio === undefined ? 0 : askedBy(virtio);
-    if (this.asked !== 0) this.#virtio.set(virtio!);
+    if (this.asked === 0) return;
+    this.#virtio.set(virtio!);
+    this.#claim.isMarked = true;
   }
 }
 
@@ -152,8 +154,7 @@ export class Frames implements FrameBatch {
     let known = -1;
     let descriptor = ring + (RING_DESCRIPTORS_OFFSET >> 2);
     for (let index = 0; index < count; ++index) {
-      const slot = slots[index]!;
-      const { length, device, asked } = slot;
+      const { length, device } = slots[index]!;
       if (typeof length !== 'number' || length >>> 0 !== length || length > room)
         throw wrongLength(length, room);
       if (device !== known) {
@@ -166,14 +167,23 @@ export class Frames implements FrameBatch {
       // The domain behind it is not known yet.
       u32[descriptor + (DESCRIPTOR_DEVICE_OFFSET >> 2)] = device;
       // Flags and GSO type; nothing reads the rest without them, and the VXLAN header is written over it.
-      u16[header >>> 1] = asked;
-      if (asked !== 0) slot.asked = 0;
+      u16[header >>> 1] = 0;
       descriptor += DESCRIPTOR_BYTES >> 2;
     }
+    if (this.#claim.isMarked) this.#ask(count);
     // The ring is empty, and its three cursors are this thread's: it begins anew.
     u32[ring + (RING_TAKEN_OFFSET >> 2)] = 0;
     u32[ring + (RING_FREED_OFFSET >> 2)] = 0;
     Atomics.store(u32, ring + (RING_FILLED_OFFSET >> 2), count);
+  }
+
+  /** What came with virtio headers, which are in place. */
+  #ask(count: number): void {
+    this.#claim.isMarked = false;
+    for (const [index, slot] of this.slots.entries()) {
+      if (index < count) this.#state.u16[this.#headers[index]! >>> 1] = slot.asked;
+      slot.asked = 0;
+    }
   }
 }
 

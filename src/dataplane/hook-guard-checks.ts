@@ -17,13 +17,20 @@ export class Checks {
   readonly #added: number[] = [];
   readonly #temporaries = new Map<number, number>();
   readonly #shadows = new Map<number, number>();
+  /** Where the function keeps the fuel that is left; -1: the global keeps it. */
+  readonly #left: number;
 
-  /** @param own how many parameters and locals are the user's; ours are numbered from there */
-  constructor(code: ModuleWriter, facts: AddressFacts, injected: Injected, own: number) {
+  /**
+   * @param own how many parameters and locals are the user's; ours are numbered from there
+   * @param keepsFuel in a local, and puts it back wherever others may look at it: a global is memory, and each turn of a
+   *   loop would wait for what the one before it has written
+   */
+  constructor(code: ModuleWriter, facts: AddressFacts, injected: Injected, own: number, keepsFuel: boolean) {
     this.#code = code;
     this.#facts = facts;
     this.#injected = injected;
     this.#own = own;
+    this.#left = keepsFuel ? this.#temporary(VALUE.i32, 3) : -1;
   }
 
   /** Types of the locals behind the user's. */
@@ -49,25 +56,48 @@ export class Checks {
     const code = this.#code;
     const second = this.#temporary(VALUE.i32, 0);
     const length = this.#temporary(VALUE.i32, 1);
+    this.putFuelBack();
     code.write(OP.localSet).u32(length).write(OP.localSet).u32(second);
     code.write(OP.localGet).u32(length).write(OP.call).u32(range);
     code.write(OP.localGet).u32(second);
     if (hasSource) code.write(OP.localGet).u32(length).write(OP.call).u32(range);
     write(code.write(OP.localGet).u32(length));
+    this.takeFuelAgain();
+  }
+
+  /** A function begins: it pays for itself. Returns as `pay`. */
+  begin(): number {
+    if (this.#left >= 0) this.takeFuelAgain();
+    return this.pay();
   }
 
   /** Takes fuel; traps where none is left. Returns where the code has the number of units, which is to be settled. */
   pay(): number {
     const { fuel } = this.#injected;
-    const left = this.#temporary(VALUE.i32, 2);
     const code = this.#code;
-    const units = code.write(OP.globalGet).u32(fuel).write(OP.i32Const).later();
-    code.write(OP.i32Sub);
-    code.write(OP.localTee).u32(left).write(OP.globalSet).u32(fuel);
-    code.write(OP.localGet).u32(left).write(OP.i32Const, 0, OP.i32LtS, OP.if, NO_RESULT);
+    const isKept = this.#left >= 0;
+    const left = isKept ? this.#left : this.#temporary(VALUE.i32, 2);
+    if (isKept) code.write(OP.localGet).u32(left);
+    else code.write(OP.globalGet).u32(fuel);
+    const units = code.write(OP.i32Const).later();
+    code.write(OP.i32Sub, OP.localTee).u32(left);
+    if (!isKept) code.write(OP.globalSet).u32(fuel).write(OP.localGet).u32(left);
+    code.write(OP.i32Const, 0, OP.i32LtS, OP.if, NO_RESULT);
     this.#stop(FAULT.fuel);
     code.write(OP.end);
     return units;
+  }
+
+  /** Before another function may pay, or the host ask; the stack stays as it is. */
+  putFuelBack(): void {
+    if (this.#left >= 0)
+      this.#code.write(OP.localGet).u32(this.#left).write(OP.globalSet).u32(this.#injected.fuel);
+  }
+
+  /** After it has. */
+  takeFuelAgain(): void {
+    if (this.#left >= 0)
+      this.#code.write(OP.globalGet).u32(this.#injected.fuel).write(OP.localSet).u32(this.#left);
   }
 
   /** The address on the stack becomes the one that it stands for. @param operand what it is (hook-guard-facts.ts) */

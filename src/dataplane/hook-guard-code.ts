@@ -19,6 +19,7 @@ import {
   ATOMIC_FENCE,
   atomicAccess,
   MISC,
+  NO_RESULT,
   nameOfRefused,
   OP,
   operandsOf,
@@ -27,10 +28,8 @@ import {
   simdAccess,
   simdImmediateBytes,
 } from './hook-guard-opcodes.ts';
+import { ACCESS_PRICE, LOCAL_PRICE, priceOf } from './hook-guard-prices.ts';
 import { type FunctionBody, type HookModule, PAGE_BYTES } from './hook-guard-shape.ts';
-
-/** That a local is cleared costs as much as so many bytes of instructions. */
-const LOCAL_BYTES = 8;
 
 /** The body, with its length before it. */
 export function rewriteBody(module: HookModule, body: FunctionBody, injected: Injected): Uint8Array {
@@ -47,27 +46,33 @@ class Rewriter {
   readonly #own: number;
   readonly #facts = new AddressFacts();
   readonly #checks: Checks;
-  /** Blocks that have begun; of loops, where they did and where their fuel stands. */
+  /** Type of a block around the body, where every way to its end goes by; undefined: there is no such type. */
+  readonly #result: number | undefined;
+  /** Blocks that have begun; of loops, what had been written and priced before, and where their fuel stands. */
   readonly #blocks: ({ from: number; units: number } | undefined)[] = [];
+  /** Of the instructions up to here, beyond their bytes. */
+  #price = 0;
   /** Bytes up to here have been copied or replaced. */
   #copied: number;
 
   constructor(module: HookModule, body: FunctionBody, injected: Injected) {
-    const { parameters } = module.types[body.type]!;
+    const { parameters, results } = module.types[body.type]!;
     this.#module = module;
     this.#body = body;
     this.#injected = injected;
     this.#reader = new ModuleReader(module.bytes, body.from, body.to);
     this.#own = body.locals.reduce((sum, run) => sum + run.count, parameters.length);
-    this.#checks = new Checks(this.#code, this.#facts, injected, this.#own);
+    this.#result = results.length > 1 ? undefined : (results[0] ?? NO_RESULT);
+    this.#checks = new Checks(this.#code, this.#facts, injected, this.#own, this.#result !== undefined);
     this.#copied = body.from;
   }
 
   run(): Uint8Array {
     const reader = this.#reader;
     const { from, to, locals } = this.#body;
-    const cleared = locals.reduce((sum, { count }) => sum + count * LOCAL_BYTES, 0);
-    this.#code.settle(this.#checks.pay(), fuelUnits(to - from + cleared));
+    const cleared = locals.reduce((sum, { count }) => sum + count * LOCAL_PRICE, 0);
+    const units = this.#checks.begin();
+    if (this.#result !== undefined) this.#code.write(OP.block, this.#result);
     let last = -1;
     while (!reader.isAtEnd) {
       last = reader.at;
@@ -75,6 +80,11 @@ class Rewriter {
     }
     if (last < 0 || reader.bytes[last] !== OP.end) throw malformed('a function without an end', reader.at);
     this.#copy(reader.at);
+    if (this.#result !== undefined) {
+      this.#checks.putFuelBack();
+      this.#code.write(OP.end);
+    }
+    this.#code.settle(units, fuelUnits(to - from + cleared + this.#price));
     const added = this.#checks.locals;
     const whole = new ModuleWriter();
     whole.u32(locals.length + added.length);
@@ -94,6 +104,7 @@ class Rewriter {
     }
     const operands = operandsOf(opcode);
     if (operands > 0) {
+      this.#price += priceOf(opcode);
       facts.pop(operands);
       facts.push(UNKNOWN);
       return;
@@ -115,7 +126,7 @@ class Rewriter {
         readBlockType(reader, this.#module);
         facts.enter(true);
         this.#copy(reader.at);
-        this.#blocks.push({ from: at, units: this.#checks.pay() });
+        this.#blocks.push({ from: at + this.#price, units: this.#checks.pay() });
         return;
       case OP.else:
         facts.else();
@@ -139,7 +150,17 @@ class Rewriter {
         return;
       default:
         if (!readImmediates(reader, this.#module, at, opcode)) this.#refuse(at, opcode);
+        if (opcode === OP.call || opcode === OP.callIndirect || opcode === OP.return)
+          this.#leaving(at, opcode);
     }
+  }
+
+  /** To a function that pays fuel, or back to one. */
+  #leaving(at: number, opcode: number): void {
+    const code = this.#replace(at);
+    this.#checks.putFuelBack();
+    code.append(this.#reader.bytes.subarray(at, this.#reader.at));
+    if (opcode !== OP.return) this.#checks.takeFuelAgain();
   }
 
   /** Instructions whose effect on the stack is known, beside those that compute. */
@@ -192,6 +213,7 @@ class Rewriter {
   #misc(at: number): void {
     const reader = this.#reader;
     const opcode = reader.u32();
+    this.#price += priceOf(OP.misc, opcode);
     switch (opcode) {
       case MISC.memoryInit:
       case MISC.dataDrop: {
@@ -226,6 +248,7 @@ class Rewriter {
     const reader = this.#reader;
     const opcode = reader.u32();
     const access = prefix === OP.simd ? simdAccess(opcode) : atomicAccess(opcode);
+    this.#price += priceOf(prefix, opcode);
     if (access !== undefined) {
       this.#access(at, access);
       return;
@@ -243,6 +266,7 @@ class Rewriter {
   /** Copies an access with its address confined; the reader stands behind its opcode. */
   #access(at: number, access: Access): void {
     const reader = this.#reader;
+    this.#price += ACCESS_PRICE;
     const offset = readMemoryArgument(reader, at, access.hasLane);
     this.#replace(at);
     this.#checks.access(access, offset, reader.bytes.subarray(at, reader.at));
@@ -251,7 +275,7 @@ class Rewriter {
   /** What a turn of a loop costs is known where it ends. */
   #endBlock(at: number): void {
     const loop = this.#blocks.pop();
-    if (loop !== undefined) this.#code.settle(loop.units, fuelUnits(at - loop.from));
+    if (loop !== undefined) this.#code.settle(loop.units, fuelUnits(at + this.#price - loop.from));
   }
 
   #global(at: number, opcode: number): void {

@@ -6,6 +6,9 @@
  */
 export type HookDirection = 'encap' | 'decap';
 
+/** What becomes of packets when their program has been stopped: they pass, or are counted `drop_hook_stopped`. */
+export type OnStop = 'pass' | 'drop';
+
 /** A program that decides on each packet of a device. One a direction; `replace` also adds. */
 export type HookRequest =
   | {
@@ -21,6 +24,8 @@ export type HookRequest =
       rules?: Uint8Array;
       /** Loops and calls that the program may make for each packet of a batch; WebAssembly only. */
       fuel?: number;
+      /** Absent: JavaScript pass, WebAssembly drop. */
+      onstop?: OnStop;
     }
   | { op: 'del'; dev: string; direction: HookDirection };
 
@@ -33,12 +38,15 @@ export interface HookInfo {
   /** Counts the programs that the VTEP was ever given. */
   generation: number;
   fuel?: number;
+  onstop: OnStop;
   /** Why the program was taken off its threads; absent: it runs. */
   stopped?: string;
   /** What the last fault was; absent: none yet. */
   fault?: string;
   /** Since the hook was added; `replace` lets them go on. Packets that a super-frame stands for count as one. */
   stats: HookStats;
+  /** What a module in WebAssembly counts itself (its COUNTERS), over all threads. A replacement begins at 0. */
+  counters?: number[];
 }
 
 /** What a hook has decided. */
@@ -51,4 +59,6 @@ export interface HookStats {
   mirrored: number;
   /** Packets dropped because the program failed before it had decided. */
   faults: number;
+  /** Packets dropped because it had been stopped, with `onstop: 'drop'`. */
+  stopped: number;
 }

@@ -2,13 +2,15 @@
  * Carries packets of a portable VTEP: frames of ports through encap to the underlay, and its datagrams through decap
  * to the ports, in batches, on this thread.
  */
-import { RECEIVE_BUFFER_BYTES, VIRTIO_HEADER_BYTES } from '../../assembly/layout.ts';
+import { ARRIVAL_COUNT, RECEIVE_BUFFER_BYTES, VIRTIO_HEADER_BYTES } from '../../assembly/layout.ts';
 import { addToCounter, type CounterName } from '../dataplane/counters.ts';
+import { datagramsIn } from '../dataplane/datagrams.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { FRAME_BYTES } from '../dataplane/frames.ts';
 import type { CompiledHook, HookProgram } from '../dataplane/hook-program.ts';
 import type { HookDirection, HookFailure, HookFunction } from '../dataplane/hook-types.ts';
 import { Queue } from '../dataplane/queue.ts';
+import { VtepError } from '../errors.ts';
 import type { FramePort } from '../io/frame-port.ts';
 import { splitFrame } from '../io/split.ts';
 import type { LossReason, Underlay } from '../io/underlay.ts';
@@ -37,6 +39,7 @@ interface Received {
   sender: string;
   port: number;
   tos: number;
+  segment: number;
 }
 
 export class Carrier {
@@ -51,6 +54,8 @@ export class Carrier {
   /** Datagrams in the first slots, and the port that they came to. */
   #waiting = 0;
   #port = 0;
+  /** How many there may be in all, where slots hold bundles. */
+  #datagramsWaiting = 0;
   /** What came while the slots were being walked. */
   #received: Received[] = [];
   #isWalking = false;
@@ -111,15 +116,15 @@ export class Carrier {
     this.#plane.relayEvents(ENCAP_BLOCK);
   }
 
-  /** A datagram from the underlay, whose bytes are its own again when this returns. */
-  receive(bytes: Uint8Array, sender: string, port: number, tos: number): void {
+  /** A datagram from the underlay, or a bundle of them, whose bytes are its own again when this returns. */
+  receive(bytes: Uint8Array, sender: string, port: number, tos: number, segment = 0): void {
     if (this.#isClosed) return;
-    const hasToWalk =
-      this.#waiting === this.#datagrams.slots.length || (this.#waiting > 0 && this.#port !== port);
+    const received = { bytes, sender, port, tos, segment };
+    const hasToWalk = this.#waiting > 0 && !this.#hasRoomFor(received);
     // No decap in the midst of an encap, whose place in memory its hooks may need.
     if (this.#isWalking || this.#received.length > 0 || (this.#isSending && hasToWalk))
-      this.#received.push({ bytes: new Uint8Array(bytes), sender, port, tos });
-    else this.#take(bytes, sender, port, tos);
+      this.#received.push({ ...received, bytes: new Uint8Array(bytes) });
+    else this.#take(received);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // Those that the same turn of the event loop brings make a batch.
@@ -187,21 +192,30 @@ export class Carrier {
     this.#isScheduled = false;
     if (this.#isClosed) return;
     this.#walk();
-    for (const { bytes, sender, port, tos } of this.#received.splice(0)) this.#take(bytes, sender, port, tos);
+    for (const received of this.#received.splice(0)) this.#take(received);
     this.#walk();
     if (!this.#isClosed) this.#plane.relayEvents(DECAP_BLOCK);
   }
 
-  /** Into a slot; those before it are walked when they came to another port, or there is none left. */
-  #take(bytes: Uint8Array, sender: string, port: number, tos: number): void {
-    const { slots } = this.#datagrams;
-    if (this.#waiting === slots.length || this.#port !== port) this.#walk();
+  #hasRoomFor({ bytes, port, segment }: Received): boolean {
+    const datagrams = this.#datagramsWaiting + datagramsIn(bytes.length, segment);
+    return this.#waiting < this.#datagrams.slots.length && this.#port === port && datagrams <= ARRIVAL_COUNT;
+  }
+
+  /** Into a slot; those before it are walked when they came to another port, or there is no room left. */
+  #take(received: Received): void {
+    if (!this.#hasRoomFor(received)) this.#walk();
     if (this.#isClosed) return;
+    const { bytes, sender, port, tos, segment } = received;
     this.#port = port;
-    const slot = slots[this.#waiting]!;
+    const slot = this.#datagrams.slots[this.#waiting]!;
+    const datagrams = datagramsIn(bytes.length, segment);
     try {
+      if (!(datagrams <= ARRIVAL_COUNT)) throw new VtepError('USAGE', `a bundle of ${datagrams} datagrams`);
       slot.write(bytes, sender);
       slot.tos = tos;
+      slot.segment = segment;
+      this.#datagramsWaiting += datagrams;
       ++this.#waiting;
     } catch {
       // No datagram that a socket could have handed out.
@@ -214,6 +228,7 @@ export class Carrier {
     const count = this.#waiting;
     if (count === 0 || this.#isClosed) return;
     this.#waiting = 0;
+    this.#datagramsWaiting = 0;
     this.#isWalking = true;
     try {
       this.#walkSlots(count);

@@ -46,7 +46,7 @@ export class PortVtep extends VtepCalls implements PortableVtep {
     this.#devices = new PortableDevices(this.plane, underlay, this.#carrier, logger);
     this.watch(this.plane, logger);
     underlay.start({
-      arrived: (bytes, sender, port, tos) => this.#carrier.receive(bytes, sender, port, tos),
+      arrived: (...datagram) => this.#carrier.receive(...datagram),
       lost: (device, bytes, reason) => this.#carrier.lost(device, bytes, reason),
       warn: (message) => logger('warn', message),
     });
