@@ -228,6 +228,8 @@ test('answers: text, JSON, counters with -s, the table of status, events', async
     (await line('-s hook show dev vx0')).out,
     'dev vx0 decap pass.wasm generation 1 fuel 77 onstop drop\n    packets 9 dropped 1 redirected 2 mirrored 3 faults 4 stopped 5 last: unreachable\n',
   );
+  hook.counters = [0, 7, 0, 9];
+  assert.match((await line('-s hook show dev vx0')).out, / last: unreachable\n {4}counters 1: 7 3: 9\n$/);
   hook.stopped = 'it hung';
   assert.match((await line('hook show dev vx0')).out, / stopped: it hung\n$/);
   assert.deepEqual(JSON.parse((await line('-j hook show dev vx0')).out), [
@@ -243,6 +245,7 @@ test('answers: text, JSON, counters with -s, the table of status, events', async
     },
   ]);
   assert.deepEqual(JSON.parse((await line('-j -s hook show dev vx0')).out)[0].stats, hook.stats);
+  assert.deepEqual(JSON.parse((await line('-j -s hook show dev vx0')).out)[0].counters, hook.counters);
   const rates = { devices: {}, workers: {}, counters: {} };
   const page = statusText({ ...vtep.status(), hooks: vtep.hookShow() }, rates as never);
   assert.match(page, /^vx0 decap +1 +9 +1 +2 +3 +4 +pass.wasm \(stopped: it hung\)$/m);

@@ -214,6 +214,7 @@ describe('firewall', () => {
     assert.deepEqual(batch.run(), [HOOK_DROP, HOOK_PASS, HOOK_PASS, HOOK_DROP, HOOK_DROP]);
     const gained = batch.counters(258).map((count, index) => count - before[index]!);
     assert.deepEqual([gained[0], gained[1], gained[256], gained[257]], [1, 2, 1, 1]);
+    assert.deepEqual(batch.program.counters(), batch.counters(258));
     const refusedBy = (work: () => void, message: RegExp) =>
       assert.throws(
         work,

@@ -188,6 +188,10 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         assert.equal((await datagrams(ways.encap, 50)).length, 50);
         assert.deepEqual([shown('decap').stats.dropped, shown('decap').stats.faults], [50, 0]);
         assert.equal(vtep.status().counters.vx1!.drop_hook_received, 50);
+        // What the firewall has counted itself: by rule, and what fitted none.
+        const { counters, stats } = shown('decap');
+        assert.deepEqual([counters!.length, counters![0]], [258, 50]);
+        assert.ok(counters![256]! > 0 && counters![256]! <= stats.packets - 50, `${counters![256]}`);
         assert.equal(vtep.devices()[0]!.stats.rx.dropped, 50);
         await remove();
       });
@@ -335,6 +339,20 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         );
         const way = ways[hanging];
         const port = await way.to.call('udpReceiver', way.address);
+        // A module beside it, which may be in the thread that is started anew: what it has counted stays.
+        const other = hanging === 'decap' ? 'encap' : 'decap';
+        const rules = firewallRules([], 'pass');
+        await vtep.hook({
+          op: 'replace',
+          dev: 'vx1',
+          direction: other,
+          file: 'f.wasm',
+          wasm: firewall,
+          rules,
+        });
+        await datagrams(ways[other], 20);
+        const counted = shown(other).counters![256]!;
+        assert.ok(counted >= 20, `${counted}`);
         const burst = (count: number) => Array.from({ length: count }, (_, number) => numbered(number));
         const fatal = numbered(0);
         fatal[4] = 1;
@@ -352,9 +370,9 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         assert.deepEqual(await way.to.call('udpArrivals', port, 0), []);
         const reason = hanging === 'decap' ? 'drop_hook_stopped_received' : 'drop_hook_stopped';
         assert.equal(vtep.status().counters.vx1![reason], shown(hanging).stats.stopped);
-        // The other direction has no hook.
-        const other = hanging === 'decap' ? 'encap' : 'decap';
+        // The other direction goes on.
         assert.equal((await datagrams(ways[other], 20)).length, 20);
+        assert.ok(shown(other).counters![256]! >= counted + 20, `${shown(other).counters![256]}`);
         assert.ok(log.some((line) => /did not return within 1 s.*packets are dropped/.test(line)));
         await remove();
         assert.equal((await datagrams(way, 20)).length, 20);

@@ -30,6 +30,7 @@ class World {
       orderHooks: (_: HookDirection, order: HookOrder) => this.#order(order),
       underJavaScript: () => [],
       shown: () => 0,
+      areasOf: () => [],
       replaceThread: async (_: number, stateNow: () => HookState) => {
         this.#isGone = true;
         await new Promise((resolve) => setImmediate(resolve));
@@ -41,7 +42,7 @@ class World {
       },
     };
     const setHooked = (device: number, isHooked: boolean) => void this.#hooked.set(device, isHooked);
-    const plane = { blocks: 0, views: {}, devices: { setHooked } };
+    const plane = { blocks: 0, views: { bytes: new Uint8Array(0) }, devices: { setHooked } };
     this.hooks = new Hooks({ plane, workers, log() {}, emit() {} } as unknown as HookParts);
     this.endSecond = () => workers.onLeft(1);
     this.giveUp = (device, generation) =>

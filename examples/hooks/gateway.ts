@@ -18,6 +18,7 @@ const DEVICES: i32 = 256;
 const PAIR_BYTES: i32 = 4;
 export const SETTINGS_BYTES: i32 = 1024;
 export const SETTINGS: usize = memory.data(1024);
+export const COUNTERS_BYTES: i32 = 16;
 export const COUNTERS: usize = memory.data(16);
 /** u16 for each device: where its packets go, 0 = nowhere. */
 const targets: usize = memory.data(512);

@@ -76,7 +76,7 @@ export async function hook({
 /** One line each; with counters one more. */
 export function hookText(hooks: readonly HookInfo[], counted: boolean): string {
   return hooks
-    .map(({ ifname, direction, file, generation, fuel, onstop, stopped, fault, stats }) =>
+    .map(({ ifname, direction, file, generation, fuel, onstop, stopped, fault, stats, counters }) =>
       [
         [
           ...['dev', ifname, direction, file, 'generation', generation],
@@ -87,6 +87,7 @@ export function hookText(hooks: readonly HookInfo[], counted: boolean): string {
         ...(counted
           ? [
               `    packets ${stats.packets} dropped ${stats.dropped} redirected ${stats.redirected} mirrored ${stats.mirrored} faults ${stats.faults} stopped ${stats.stopped}${fault === undefined ? '' : ` last: ${fault}`}`,
+              ...countersText(counters),
             ]
           : []),
         '',
@@ -95,6 +96,12 @@ export function hookText(hooks: readonly HookInfo[], counted: boolean): string {
     .join('');
 }
 
+/** By number, those that have counted. */
+function countersText(counters: readonly number[] = []): string[] {
+  const counted = counters.flatMap((count, number) => (count === 0 ? [] : `${number}: ${count}`));
+  return counted.length === 0 ? [] : [`    counters ${counted.join(' ')}`];
+}
+
 export function hookObjects(hooks: readonly HookInfo[], counted: boolean): object[] {
-  return counted ? [...hooks] : hooks.map(({ stats: _, fault: __, ...hook }) => hook);
+  return counted ? [...hooks] : hooks.map(({ stats: _, fault: __, counters: ___, ...hook }) => hook);
 }

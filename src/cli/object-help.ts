@@ -201,7 +201,7 @@ drop_hook_stopped. Of a .wasm, whose loops end by themselves, "onstop drop" is t
 Examples:
   vxlane hook add dev vx0 decap firewall.wasm rules firewall.rules
   vxlane hook replace dev vx0 decap firewall.wasm rules new.rules
-  vxlane -s hook show dev vx0
+  vxlane -s hook show dev vx0        # with what became of packets, and what the module has counted itself
   vxlane -j hook show
   vxlane hook add dev vx0 encap /etc/vxlane/count.js
   vxlane hook replace dev vx0 decap /etc/vxlane/firewall.js onstop drop

@@ -45,6 +45,8 @@ export interface HookInfo {
   fault?: string;
   /** Since the hook was added; `replace` lets them go on. Packets that a super-frame stands for count as one. */
   stats: HookStats;
+  /** What a module in WebAssembly counts itself (its COUNTERS), over all threads. A replacement begins at 0. */
+  counters?: number[];
 }
 
 /** What a hook has decided. */

@@ -2,6 +2,7 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { syscalls } from '../io/syscalls.ts';
 import {
+  AREAS_OFFSET,
   CONTROL_BYTES,
   CONTROL_CALLS,
   CONTROL_DESCRIPTORS,
@@ -32,6 +33,7 @@ export class HookLine {
   readonly #control = new SharedArrayBuffer(CONTROL_BYTES);
   readonly #words = new Int32Array(this.#control);
   readonly #shown = new Float64Array(this.#control, STATS_OFFSET);
+  readonly #areas = new Int32Array(this.#control, AREAS_OFFSET);
   readonly #heard: (fault: Fault) => void;
   readonly #pending = new Map<number, Pending>();
   #port: MessagePort | undefined;
@@ -48,6 +50,7 @@ export class HookLine {
     this.#words[CONTROL_STATE] = IDLE;
     this.#words.fill(-1, CONTROL_DESCRIPTORS, CONTROL_DESCRIPTORS + CONTROL_DESCRIPTORS_MAX);
     port1.on('message', (report: HookReport) => this.#hear(report));
+    this.#areas.fill(0);
     // The thread itself keeps the process alive.
     port1.unref();
     this.#port = port1;
@@ -79,6 +82,12 @@ export class HookLine {
   /** Packets that the program of a seat has been shown by this thread. */
   shown(seat: Seat): number {
     return this.#shown[seatNumber(seat)]!;
+  }
+
+  /** The area of a program, of the thread's block of that direction; undefined: it is not there. */
+  areaOf(seat: Seat, generation: number): number | undefined {
+    const at = seatNumber(seat) * 2;
+    return Atomics.load(this.#areas, at) === generation ? this.#areas[at + 1] : undefined;
   }
 
   /** Of a thread that has been terminated. */

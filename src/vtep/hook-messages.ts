@@ -87,7 +87,9 @@ export const HELD_DATAGRAMS = 2;
 
 /** f64s behind the words: packets shown to the program of each seat. */
 export const STATS_OFFSET = CONTROL_WORDS * 4;
-export const CONTROL_BYTES = STATS_OFFSET + DEVICE_COUNT * 2 * 8;
+/** i32s behind those, for each seat: generation of its module in WebAssembly, 0 = it has none; the area that it has. */
+export const AREAS_OFFSET = STATS_OFFSET + DEVICE_COUNT * 2 * 8;
+export const CONTROL_BYTES = AREAS_OFFSET + DEVICE_COUNT * 2 * 8;
 
 export function seatNumber({ device, direction }: Seat): number {
   return device * 2 + (direction === 'encap' ? 0 : 1);

@@ -21,6 +21,7 @@ import {
 import type { HookDirection } from '../types.ts';
 import { type Loaded, loadProgram } from './hook-loading.ts';
 import {
+  AREAS_OFFSET,
   CALLING,
   CONTROL_CALLS,
   CONTROL_DESCRIPTORS,
@@ -63,6 +64,7 @@ export class HookThread {
   readonly #port: MessagePort;
   readonly #words: Int32Array;
   readonly #shown: Float64Array;
+  readonly #places: Int32Array;
   /** By number. */
   readonly #seats = new Map<number, Loaded>();
   /** Numbers of seats that nothing passes. */
@@ -79,6 +81,7 @@ export class HookThread {
     this.#port = port;
     this.#words = new Int32Array(control);
     this.#shown = new Float64Array(control, STATS_OFFSET);
+    this.#places = new Int32Array(control, AREAS_OFFSET);
     for (const context of Object.values(contexts))
       context.bytes.fill(0, context.base + WORKER_HOOKED_OFFSET, context.base + WORKER_HOOKED_OFFSET + 256);
   }
@@ -254,6 +257,7 @@ export class HookThread {
     this.#seats.get(number)?.close();
     this.#seats.set(number, loaded);
     this.#closed.delete(number);
+    this.#place(number, loaded);
     this.#toldAt.delete(number);
     this.#mark(loaded.seat, 1);
   }
@@ -269,6 +273,16 @@ export class HookThread {
     this.#seats.get(number)?.close();
     this.#seats.delete(number);
     this.#closed.delete(number);
+    this.#place(number, undefined);
+  }
+
+  /** Tells the host where the counters of a module are. */
+  #place(seat: number, loaded: Loaded | undefined): void {
+    const isThere = loaded !== undefined && loaded.area >= 0;
+    Atomics.store(this.#places, seat * 2, 0);
+    if (!isThere) return;
+    this.#places[seat * 2 + 1] = loaded.area;
+    Atomics.store(this.#places, seat * 2, loaded.generation);
   }
 
   #close(seat: Seat): void {

@@ -8,7 +8,7 @@
 import { pathToFileURL } from 'node:url';
 import { type CounterName, readCounter } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { compileHook, HOOK_FUEL } from '../dataplane/hook-program.ts';
+import { compileHook, countersOfHook, HOOK_FUEL } from '../dataplane/hook-program.ts';
 import { VtepError } from '../errors.ts';
 import type { HookDirection, HookInfo, HookRequest, HookStats, OnStop, VtepEvent } from '../types.ts';
 import type { Device } from './device.ts';
@@ -64,6 +64,8 @@ interface Hook {
   told: number;
   fault?: string;
   stopped?: string;
+  /** What instances that are no more have counted. */
+  counted: number[];
 }
 
 export interface HookParts {
@@ -111,6 +113,7 @@ export class Hooks {
     const hook: Hook = {
       ...{ device, program, file: request.file },
       ...{ before: before?.before ?? this.#count(seat), told: before?.told ?? this.#count(seat).faults },
+      counted: [],
     };
     await this.#place(hook, what);
     this.#tell(hook, before === undefined ? 'added' : 'replaced');
@@ -229,12 +232,23 @@ export class Hooks {
       thread,
       () => {
         ++this.#startedAnew;
+        for (const each of this.#hooks.values()) each.counted = this.#counters(each, thread);
         return this.#state();
       },
       reason,
     );
     if (isNews) await this.#takeOff(hook, `${reason}: its thread was started anew without it`);
     else log('warn', `hook: ${reason}: its thread was started anew`);
+  }
+
+  /** What a module has counted itself. @param thread takes this one's instance alone */
+  #counters({ program, counted, stopped }: Hook, thread?: number): number[] {
+    const { code, generation } = program;
+    if (code.kind !== 'wasm') return [];
+    const { plane, workers } = this.#parts;
+    const areas = stopped === undefined ? workers.areasOf(program, generation, thread) : [];
+    const live = countersOfHook(code.compiled, plane.views.bytes, areas);
+    return live.map((count, index) => count + (counted[index] ?? 0));
   }
 
   #state(): HookState {
@@ -271,6 +285,7 @@ export class Hooks {
     const hook = this.#hooks.get(seatNumber(seat));
     if (hook === undefined || hook.program.generation !== generation || hook.stopped !== undefined) return;
     if (isLast) {
+      hook.counted = this.#counters(hook);
       markStopped(hook, fault);
       void this.#takeOff(hook, fault);
       return;
@@ -299,6 +314,7 @@ export class Hooks {
     const { direction, generation, code, onstop } = program;
     const now = this.#count(program);
     const since = (key: keyof HookStats) => now[key] - before[key];
+    const counters = this.#counters(hook);
     return {
       ...{ ifname: device.config.name, direction, kind: code.kind, file, generation },
       ...(code.kind === 'wasm' && { fuel: code.fuel }),
@@ -313,6 +329,7 @@ export class Hooks {
         faults: since('faults'),
         stopped: since('stopped'),
       },
+      ...(counters.length > 0 && { counters }),
     };
   }
 

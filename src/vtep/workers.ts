@@ -8,6 +8,8 @@ import { Worker } from 'node:worker_threads';
 import {
   HEADER_BASE,
   HEADER_PATHS_OFFSET,
+  HOOK_AREA_BYTES,
+  HOOK_AREAS_OFFSET,
   WORKER_BATCHES_OFFSET,
   WORKER_ROUNDS_OFFSET,
   WORKER_SLEEPS_OFFSET,
@@ -173,6 +175,17 @@ export class Workers {
   /** Packets that were shown to the program of a seat. */
   shown(seat: Seat): number {
     return this.#threads.reduce((sum, { hooks }) => sum + hooks.shown(seat), 0);
+  }
+
+  /** Addresses of what the instances of a module keep. @param thread of this one alone; absent: of all */
+  areasOf(seat: Seat, generation: number, thread?: number): number[] {
+    const threads = thread === undefined ? this.#threads : [this.#threads[thread]!];
+    return threads.flatMap(({ start, hooks }) => {
+      const area = hooks.areaOf(seat, generation);
+      const role = start.roles.find(({ kind }) => kind === seat.direction);
+      if (area === undefined || role === undefined) return [];
+      return workerBase(role.index) + HOOK_AREAS_OFFSET + area * HOOK_AREA_BYTES;
+    });
   }
 
   /**
