@@ -5,7 +5,7 @@
  *   left (VNI 1) ===== here: vx1, vx2 ===== right (VNI 2)
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { firewallRules } from '../examples/hooks/firewall-rules.ts';
@@ -432,6 +432,38 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         );
         assert.deepEqual(vtep.hookShow(), []);
         assert.equal((await datagrams(ways[hanging], 20)).length, 20);
+      });
+
+      test('threads that are ended over and over leave no descriptor behind', async () => {
+        // Each datagram whose fifth byte is 1 ends the thread that shows it.
+        const file = script(
+          'exit',
+          `export default (batch) => { while (batch.next()) {
+            const { bytes, l3 } = batch;
+            if (l3 > 0 && bytes[l3 + 9] === 17 && bytes[l3 + 32] === 1) process.exit();
+          } };\n`,
+        );
+        const way = ways[hanging];
+        const port = await way.to.call('udpReceiver', way.address);
+        const fatal = numbered(0);
+        fatal[4] = 1;
+        const open = () => readdirSync('/proc/self/fd').length;
+        let before = 0;
+        for (let round = 0; round < 12; ++round) {
+          events.length = 0;
+          await vtep.hook({ op: 'replace', dev: 'vx1', direction: hanging, file });
+          await send(way, port, [fatal], 0);
+          // Its successor has begun.
+          await until('told', () => events.some(({ change }) => change === 'stopped'), 3000);
+          // One flow: another one would have a socket of its own.
+          await send(way, port, [numbered(round)], 0);
+          if (round === 1) before = open();
+        }
+        const rounds = Array.from({ length: 12 }, (_, round) => round);
+        assert.deepEqual((await way.to.call('udpArrivals', port, 12)).map(numberOf), rounds);
+        assert.ok(open() <= before + 2, `${before} descriptors, then ${open()}`);
+        await transfer(way);
+        await remove();
       });
 
       test('a module that can’t be loaded changes nothing; one that never loads is given up', async () => {
