@@ -230,6 +230,10 @@ test('answers: text, JSON, counters with -s, the table of status, events', async
   );
   hook.counters = [0, 7, 0, 9];
   assert.match((await line('-s hook show dev vx0')).out, / last: unreachable\n {4}counters 1: 7 3: 9\n$/);
+  assert.match(
+    (await line('-o -s hook show dev vx0')).out,
+    /^dev vx0 decap [^\n\\]+\\ {4}packets 9 [^\n\\]+\\ {4}counters 1: 7 3: 9\n$/,
+  );
   hook.stopped = 'it hung';
   assert.match((await line('hook show dev vx0')).out, / stopped: it hung\n$/);
   assert.deepEqual(JSON.parse((await line('-j hook show dev vx0')).out), [

@@ -437,6 +437,17 @@ describe('files that the disk has no room for', () => {
     });
 });
 
+it('a port that is named twice is one, and any free port twice is two', async () => {
+  for (const engine of ['portable', 'batched'] as const) {
+    await using any = await createSink({ ports: [0, 0], engine, onPackets: () => {} });
+    assert.equal(new Set(any.ports).size, 2, engine);
+    const [port] = any.ports;
+    await any.close();
+    await using twice = await createSink({ ports: [port!, port!], engine, onPackets: () => {} });
+    assert.deepEqual(twice.ports, [port], engine);
+  }
+});
+
 describe('files by the clock', () => {
   it('are begun anew when the last one is as old as it may be, while packets come and while none do', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'vxlane-sink-'));

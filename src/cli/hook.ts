@@ -68,31 +68,28 @@ export async function hook({
     default: {
       const hooks = await client.hooks(parseShown('hook', words));
       const counted = flags.statistics > 0;
-      outside.out(flags.json ? toJson(hookObjects(hooks, counted), flags.pretty) : hookText(hooks, counted));
+      outside.out(
+        flags.json
+          ? toJson(hookObjects(hooks, counted), flags.pretty)
+          : hookText(hooks, counted, flags.oneline ? '\\' : '\n'),
+      );
     }
   }
 }
 
-/** One line each; with counters one more. */
-export function hookText(hooks: readonly HookInfo[], counted: boolean): string {
+/** One line each; with counters one or two more. @param lineEnd what stands where a line of a hook would end */
+export function hookText(hooks: readonly HookInfo[], counted: boolean, lineEnd = '\n'): string {
   return hooks
-    .map(({ ifname, direction, file, generation, fuel, onstop, stopped, fault, stats, counters }) =>
-      [
-        [
-          ...['dev', ifname, direction, file, 'generation', generation],
-          ...(fuel === undefined ? [] : ['fuel', fuel]),
-          ...['onstop', onstop],
-          ...(stopped === undefined ? [] : [`stopped: ${stopped}`]),
-        ].join(' '),
-        ...(counted
-          ? [
-              `    packets ${stats.packets} dropped ${stats.dropped} redirected ${stats.redirected} mirrored ${stats.mirrored} faults ${stats.faults} stopped ${stats.stopped}${fault === undefined ? '' : ` last: ${fault}`}`,
-              ...countersText(counters),
-            ]
-          : []),
-        '',
-      ].join('\n'),
-    )
+    .map(({ ifname, direction, file, generation, fuel, onstop, stopped, fault, stats, counters }) => {
+      const first = [
+        ...['dev', ifname, direction, file, 'generation', generation],
+        ...(fuel === undefined ? [] : ['fuel', fuel]),
+        ...['onstop', onstop],
+        ...(stopped === undefined ? [] : [`stopped: ${stopped}`]),
+      ].join(' ');
+      const second = `    packets ${stats.packets} dropped ${stats.dropped} redirected ${stats.redirected} mirrored ${stats.mirrored} faults ${stats.faults} stopped ${stats.stopped}${fault === undefined ? '' : ` last: ${fault}`}`;
+      return `${(counted ? [first, second, ...countersText(counters)] : [first]).join(lineEnd)}\n`;
+    })
     .join('');
 }
 

@@ -62,8 +62,12 @@ const BUFFER_DEFAULT_BYTES = 64 << 20;
 /** @throws VtepError USAGE */
 export function settingsOf(options: SinkOptions): Settings {
   checkTypes(options);
-  const { ports = [PORT_DEFAULT], address = '', filter = '', snaplen = 0, rotation } = options;
+  const { address = '', filter = '', snaplen = 0, rotation } = options;
   const { bufferBytes = BUFFER_DEFAULT_BYTES, engine = hasBatches() ? 'batched' : 'portable' } = options;
+  // A port that is named twice is one; 0 and 0 are two.
+  const ports = (options.ports ?? [PORT_DEFAULT]).filter(
+    (port, n, all) => port === 0 || all.indexOf(port) === n,
+  );
   if (ports.length === 0) throw new VtepError('USAGE', 'sink: ports: at least one is needed');
   for (const port of ports) inRange('port', port, 0, 65535);
   inRange('snaplen', snaplen, 0, 0x7fffffff);
