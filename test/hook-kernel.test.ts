@@ -5,7 +5,7 @@
  *   left (VNI 1) ===== here: vx1, vx2 ===== right (VNI 2)
  */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { firewallRules } from '../examples/hooks/firewall-rules.ts';
@@ -123,7 +123,7 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
   async function lose(
     way: Way,
     hook: HookDirection,
-    counter: 'dropped' | 'faults',
+    counter: 'dropped' | 'faults' | 'stopped',
     count = 20,
   ): Promise<void> {
     const port = await way.to.call('udpReceiver', way.address);
@@ -376,6 +376,96 @@ suite('hooks of a node with kernel peers', ['kernel', 'vxlane'], (bed: Bed) => {
         assert.ok(log.some((line) => /did not return within 1 s.*packets are dropped/.test(line)));
         await remove();
         assert.equal((await datagrams(way, 20)).length, 20);
+      });
+
+      test('JavaScript that throws from a timer or a promise is stopped; the other hooks, and the VTEP, go on', async () => {
+        const other = hanging === 'decap' ? 'encap' : 'decap';
+        const throwing = {
+          timer: 'setTimeout(() => { throw new RangeError("late"); }, 1);',
+          promise: 'Promise.reject(new RangeError("late"));',
+          'nothing that is an Error': 'setImmediate(() => { throw "late"; });',
+        };
+        // What is left for later has its turn while another module is imported, which takes a while.
+        const slow = 'await new Promise((resolve) => setTimeout(resolve, 20)); export default () => {};\n';
+        for (const [index, [name, text]] of Object.entries(throwing).entries()) {
+          const onstop = index === 0 ? 'drop' : 'pass';
+          events.length = 0;
+          const stray = script(
+            `stray${index}`,
+            `let isFirst = true;
+            export default (batch) => { if (isFirst) { isFirst = false; ${text} } while (batch.next()) batch.pass(); };\n`,
+          );
+          await vtep.hook({ op: 'replace', dev: 'vx1', direction: hanging, file: stray, onstop });
+          assert.equal((await datagrams(ways[hanging], 20)).length, 20);
+          assert.equal(shown(hanging).stopped, undefined);
+          await vtep.hook({
+            op: 'replace',
+            dev: 'vx1',
+            direction: other,
+            file: script(`slow${index}`, slow),
+          });
+          // Of the same direction, in every thread that has the program.
+          await vtep.hook({
+            op: 'replace',
+            dev: 'vx2',
+            direction: hanging,
+            file: script(`slowly${index}`, slow),
+          });
+          await until(name, () => shown(hanging).stopped !== undefined, 3000);
+          assert.match(shown(hanging).stopped!, /^it threw outside of its call: (RangeError: )?late$/);
+          await until('told', () => events.some(({ change }) => change === 'stopped'), 2000);
+          assert.deepEqual(
+            events
+              .filter(({ change }) => change === 'stopped')
+              .map(({ ifname, direction }) => [ifname, direction]),
+            [['vx1', hanging]],
+          );
+          for (const hook of [shown(other), shown(hanging, 'vx2')]) assert.equal(hook.stopped, undefined);
+          if (onstop === 'drop') await lose(ways[hanging], hanging, 'stopped');
+          else assert.equal((await datagrams(ways[hanging], 20)).length, 20);
+          assert.equal((await datagrams(ways[other], 20)).length, 20);
+          await remove();
+        }
+        // While it is imported itself: it is not taken.
+        const early = script('early', `setTimeout(() => { throw new Error("early"); }, 1);\n${slow}`);
+        await assert.rejects(
+          vtep.hook({ op: 'add', dev: 'vx1', direction: hanging, file: early }),
+          /threw outside of its call: Error: early: the program is not taken/,
+        );
+        assert.deepEqual(vtep.hookShow(), []);
+        assert.equal((await datagrams(ways[hanging], 20)).length, 20);
+      });
+
+      test('threads that are ended over and over leave no descriptor behind', async () => {
+        // Each datagram whose fifth byte is 1 ends the thread that shows it.
+        const file = script(
+          'exit',
+          `export default (batch) => { while (batch.next()) {
+            const { bytes, l3 } = batch;
+            if (l3 > 0 && bytes[l3 + 9] === 17 && bytes[l3 + 32] === 1) process.exit();
+          } };\n`,
+        );
+        const way = ways[hanging];
+        const port = await way.to.call('udpReceiver', way.address);
+        const fatal = numbered(0);
+        fatal[4] = 1;
+        const open = () => readdirSync('/proc/self/fd').length;
+        let before = 0;
+        for (let round = 0; round < 12; ++round) {
+          events.length = 0;
+          await vtep.hook({ op: 'replace', dev: 'vx1', direction: hanging, file });
+          await send(way, port, [fatal], 0);
+          // Its successor has begun.
+          await until('told', () => events.some(({ change }) => change === 'stopped'), 3000);
+          // One flow: another one would have a socket of its own.
+          await send(way, port, [numbered(round)], 0);
+          if (round === 1) before = open();
+        }
+        const rounds = Array.from({ length: 12 }, (_, round) => round);
+        assert.deepEqual((await way.to.call('udpArrivals', port, 12)).map(numberOf), rounds);
+        assert.ok(open() <= before + 2, `${before} descriptors, then ${open()}`);
+        await transfer(way);
+        await remove();
       });
 
       test('a module that can’t be loaded changes nothing; one that never loads is given up', async () => {

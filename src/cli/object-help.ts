@@ -193,7 +193,7 @@ FILE.wasm is a module made with hooks/sdk.ts, of 512 KiB at most: this command r
 its own memory and the packets. FILE.js is a module that the daemon's threads import, with all rights of the daemon:
 it must belong to the daemon's user or to root, and nobody else may be able to write it or its folders.
 "rules" is handed to the program before it sees a packet. "fuel" is how many loops and calls a .wasm may make for each
-packet (10000). "replace" takes effect between two packets of each thread and loses none; it adds where there is none.
+packet (700). "replace" takes effect between two packets of each thread and loses none; it adds where there is none.
 What a program leaves undecided when it fails is dropped, and counted as drop_hook_fault. A .js that hangs or ends its
 thread is stopped; then packets pass, or with "onstop drop", which a firewall should have, are dropped as
 drop_hook_stopped. Of a .wasm, whose loops end by themselves, "onstop drop" is the default.

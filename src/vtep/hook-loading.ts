@@ -14,6 +14,7 @@ import type { HookFunction } from '../dataplane/hook-types.ts';
 import { VtepError } from '../errors.ts';
 import type { HookDirection } from '../types.ts';
 import type { HookCode, Program, Seat } from './hook-messages.ts';
+import { asProgram } from './hook-strays.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 /** What a module in JavaScript exports. */
@@ -89,22 +90,19 @@ function loadModule(
 }
 
 /** A module's default export is the program; `configure`, where it has one, gets the rules. */
-async function loadScript(
-  { generation, device, direction, rules }: Program,
-  url: string,
-  context: WorkerContext,
-): Promise<Loaded> {
-  const { default: program, configure } = (await import(url)) as Partial<HookModule>;
-  if (typeof program !== 'function')
+async function loadScript(program: Program, url: string, context: WorkerContext): Promise<Loaded> {
+  const { generation, device, direction, rules } = program;
+  const { default: hook, configure } = (await import(url)) as Partial<HookModule>;
+  if (typeof hook !== 'function')
     throw new VtepError('USAGE', `${fileURLToPath(url)}: its default export must be a function of a batch`);
   if (rules !== undefined) {
     if (typeof configure !== 'function')
       throw new VtepError('USAGE', `${fileURLToPath(url)}: it takes no rules: export "configure" from it`);
     await configure(rules);
   }
-  const script = new HookScript(program, context, direction);
+  const script = new HookScript(hook, context, direction);
   return {
     ...{ kind: 'js', generation, seat: { device, direction }, area: -1, close() {} },
-    run: (records, count) => script.run(records, count)?.message,
+    run: (records, count) => asProgram(program, () => script.run(records, count)?.message),
   };
 }

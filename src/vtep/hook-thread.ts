@@ -49,6 +49,7 @@ import {
   seatNumber,
 } from './hook-messages.ts';
 
+import { asProgram, catchStrays } from './hook-strays.ts';
 import type { WorkerContext } from './worker-context.ts';
 
 /** So often at most the host hears of a seat's faults. */
@@ -236,7 +237,11 @@ export class HookThread {
 
   /** At once, unless a module has to be imported first. */
   #prepare(program: Program): Promise<void> | undefined {
-    const loading = loadProgram(program, this.#contexts[program.direction]!, this.#areas[program.direction]);
+    const load = () =>
+      loadProgram(program, this.#contexts[program.direction]!, this.#areas[program.direction]);
+    const isScript = program.code.kind === 'js';
+    if (isScript) catchStrays((thrower, error) => this.#stray(thrower, error));
+    const loading = isScript ? asProgram(program, load) : load();
     if (!(loading instanceof Promise)) {
       this.#prepared.set(program.generation, loading);
       return undefined;
@@ -247,6 +252,17 @@ export class HookThread {
       .finally(() => {
         this.#loading -= 1;
       });
+  }
+
+  /** A program is not called again that throws where nobody waits for it: what it had in mind is not done. */
+  #stray({ device, direction, generation, onstop }: Program, error: unknown): void {
+    const seat: Seat = { device, direction };
+    if (this.#seats.get(seatNumber(seat))?.generation === generation) {
+      if (onstop === 'drop') this.#close(seat);
+      else this.#remove(seat);
+    }
+    const fault = `it threw outside of its call: ${textOf(error)}`;
+    this.#report({ fault, seat, generation, isLast: true });
   }
 
   #switch(generation: number): void {
@@ -308,6 +324,10 @@ function settle({ u32 }: WorkerContext, records: number, count: number, undecide
     const verdict = (records + index * HOOK_RECORD_BYTES + HOOK_RECORD_VERDICT_OFFSET) >>> 2;
     if ((u32[verdict]! & ~HOOK_MIRROR) === HOOK_UNDECIDED) u32[verdict] = undecided;
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
 function messageOf(error: unknown): string {

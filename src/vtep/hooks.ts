@@ -81,6 +81,8 @@ export class Hooks {
   readonly #hooks = new Map<number, Hook>();
   readonly #looks = new Map<number, { calls: number; times: number }>();
   #generation = 0;
+  /** The program that threads prepare, and why it is not to be taken after all. */
+  #placing: { readonly generation: number; refused?: string } | undefined;
   /** Threads that were. */
   #startedAnew = 0;
   #watch: NodeJS.Timeout | undefined;
@@ -162,9 +164,12 @@ export class Hooks {
     // A thread that hangs over the import is seen, too.
     this.#settleWatch(program.code.kind === 'js');
     const threads = this.#startedAnew;
+    const placing: { readonly generation: number; refused?: string } = { generation };
+    this.#placing = placing;
     try {
       await workers.orderHooks(direction, { step: 'prepare', program });
       // It had prepared the program, and the one in its place has not: it would go on without.
+      if (placing.refused !== undefined) throw new Error(placing.refused);
       if (threads !== this.#startedAnew) throw new Error('a thread was started anew meanwhile, try again');
     } catch (error) {
       await workers.orderHooks(direction, { step: 'forget', generation }).catch(() => undefined);
@@ -283,6 +288,7 @@ export class Hooks {
 
   #hear({ seat, generation, fault, isLast = false }: HookFault): void {
     const hook = this.#hooks.get(seatNumber(seat));
+    if (isLast && this.#placing?.generation === generation) this.#placing.refused ??= fault;
     if (hook === undefined || hook.program.generation !== generation || hook.stopped !== undefined) return;
     if (isLast) {
       hook.counted = this.#counters(hook);
