@@ -833,19 +833,22 @@ export const MESSAGE_IOVEC_MAX = 1024;
 /** u32: where the walk that fetches FDB entries beforehand leaves what it need not keep. */
 export const ENCAP_WARM_OFFSET = 128;
 
+/** Most segments of one super-frame: 64 KiB of payload at the smallest MSS that Linux uses. */
+export const SEGMENT_MAX = 1536;
+
 /** struct mmsghdr, side by side as sendmmsg wants them. */
 export const MESSAGE_COUNT = 512;
 export const MESSAGES_OFFSET = ENCAP_STATE_OFFSET + ENCAP_STATE_BYTES;
 export const MESSAGES_BYTES = MESSAGE_COUNT * MMSGHDR_BYTES;
 /**
- * In their place, where a program takes the datagrams itself: parcels, in the order of the frames. u32s: address and
- * length of the frame; 8 bytes: its VXLAN header; u8: AF_INET or AF_INET6; u8: 1 = that header stands before the
+ * In their place, and in that of envelopes, where a program takes the datagrams itself: parcels, in the order of the
+ * frames. u32s: address and length of the frame; 8 bytes: its VXLAN header; u8: AF_INET or AF_INET6; u8: 1 = that header stands before the
  * frame already; u16: port; u32: source, as in an envelope, or the group's first and PARCEL_FLOW_UNTOLD: who wants the
  * flow hashes the frame; u32: TOS | TTL << 8; u32s: flow label, ifindex; u16s:
  * device, domain; 16 bytes: an IPv4 address in the first four, the rest zero.
  */
 export const PARCEL_BYTES = MMSGHDR_BYTES;
-export const PARCEL_COUNT = MESSAGE_COUNT;
+export const PARCEL_COUNT = SEGMENT_MAX;
 export const PARCELS_OFFSET = MESSAGES_OFFSET;
 export const PARCEL_FRAME_OFFSET = 0;
 export const PARCEL_LENGTH_OFFSET = 4;
@@ -919,8 +922,6 @@ export const RUN_COUNT_OFFSET = 8;
 export const RUNS_OFFSET = MESSAGE_ENVELOPES_OFFSET + MESSAGE_ENVELOPES_BYTES;
 export const RUNS_BYTES = MESSAGE_COUNT * RUN_BYTES;
 
-/** Most segments of one super-frame: 64 KiB of payload at the smallest MSS that Linux uses. */
-export const SEGMENT_MAX = 1536;
 export const ENCAP_IOVEC_COUNT = 8192;
 export const ENCAP_IOVECS_OFFSET = RUNS_OFFSET + RUNS_BYTES;
 export const ENCAP_IOVECS_BYTES = ENCAP_IOVEC_COUNT * IOVEC_BYTES;
@@ -1069,7 +1070,7 @@ export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
 export const TRAINS_BYTES = TRAIN_COUNT * 4;
 /**
  * Arrivals: datagrams that a program hands over itself, wherever they lie in the receive buffers: struct sockaddr of the
- * sender; u32s: address and bytes; u8s: listener, outer TOS.
+ * sender; u32s: address and bytes; u8s: listener, outer TOS; u16: segment.
  */
 export const ARRIVAL_COUNT = WRITE_COUNT;
 export const ARRIVAL_BYTES = 64;
@@ -1080,6 +1081,8 @@ export const ARRIVAL_ADDRESS_OFFSET = 32;
 export const ARRIVAL_LENGTH_OFFSET = 36;
 export const ARRIVAL_LISTENER_OFFSET = 40;
 export const ARRIVAL_TOS_OFFSET = 41;
+/** u16: bytes of each datagram, where several lie one behind the other; the last one may be shorter. 0 = it is one */
+export const ARRIVAL_SEGMENT_OFFSET = 42;
 /** Receive buffers, last, beside the records of hooks: whole UDP_GRO bundles and a kernel peer's super-frames. The odd stride spreads their first lines over the cache. */
 export const RECEIVE_BUFFER_BYTES = 65536;
 export const RECEIVE_STRIDE_BYTES = 67648;

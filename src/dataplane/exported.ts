@@ -18,7 +18,7 @@ export type {
 export type { CounterName } from './counters.ts';
 export { attachDataplane, type DataplaneOptions, type OpenOptions, QUEUES_MAX } from './doors.ts';
 export type * from './embedded-types.ts';
-export type { DataSegment } from './hook-guard-module.ts';
+export type { DataSegment } from './hook-guard-shape.ts';
 export {
   type CompiledHook,
   compileHook,

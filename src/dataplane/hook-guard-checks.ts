@@ -17,7 +17,7 @@ export class Checks {
   readonly #added: number[] = [];
   readonly #temporaries = new Map<number, number>();
   readonly #shadows = new Map<number, number>();
-  /** Where the function keeps the fuel that is left, -1 = in the global. */
+  /** Where the function keeps the fuel that is left; -1: the global keeps it. */
   readonly #left: number;
 
   /**

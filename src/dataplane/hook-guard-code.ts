@@ -13,7 +13,7 @@ import {
   readTable,
 } from './hook-guard-immediates.ts';
 import { fuelUnits, type Injected } from './hook-guard-injected.ts';
-import { below, type FunctionBody, type HookModule } from './hook-guard-module.ts';
+import { below } from './hook-guard-module.ts';
 import {
   type Access,
   ATOMIC_FENCE,
@@ -29,6 +29,7 @@ import {
   simdImmediateBytes,
 } from './hook-guard-opcodes.ts';
 import { ACCESS_PRICE, LOCAL_PRICE, priceOf } from './hook-guard-prices.ts';
+import { type FunctionBody, type HookModule, PAGE_BYTES } from './hook-guard-shape.ts';
 
 /** The body, with its length before it. */
 export function rewriteBody(module: HookModule, body: FunctionBody, injected: Injected): Uint8Array {
@@ -138,7 +139,7 @@ class Rewriter {
         readMemory(reader);
         this.#replace(at)
           .write(OP.i32Const)
-          .i32(this.#injected.areaBytes / 65536);
+          .i32(this.#injected.areaBytes / PAGE_BYTES);
         return;
       case OP.memoryGrow:
         readMemory(reader);

@@ -1,7 +1,8 @@
 /** What follows an opcode: reads over it, and holds every number to what the module has. */
 import { type ModuleReader, unsupported } from './hook-guard-bytes.ts';
-import { below, type HookModule, readType } from './hook-guard-module.ts';
+import { below, readType } from './hook-guard-module.ts';
 import { EXTERNREF, FUNCREF, NO_RESULT, OP } from './hook-guard-opcodes.ts';
+import type { HookModule } from './hook-guard-shape.ts';
 
 /**
  * Of an instruction that stays as it is, begins and ends no block, and whose effect on the stack nobody follows.

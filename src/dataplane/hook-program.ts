@@ -6,7 +6,7 @@ import { HOOK_AREA_BYTES, HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
 import { FAULT } from './hook-guard-injected.ts';
-import type { DataSegment } from './hook-guard-module.ts';
+import type { DataSegment } from './hook-guard-shape.ts';
 import { check } from './shape.ts';
 import type { EngineMemory, EngineModule } from './wasm-types.ts';
 

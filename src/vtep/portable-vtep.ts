@@ -5,7 +5,6 @@
 import { type CounterName, readCounter } from '../dataplane/counters.ts';
 import { Dataplane } from '../dataplane/dataplane.ts';
 import { compileEngine } from '../dataplane/engine-file.ts';
-import { parseAddress, parseMac } from '../dataplane/fdb-text.ts';
 import type { CompiledHook, HookProgram } from '../dataplane/hook-program.ts';
 import type { HookFunction } from '../dataplane/hook-types.ts';
 import { wantParcels } from '../dataplane/parcels.ts';
@@ -18,9 +17,7 @@ import type { PortableVtep, PortableVtepOptions, PortDeviceRequest } from './opt
 import { PortableDevices } from './portable-devices.ts';
 import type { Readers } from './readers.ts';
 import { deviceInfo, vtepStatus } from './status.ts';
-import { VtepCalls } from './vtep-calls.ts';
-
-const CLOCK_MILLISECONDS = 500;
+import { CLOCK_MILLISECONDS, VtepCalls } from './vtep-calls.ts';
 
 export class PortVtep extends VtepCalls implements PortableVtep {
   protected override readonly plane: Dataplane;
@@ -49,7 +46,7 @@ export class PortVtep extends VtepCalls implements PortableVtep {
     this.#devices = new PortableDevices(this.plane, underlay, this.#carrier, logger);
     this.watch(this.plane, logger);
     underlay.start({
-      arrived: (bytes, sender, port, tos) => this.#carrier.receive(bytes, sender, port, tos),
+      arrived: (...datagram) => this.#carrier.receive(...datagram),
       lost: (device, bytes, reason) => this.#carrier.lost(device, bytes, reason),
       warn: (message) => logger('warn', message),
     });
@@ -108,16 +105,7 @@ export class PortVtep extends VtepCalls implements PortableVtep {
   setNeighbour(name: string, address: string, mac?: string): void {
     const { neighbours } = this.open;
     const { index } = this.#devices.find(this.readers.dev(name));
-    const what = `neighbour ${String(address)} dev ${name}`;
-    const parsed = typeof address === 'string' ? parseAddress(address) : undefined;
-    if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
-    if (mac === undefined) {
-      neighbours.remove(index, parsed);
-      return;
-    }
-    const parsedMac = typeof mac === 'string' ? parseMac(mac) : undefined;
-    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${String(mac)}" is no MAC`);
-    neighbours.set(index, parsed, parsedMac, true);
+    neighbours.apply(index, name, address, mac);
   }
 
   setHook(

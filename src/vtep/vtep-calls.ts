@@ -22,6 +22,9 @@ import type {
 import { Happenings } from './happenings.ts';
 import type { Readers } from './readers.ts';
 
+/** Between two looks at the clock: entries age, drops are told of. */
+export const CLOCK_MILLISECONDS = 500;
+
 export abstract class VtepCalls extends Happenings {
   protected readonly readers: Readers;
   readonly #signal: AbortSignal | undefined;

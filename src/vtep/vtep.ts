@@ -48,11 +48,10 @@ import type { Place } from './places.ts';
 import type { Readers } from './readers.ts';
 import { batchedStatus, deviceInfo, vtepStatus } from './status.ts';
 import { UnderlayTaps } from './underlay-tap.ts';
-import { VtepCalls } from './vtep-calls.ts';
+import { CLOCK_MILLISECONDS, VtepCalls } from './vtep-calls.ts';
 import { SPIN_MICROSECONDS } from './waiting.ts';
 import { Workers } from './workers.ts';
 
-const CLOCK_MILLISECONDS = 500;
 /** Fewer, and both directions of a queue share a thread: no more busy threads than cores. */
 const CORES_PER_QUEUE = 4;
 
