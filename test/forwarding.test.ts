@@ -22,6 +22,7 @@ import { mulberry32, randomBytes } from './support/reference.ts';
 import {
   NOTHING_ASKED,
   partialHeader,
+  readVirtio,
   superHeader,
   type VirtioHeader,
   writeVirtio,
@@ -377,5 +378,48 @@ test('a port hands over super-frames; a port that takes none is given their segm
   } finally {
     await near!.close();
     await far!.close();
+  }
+});
+
+test('what route short circuit brings back from a tunnel comes with the header that is its own', () => {
+  const { dataplane } = plane([1500, 1500], []);
+  const [router, host] = ['02:00:00:00:09:01', '02:00:00:00:09:02'];
+  dataplane.deleteDevice('blue');
+  const routed = dataplane.addDevice({ name: 'routed', vni: 20, address: BLUE, port: PORT, rsc: true });
+  dataplane.fdb.apply({ op: 'add', dev: 'routed', mac: router, dst: REMOTES[0]!, router: true });
+  dataplane.fdb.apply({ op: 'add', dev: 'routed', mac: host, dst: '0.0.0.0' });
+  dataplane.setNeighbour('routed', '10.5.0.2', host);
+  dataplane.setHook('red', 'decap', (batch) => {
+    while (batch.next()) batch.redirect(routed, 'tunnel');
+  });
+  const told: [number, boolean, VirtioHeader | undefined][] = [];
+  dataplane.queue.replied = (device, frame, virtio) =>
+    told.push([
+      device,
+      Buffer.from(frame.subarray(0, 6)).equals(Buffer.from(host.replaceAll(':', ''), 'hex')),
+      virtio && readVirtio(new DataView(virtio.buffer, virtio.byteOffset), 0),
+    ]);
+  const frame = (checksum?: 'partial') =>
+    ethernet(
+      { source: '02:00:00:00:01:01', destination: router },
+      ipv4(
+        { destination: '10.5.0.2' },
+        udp(checksum ? { checksum } : {}, Uint8Array.from({ length: 100 }).fill(0xff)),
+      ),
+    );
+  // The two bytes before the second one's headers are the first one's.
+  const head = Uint8Array.of(8, 0, 0, 0, 0, 0, 10, 0);
+  const datagrams = dataplane.queue.datagrams(1, 1000);
+  const [slot] = datagrams.slots;
+  for (const kind of ['partial', undefined] as const) {
+    told.length = 0;
+    slot!.write(concat(head, frame(kind), head, frame(kind)), SENDER);
+    slot!.segment = 8 + frame().length;
+    dataplane.queue.decap(datagrams, PORT);
+    assert.equal(dataplane.queue.forwarded.next(), false);
+    assert.deepEqual(told, [
+      [routed, true, undefined],
+      [routed, true, undefined],
+    ]);
   }
 });

@@ -4,7 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, before, describe, it, test } from 'node:test';
@@ -216,6 +225,21 @@ describe('types', { concurrency: true }, () => {
     const examples = Object.keys(EXAMPLES).map((name) => `examples/${name}`);
     const options = { ...node, module: 'nodenext', allowJs: true, checkJs: true };
     return compiled('node', options, ['node.ts', ...examples]);
+  });
+
+  it('the code in the documents', () => {
+    const files = ['README.md', ...readdirSync(join(REPOSITORY, 'docs')).map((name) => join('docs', name))];
+    const blocks = files
+      .filter((name) => name.endsWith('.md'))
+      .flatMap((name) => [...readFileSync(join(REPOSITORY, name), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)])
+      // AssemblyScript has types of its own.
+      .filter(([, code]) => !/\busize\b/.test(code!));
+    assert.ok(blocks.length > 10);
+    const names = blocks.map(([, code], index) => {
+      writeFileSync(join(project, `block${index}.ts`), `${code}\nexport {};\n`);
+      return `block${index}.ts`;
+    });
+    return compiled('docs', { ...node, module: 'nodenext' }, ['docs.d.ts', ...names]);
   });
 
   it('a program that a bundler resolves', () =>

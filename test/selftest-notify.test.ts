@@ -4,23 +4,33 @@ import { type Place, twice } from './support/selftest.ts';
 
 const MAC = '02:00:00:00:00:01';
 
+/** Lines of shell that end when the monitor has told of an entry of the kernel's and of one of the tunnel, where there is one. */
+function until(mac: string): string[] {
+  const own = mac.replace(':ff:', ':fe:');
+  return [
+    'for turn in $(seq 50); do',
+    `  bridge fdb replace ${mac} dev probe self local 2>/dev/null`,
+    `  bridge fdb del ${mac} dev probe self 2>/dev/null`,
+    `  bridge fdb replace ${own} dev vx0 dst 192.0.2.250 self 2>/dev/null && tunnel=${own} || tunnel=`,
+    `  bridge fdb del ${own} dev vx0 dst 192.0.2.250 self 2>/dev/null`,
+    '  sleep 0.1',
+    `  grep -q ${mac} "$file" && grep -q "$tunnel" "$file" && break`,
+    'done',
+  ];
+}
+
 /** Runs a line of shell under a monitor and returns what the monitor said of the MAC. */
 function heard(place: Place, script: string, what = 'fdb'): string[] {
-  // The monitor is up when it has told of a probe; the other lines are what is asked for.
+  // The monitor is up when it has told of probes, and at its end when it has told of others; the lines between are asked for.
   const { code, out, err } = place.quietly(
     [
       'file=$(mktemp)',
       `bridge monitor ${what} >"$file" 2>&1 &`,
       'monitor=$!',
       'ip link add probe type bridge',
-      'for turn in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do',
-      '  bridge fdb replace 02:ff:00:00:00:01 dev probe self local 2>/dev/null',
-      '  bridge fdb del 02:ff:00:00:00:01 dev probe self 2>/dev/null',
-      '  grep -q 02:ff:00:00:00:01 "$file" && break',
-      '  sleep 0.1',
-      'done',
+      ...until('02:ff:00:00:00:01'),
       `(${script}) || echo "failed: ${'$'}?" >&2`,
-      'sleep 0.3',
+      ...until('02:ff:00:00:00:02'),
       'kill $monitor',
       'wait $monitor 2>/dev/null',
       'ip link del probe',

@@ -488,9 +488,11 @@ test('any commands in any order: as in a naive model', () => {
 
 describe('4000 VNIs', () => {
   const within = (what: string, run: () => void) => {
-    const start = performance.now();
+    // Of this process alone: a machine that is busy with others has nothing to do with it.
+    const start = process.cpuUsage();
     run();
-    const took = performance.now() - start;
+    const { user, system } = process.cpuUsage(start);
+    const took = (user + system) / 1000;
     assert.ok(took < 1000, `${what} took ${took.toFixed(0)} ms`);
   };
   test('are added, mapped, changed and deleted in less than a second each', () => {

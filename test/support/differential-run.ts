@@ -15,7 +15,7 @@ const VXLANE_QUIET_MS = 15;
 const SECOND_LOOK_MS = 300;
 /** What is said to the kernel, and heard by a VTEP that follows its tables. */
 const FOLLOWED = /^(neigh|nexthop|route|addr|sysctl) /;
-const FOLLOW_MS = 150;
+const FOLLOW_MS = 300;
 /** Monitors write to a pipe: what they say is there a little later. */
 const EVENTS_MS = 15;
 const REMOVAL_LOOKS = 60;

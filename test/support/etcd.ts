@@ -99,7 +99,8 @@ export class TestEtcd {
 
   /** What etcdctl prints. */
   async ctl(...args: string[]): Promise<string> {
-    const flags = ['--endpoints', this.endpoint, ...(this.#options.ctl ?? [])];
+    const patience = ['--dial-timeout', '20s', '--command-timeout', '30s'];
+    const flags = ['--endpoints', this.endpoint, ...patience, ...(this.#options.ctl ?? [])];
     const env = { ...process.env, ETCDCTL_API: '3' };
     const { stdout } = await run('etcdctl', [...flags, ...args], { env, maxBuffer: 64 * 1024 * 1024 });
     return stdout;

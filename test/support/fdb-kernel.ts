@@ -63,6 +63,7 @@ export class FdbKernel {
   readonly namespace: Namespace;
   /** Lines of `bridge monitor fdb`, oldest first. */
   readonly events: string[] = [];
+  #marks = 0;
   #agent: { input: Writable; answers: AsyncIterator<string> } | undefined;
 
   constructor(bed: Bed) {
@@ -78,16 +79,23 @@ export class FdbKernel {
     createInterface({ input: child.stdout! }).on('line', (line) => this.events.push(line));
     await once(child, 'spawn');
     // It listens some time after it has been started: what it hears of is asked for until it does.
-    while (this.events.length === 0) await this.#mark();
-    this.events.length = 0;
+    for (let looks = 0; this.events.length === 0; looks++) {
+      if (looks > 500) throw new Error('the monitor says nothing');
+      this.#mark();
+      await pause();
+    }
+    await this.takeEvents();
   }
 
   /** All events of what was done so far, and forgets them. */
   async takeEvents(): Promise<string[]> {
-    const seen = this.events.length;
-    while (!this.events.at(-1)?.startsWith(`Deleted ${MARK}`) || this.events.length < seen)
-      await this.#mark();
-    const events = this.events.filter((line) => !line.includes(MARK));
+    // One of its own each time: what is heard of an earlier one may be late.
+    const last = `Deleted ${this.#mark()}`;
+    for (let looks = 0; !this.events.some((line) => line.startsWith(last)); looks++) {
+      if (looks > 500) throw new Error(`the monitor says no more: ${this.events.at(-1)}`);
+      await pause();
+    }
+    const events = this.events.filter((line) => !line.includes(MARKS));
     this.events.length = 0;
     return events;
   }
@@ -134,10 +142,13 @@ export class FdbKernel {
     };
   }
 
-  async #mark(): Promise<void> {
-    this.run([`fdb add ${MARK} dev vx0 dst 192.0.2.1`, `fdb del ${MARK} dev vx0`], () => false);
-    await new Promise((done) => setTimeout(done, 20));
+  /** Makes an entry that only marks a place among the events, and removes it. */
+  #mark(): string {
+    const mac = `${MARKS}:${(++this.#marks).toString(16).padStart(4, '0').replace(/..$/, ':$&')}`;
+    this.run([`fdb add ${mac} dev vx0 dst 192.0.2.1`, `fdb del ${mac} dev vx0`], () => false);
+    return mac;
   }
 }
 
-const MARK = '06:00:00:00:00:06';
+const pause = () => new Promise((done) => setTimeout(done, 20));
+const MARKS = '06:00:00:00';

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Bed, end, type Namespace } from './netns.ts';
 
 const READY_MS = 15_000;
+/** On a busy machine etcdctl's own two seconds are short. */
+const PATIENCE = ['--dial-timeout', '20s', '--command-timeout', '30s'];
 
 /** Why etcd can't be run here, with the remedy, or null. */
 export function missingForEtcd(): string | null {
@@ -82,7 +84,7 @@ export class EtcdServer {
   }
 
   #ctl(words: readonly string[], input?: string) {
-    return spawnSync('ip', ['netns', 'exec', this.namespace.name, 'etcdctl', ...words], {
+    return spawnSync('ip', ['netns', 'exec', this.namespace.name, 'etcdctl', ...PATIENCE, ...words], {
       encoding: 'utf8',
       env: { ...process.env, ETCDCTL_API: '3' },
       ...(input === undefined ? {} : { input }),
