@@ -809,6 +809,8 @@ export const ENCAP_FRAME_FLAGS_OFFSET = 53;
 export const ENCAP_FRAME_SHORT_CIRCUITED = 1;
 /** u16: where its network header begins */
 export const ENCAP_L3_OFFSET = 54;
+/** u32: hash of its flow, 0 = its datagrams go in no other's place */
+export const ENCAP_FLOW_OFFSET = 56;
 /** A remote record: whose path is wanted. */
 export const ENCAP_PATH_REMOTE_OFFSET = 64;
 /** 32 bytes: struct sockaddr of the loopback address, as the sender of frames that bypass the underlay. */
@@ -897,6 +899,8 @@ export const ENVELOPE_IOVEC_COUNT_OFFSET = 196;
 export const ENVELOPE_IOVEC_ROOM_OFFSET = 198;
 /** u32: envelope + 1 that follows in its lane, 0 = none */
 export const ENVELOPE_NEXT_OFFSET = 200;
+/** u32: hash of its first datagram's flow, 0 = nothing may come before that one */
+export const ENVELOPE_FLOW_OFFSET = 204;
 
 /** Lanes, one for each source port: u16s: first and last envelope + 1 of the batch, 0 = none. */
 export const LANE_BYTES = 4;

@@ -10,6 +10,7 @@
  * segment, CWR on the first. Every checksum is complete: nothing is left to the underlay's device.
  */
 import {
+  ENCAP_FLOW_OFFSET,
   ENCAP_HEADERS_BYTES,
   ENCAP_HEADERS_OFFSET,
   ENCAP_HEADERS_USED_OFFSET,
@@ -126,6 +127,8 @@ export function split(
   const id = ipv4 ? ip4.identification(frame + l3) : 0;
   const sequence = isUdp ? 0 : tcp.sequence(frame + l4);
   const flags = isUdp ? 0 : tcp.flags(frame + l4);
+  // Its segments make a message of their own, as long as they can: none of them ends another's.
+  store<u32>(worker + ENCAP_STATE_OFFSET, 0, ENCAP_FLOW_OFFSET);
 
   let index = 0;
   for (let at = headers; at < length; at += gsoSize, ++index) {
