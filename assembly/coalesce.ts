@@ -166,15 +166,16 @@ function passUnfinished(
   gsoSize: i32,
 ): void {
   const header = write + WRITE_VIRTIO_OFFSET;
-  emitUnfinished(header, device, frame, length, l3, l4, isTcp, gsoSize);
+  const mtu = load<i32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_MTU_OFFSET);
+  emitUnfinished(header, mtu, frame, length, l3, l4, isTcp, gsoSize);
   const isWhole = virtio.gsoType(header) !== VIRTIO_GSO_NONE;
   counter.one(worker, device, isWhole ? SUPER_FRAMES_RECEIVED : CHECKSUMS_LEFT_PARTIAL);
 }
 
-/** The virtio header of a frame that its sender left unfinished, for a device with that MTU. */
+/** The virtio header of a frame that its sender left unfinished; what is longer than the MTU is to be cut. */
 export function emitUnfinished(
   header: usize,
-  device: u32,
+  mtu: i32,
   frame: usize,
   length: i32,
   l3: i32,
@@ -184,7 +185,6 @@ export function emitUnfinished(
 ): void {
   const headers = isTcp ? l4 + tcp.headerBytes(frame + l4) : l4 + UDP_HEADER_BYTES;
   const field = isTcp ? tcp.CHECKSUM_OFFSET : udp.CHECKSUM_OFFSET;
-  const mtu = load<i32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_MTU_OFFSET);
   let type = VIRTIO_GSO_NONE;
   let size = 0;
   if (isTcp && length - l3 > mtu) {

@@ -20,6 +20,7 @@ import {
   DROP_ECN,
   DROP_HOOK_FORWARD,
   DROP_HOOK_RECEIVED,
+  DROP_HOOK_STOPPED_RECEIVED,
   DROP_PEER_ADDRESS,
   DROP_PEER_SUBNET,
   DROP_POLICY,
@@ -75,7 +76,8 @@ function isPlainDrop(verdict: i32): boolean {
     verdict === DROP_UNKNOWN_PEER ||
     verdict === DROP_PEER_ADDRESS ||
     verdict === DROP_PEER_SUBNET ||
-    (verdict >= DROP_HOOK_RECEIVED && verdict <= DROP_HOOK_FORWARD)
+    (verdict >= DROP_HOOK_RECEIVED && verdict <= DROP_HOOK_FORWARD) ||
+    verdict === DROP_HOOK_STOPPED_RECEIVED
   );
 }
 

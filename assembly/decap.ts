@@ -1,12 +1,12 @@
 /*
  * The way in: datagrams from a UDP socket -> frames for TAPs. In packet order, with the names of the kernel
- * driver's own steps in brackets; the functions below stand in this order.
+ * driver's own steps in brackets; the functions below, and in the files that are named, stand in this order.
  *
- *   1. the received message: truncated? which TOS? one datagram or a UDP_GRO bundle?
+ *   1. the received message: truncated? which TOS? one datagram or a UDP_GRO bundle? receipt.ts
  *   2. per datagram: length, I flag, VNI -> domain -> device    [vxlan_rcv, vxlan_vs_find_vni]
  *   3. reserved bits; for a GPE device the next protocol        [vxlan_parse_gpe_proto]
  *   4. the inner frame's length
- *   5. is the sender known (ours); remote checksum offload, group policy
+ *   5. is the sender known (ours); remote checksum offload, group policy: extension.ts
  *                                                               [vxlan_remcsum, vxlan_parse_gbp_hdr]
  *   6. our own MAC                                              [vxlan_set_mac]
  *   7. is the frame its peer's (ours); learning                 [vxlan_snoop]
@@ -22,6 +22,7 @@ import * as coalesce from './coalesce';
 import * as counter from './count';
 import { deliver } from './deliver';
 import * as ecn from './ecn';
+import * as extension from './extension';
 import * as fdb from './fdb';
 import * as hook from './hook';
 import { park } from './hook-decap';
@@ -32,9 +33,7 @@ import {
   ARRIVAL_COUNT,
   ARRIVAL_LENGTH_OFFSET,
   ARRIVAL_LISTENER_OFFSET,
-  ARRIVAL_TOS_OFFSET,
   ARRIVALS_OFFSET,
-  CMSGHDR_BYTES,
   DECAP_GOES_ON_OFFSET,
   DECAP_MESSAGE_OFFSET,
   DECAP_PACKETS,
@@ -43,16 +42,12 @@ import {
   DECAP_STATE_OFFSET,
   DECAP_WARM_OFFSET,
   DEVICE_BYTES,
-  DEVICE_FLAG_EXTERNAL,
-  DEVICE_FLAG_GBP,
   DEVICE_FLAG_GPE,
   DEVICE_FLAG_HONOUR_DONT_LEARN,
   DEVICE_FLAG_KNOWN_PEERS,
-  DEVICE_FLAG_KNOWN_SENDERS,
   DEVICE_FLAG_LATE_LEARNING,
   DEVICE_FLAG_LEARNING,
   DEVICE_FLAG_LINK_LOCAL,
-  DEVICE_FLAG_REMCSUM_RX,
   DEVICE_FLAGS_OFFSET,
   DEVICE_MAC_OFFSET,
   DEVICE_RESERVED_OFFSET,
@@ -60,117 +55,52 @@ import {
   DEVICE_UP,
   DEVICES_BASE,
   DROP_DEVICE_DOWN,
-  DROP_ECN,
-  DROP_GPE_HEADER,
-  DROP_GPE_PROTOCOL,
   DROP_LOCAL_MAC,
   DROP_NO_VNI_FLAG,
-  DROP_POLICY,
   DROP_RESERVED_BITS,
   DROP_SHORT_DATAGRAM,
   DROP_SHORT_INNER_FRAME,
-  DROP_SHORT_INNER_IP_RECEIVED,
-  DROP_SHORT_REMCSUM,
   DROP_TRUNCATED,
-  DROP_UNKNOWN_SENDER,
   DROP_UNKNOWN_VNI,
-  DROP_UNMAPPED_VNI,
   ETHERNET_HEADER_BYTES,
-  ETHERTYPE_IPV4,
-  ETHERTYPE_IPV6,
-  GPE_PROTOCOL_IPV4,
-  GPE_PROTOCOL_IPV6,
-  GPE_PROTOCOL_MPLS,
   IP_TOS,
-  IPV4_HEADER_BYTES,
-  IPV6_HEADER_BYTES,
-  IPV6_PKTINFO,
   IPV6_TCLASS,
-  LISTENER_BYTES,
-  LISTENER_RECEIVE_OFFSET,
-  LISTENERS_BASE,
   MMSGHDR_BYTES,
   MMSGHDR_CONTROL_LENGTH_OFFSET,
-  MMSGHDR_CONTROL_OFFSET,
   MMSGHDR_FLAGS_OFFSET,
-  MMSGHDR_IOVEC_COUNT_OFFSET,
-  MMSGHDR_IOVEC_OFFSET,
   MMSGHDR_LENGTH_OFFSET,
-  MMSGHDR_NAME_LENGTH_OFFSET,
-  MMSGHDR_NAME_OFFSET,
   MSG_TRUNC,
   RECEIPT_BYTES,
   RECEIPT_CONTROL_BYTES,
   RECEIPT_CONTROL_OFFSET,
-  RECEIPT_IOVEC_OFFSET,
   RECEIPT_NAME_OFFSET,
   RECEIPTS_OFFSET,
   RECEIVE_BUFFER_BYTES,
-  RECEIVE_BUFFERS_OFFSET,
-  RECEIVE_COUNT,
-  RECEIVE_GPE,
-  RECEIVE_STRIDE_BYTES,
   RECEIVES_OFFSET,
-  SOCKADDR_IN6_BYTES,
   SOL_IP,
   SOL_IPV6,
   SOL_UDP,
   UDP_GRO,
-  VXLAN_FLAG_RCO,
-  VXLAN_GPE_OAM,
-  VXLAN_GPE_PROTOCOL,
-  VXLAN_GPE_VERSION,
   VXLAN_HEADER_BYTES,
-  VXLAN_RCO_START,
-  VXLAN_RCO_UDP,
 } from './layout';
 import * as learning from './learning';
-import { absolute } from './message';
 import * as peers from './peer';
-import * as policy from './policy';
-import * as senders from './sender';
-import * as vlan from './vlan';
+import * as receipts from './receipt';
 import * as vni from './vni';
-import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
-import * as ip4 from './wire/ipv4';
-import * as ip6 from './wire/ipv6';
-import * as tcp from './wire/tcp';
-import * as udp from './wire/udp';
 import * as vxlan from './wire/vxlan';
 import * as writes from './write';
 
 const MAC_BYTES = 6;
-const SOCKADDR_IN6_SCOPE_OFFSET = 24;
-/** struct in6_pktinfo */
-const IN6_PKTINFO_IFINDEX_OFFSET = 16;
-/** Flags of devices that look at more than the VNI. */
-const EXTENSIONS: u32 =
-  DEVICE_FLAG_GPE |
-  DEVICE_FLAG_GBP |
-  DEVICE_FLAG_REMCSUM_RX |
-  DEVICE_FLAG_EXTERNAL |
-  DEVICE_FLAG_KNOWN_SENDERS;
 /** Flags of devices that look at the source of a frame. */
 const LOOKING: u32 = DEVICE_FLAG_LEARNING | DEVICE_FLAG_KNOWN_PEERS;
 /** Flags of devices that do not do so as the kernel does. */
 const CAREFUL: u32 = DEVICE_FLAG_LATE_LEARNING | DEVICE_FLAG_HONOUR_DONT_LEARN | DEVICE_FLAG_KNOWN_PEERS;
 
-/** Lays out every mmsghdr for recvmmsg and every write, once. */
+/** Lays out every message for recvmmsg and every write, once. */
 export function prepare(worker: usize): void {
   writes.prepare(worker);
-  for (let index = 0; index < RECEIVE_COUNT; ++index) {
-    const header = worker + RECEIVES_OFFSET + index * MMSGHDR_BYTES;
-    const receipt = worker + RECEIPTS_OFFSET + index * RECEIPT_BYTES;
-    const iovec = receipt + RECEIPT_IOVEC_OFFSET;
-    store<u64>(iovec, absolute(bufferOf(worker, index)));
-    store<u64>(iovec, RECEIVE_BUFFER_BYTES, 8);
-    store<u64>(header, absolute(receipt + RECEIPT_NAME_OFFSET), MMSGHDR_NAME_OFFSET);
-    store<u64>(header, absolute(iovec), MMSGHDR_IOVEC_OFFSET);
-    store<u64>(header, 1, MMSGHDR_IOVEC_COUNT_OFFSET);
-    store<u64>(header, absolute(receipt + RECEIPT_CONTROL_OFFSET), MMSGHDR_CONTROL_OFFSET);
-    rearm(header);
-  }
+  receipts.prepare(worker);
 }
 
 /**
@@ -200,13 +130,34 @@ export function decapArrivals(worker: usize, first: i32, count: i32): i32 {
   writes.begin(worker);
   if (fdb.isLarge()) warmArrivals(worker, first, end);
   for (let at = worker + ARRIVALS_OFFSET + first * ARRIVAL_BYTES; at < end; at += ARRIVAL_BYTES) {
-    const listener = <u32>load<u8>(at, ARRIVAL_LISTENER_OFFSET);
-    const tos = <u32>load<u8>(at, ARRIVAL_TOS_OFFSET);
+    // Listener, TOS and segment size.
+    const word = load<u32>(at, ARRIVAL_LISTENER_OFFSET);
+    const tos = (word >>> 8) & 0xff;
     const bytes = load<i32>(at, ARRIVAL_LENGTH_OFFSET);
-    datagram(worker, listener, at, tos, load<u32>(at, ARRIVAL_ADDRESS_OFFSET), bytes, 0);
+    const address = <usize>load<u32>(at, ARRIVAL_ADDRESS_OFFSET);
+    if (word >>> 16 === 0) datagram(worker, word & 0xff, at, tos, address, bytes, 0);
+    else bundle(worker, word & 0xff, at, tos, address, bytes, <i32>(word >>> 16));
   }
   peers.settle(worker);
   return finish(worker);
+}
+
+/** Datagrams of `segment` bytes, of which the last may be shorter, or one with a super-frame. */
+function bundle(
+  worker: usize,
+  listener: u32,
+  arrival: usize,
+  tos: u32,
+  at: usize,
+  bytes: i32,
+  segment: i32,
+): void {
+  if (segment >= bytes || receipts.isSuperFrame(listener, at, bytes)) {
+    datagram(worker, listener, arrival, tos, at, bytes, segment);
+    return;
+  }
+  for (let position = 0; position < bytes; position += segment)
+    datagram(worker, listener, arrival, tos, at + position, min(segment, bytes - position), 0);
 }
 
 /** The number of writes, or less than 0: the records that a program is to look at before `decapVerdicts`. */
@@ -236,7 +187,7 @@ function warm(worker: usize, listener: u32, message: i32, received: i32): void {
   for (; message < received; ++message) {
     const length = load<i32>(worker + RECEIVES_OFFSET + message * MMSGHDR_BYTES, MMSGHDR_LENGTH_OFFSET);
     if (length < VXLAN_HEADER_BYTES + ETHERNET_HEADER_BYTES) continue;
-    const at = bufferOf(worker, message);
+    const at = receipts.bufferOf(worker, message);
     const domain = vni.lookup(listener, vxlan.vni(at));
     sum += fdb.find(domain, at + VXLAN_HEADER_BYTES + MAC_BYTES);
   }
@@ -251,37 +202,31 @@ export function decapDone(worker: usize, received: i32): boolean {
   return true;
 }
 
-function bufferOf(worker: usize, message: i32): usize {
-  return worker + RECEIVE_BUFFERS_OFFSET + message * RECEIVE_STRIDE_BYTES;
-}
-
-/** The kernel writes these three; it wants to find them as they were. */
-function rearm(header: usize): void {
-  store<u64>(header, SOCKADDR_IN6_BYTES, MMSGHDR_NAME_LENGTH_OFFSET);
-  store<u64>(header, RECEIPT_CONTROL_BYTES, MMSGHDR_CONTROL_LENGTH_OFFSET);
-  store<u64>(header, 0, MMSGHDR_FLAGS_OFFSET);
-}
-
 /** One message. False: no room for more writes, come back. */
 function receive(worker: usize, listener: u32, message: i32): boolean {
   const state = worker + DECAP_STATE_OFFSET;
   const header = worker + RECEIVES_OFFSET + message * MMSGHDR_BYTES;
   const receipt = worker + RECEIPTS_OFFSET + message * RECEIPT_BYTES;
-  const buffer = bufferOf(worker, message);
+  const buffer = receipts.bufferOf(worker, message);
   const length = min(load<i32>(header, MMSGHDR_LENGTH_OFFSET), RECEIVE_BUFFER_BYTES);
   const control = receipt + RECEIPT_CONTROL_OFFSET;
   const controlEnd =
     control + <usize>min(load<u64>(header, MMSGHDR_CONTROL_LENGTH_OFFSET), RECEIPT_CONTROL_BYTES);
-  const bundle = controlOf(control, controlEnd, SOL_UDP, UDP_GRO, -1, 4);
+  const bundle = receipts.controlOf(control, controlEnd, SOL_UDP, UDP_GRO, -1, 4);
   const outer =
     load<u16>(receipt, RECEIPT_NAME_OFFSET) === AF_INET
-      ? controlOf(control, controlEnd, SOL_IP, IP_TOS, 0, 1)
-      : controlOf(control, controlEnd, SOL_IPV6, IPV6_TCLASS, 0, 4);
+      ? receipts.controlOf(control, controlEnd, SOL_IP, IP_TOS, 0, 1)
+      : receipts.controlOf(control, controlEnd, SOL_IPV6, IPV6_TCLASS, 0, 4);
 
   let position = load<i32>(state, DECAP_POSITION_OFFSET);
   if ((load<u32>(header, MMSGHDR_FLAGS_OFFSET) & MSG_TRUNC) !== 0) {
     counter.one(worker, 0, DROP_TRUNCATED);
-  } else if (length === 0 || bundle <= 0 || bundle >= length || isSuperFrame(listener, buffer, length)) {
+  } else if (
+    length === 0 ||
+    bundle <= 0 ||
+    bundle >= length ||
+    receipts.isSuperFrame(listener, buffer, length)
+  ) {
     if (!writes.hasRoom(worker)) return false;
     datagram(worker, listener, receipt, outer, buffer, length, max(bundle, 0));
   } else {
@@ -294,60 +239,8 @@ function receive(worker: usize, listener: u32, message: i32): boolean {
     }
   }
   store<i32>(state, 0, DECAP_POSITION_OFFSET);
-  rearm(header);
+  receipts.rearm(header);
   return true;
-}
-
-/**
- * The value of a control message, or of its field at `offset`, of 1 or 4 `bytes`, or `absent`. Lengths are looked at
- * before they are believed.
- */
-function controlOf(
-  control: usize,
-  end: usize,
-  level: i32,
-  type: i32,
-  absent: i32,
-  bytes: i32,
-  offset: i32 = 0,
-): i32 {
-  let at = control;
-  while (at + CMSGHDR_BYTES <= end) {
-    const length = load<u64>(at);
-    if (length < <u64>CMSGHDR_BYTES || length > <u64>(end - at)) return absent;
-    if (load<i32>(at, 8) === level && load<i32>(at, 12) === type) {
-      if (length < <u64>(CMSGHDR_BYTES + offset + bytes)) return absent;
-      const value = at + <usize>offset;
-      return bytes === 1 ? load<u8>(value, CMSGHDR_BYTES) : load<i32>(value, CMSGHDR_BYTES);
-    }
-    at += (<usize>length + 7) & ~7;
-  }
-  return absent;
-}
-
-/**
- * A kernel peer on a virtual link sends a super-frame as one datagram. For UDP inside, the socket then
- * reports the inner segment size as if it were a bundle's: but the inner packet says that it is one.
- */
-function isSuperFrame(listener: u32, datagram: usize, length: i32): boolean {
-  const inner = datagram + VXLAN_HEADER_BYTES;
-  const bytes = length - VXLAN_HEADER_BYTES;
-  const receive = load<u32>(LISTENERS_BASE + listener * LISTENER_BYTES, LISTENER_RECEIVE_OFFSET);
-  if ((receive & RECEIVE_GPE) !== 0) {
-    const protocol = vxlan.word(datagram) & 0xff;
-    if (protocol === GPE_PROTOCOL_IPV4) return isWhole(ETHERTYPE_IPV4, inner, bytes);
-    return protocol === GPE_PROTOCOL_IPV6 && isWhole(ETHERTYPE_IPV6, inner, bytes);
-  }
-  if (bytes < ETHERNET_HEADER_BYTES) return false;
-  const l3 = ethernet.networkOffset(inner, bytes);
-  return isWhole(ethernet.etherTypeBefore(inner, l3), inner + l3, bytes - l3);
-}
-
-/** Does an IP packet say that it is as long as this? */
-function isWhole(type: u32, ip: usize, bytes: i32): boolean {
-  if (bytes < IPV4_HEADER_BYTES) return false;
-  if (type === ETHERTYPE_IPV4) return ip4.totalLength(ip) === bytes;
-  return type === ETHERTYPE_IPV6 && ip6.payloadLength(ip) === bytes - IPV6_HEADER_BYTES;
 }
 
 /** One datagram; there is room for its write. Returns its verdict. */
@@ -369,7 +262,7 @@ function datagram(
   const flags = load<u32>(record, DEVICE_FLAGS_OFFSET);
   if (
     device === 0 ||
-    ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, arrivalOf(worker, sender)))
+    ((flags & DEVICE_FLAG_LINK_LOCAL) !== 0 && !vni.hears(device, receipts.arrivalOf(worker, sender)))
   )
     return counter.lost(worker, 0, 0, DROP_UNKNOWN_VNI);
   if ((load<u64>(at) & load<u64>(record, DEVICE_RESERVED_OFFSET)) !== 0)
@@ -381,18 +274,18 @@ function datagram(
   const head = isPacket ? 0 : ETHERNET_HEADER_BYTES;
   let verdict = 0;
   if (bytes < head) verdict = DROP_SHORT_INNER_FRAME;
-  else if ((flags & EXTENSIONS) !== 0) verdict = readExtensions(worker, found, flags, sender, at, bytes);
+  else if ((flags & extension.FLAGS) !== 0) verdict = extension.read(worker, found, flags, sender, at, bytes);
   // Nothing can be learned from a packet without Ethernet header.
   if (verdict === 0 && !isPacket) {
     if (ethernet.source(frame) === load<u64>(record, DEVICE_MAC_OFFSET)) verdict = DROP_LOCAL_MAC;
     else if ((flags & LOOKING) !== 0)
       verdict =
         (flags & CAREFUL) === 0
-          ? learning.snoop(worker, device, domain, frame, sender, scopeOf(sender))
+          ? learning.snoop(worker, device, domain, frame, sender, receipts.scopeOf(sender))
           : lookCarefully(worker, device, domain, flags, sender, outer, at, bytes);
   }
   if (verdict === 0)
-    verdict = decapsulateEcn(ethernet.etherTypeBefore(frame, head), frame + head, bytes - head, outer);
+    verdict = ecn.decapsulatePacket(ethernet.etherTypeBefore(frame, head), frame + head, bytes - head, outer);
   if (verdict === 0 && load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) verdict = DROP_DEVICE_DOWN;
   if (verdict !== 0) return counter.lost(worker, device, domain, verdict);
 
@@ -427,85 +320,11 @@ function lookCarefully(
     // Done again behind learning, it changes nothing more: a mark that has been carried over is there.
     const ip = frame + ETHERNET_HEADER_BYTES;
     const type = ethernet.etherTypeBefore(frame, ETHERNET_HEADER_BYTES);
-    const verdict = decapsulateEcn(type, ip, bytes - ETHERNET_HEADER_BYTES, outer);
+    const verdict = ecn.decapsulatePacket(type, ip, bytes - ETHERNET_HEADER_BYTES, outer);
     if (verdict !== 0) return verdict;
     // What is dropped there is dropped behind learning.
     const record = DEVICES_BASE + device * DEVICE_BYTES;
     if (load<u32>(record, DEVICE_STATE_OFFSET) !== DEVICE_UP) return 0;
   }
-  return learning.snoop(worker, device, domain, frame, sender, scopeOf(sender));
-}
-
-/** Returns 0 or the verdict to drop the datagram with. */
-function readExtensions(worker: usize, place: u32, flags: u32, sender: usize, at: usize, bytes: i32): i32 {
-  const device = vni.deviceOf(place);
-  if ((flags & DEVICE_FLAG_KNOWN_SENDERS) !== 0 && !senders.isKnown(device, sender))
-    return DROP_UNKNOWN_SENDER;
-  const word = vxlan.word(at);
-  if ((flags & DEVICE_FLAG_GPE) !== 0) return readProtocol(at, word);
-  if ((flags & DEVICE_FLAG_EXTERNAL) !== 0 && vlan.isCutOff(device, vni.domainOf(place)))
-    return DROP_UNMAPPED_VNI;
-  if ((flags & DEVICE_FLAG_REMCSUM_RX) !== 0 && (word & VXLAN_FLAG_RCO) !== 0) {
-    if (!completeChecksum(at + VXLAN_HEADER_BYTES, bytes, vxlan.tail(at))) return DROP_SHORT_REMCSUM;
-  }
-  if ((flags & DEVICE_FLAG_GBP) !== 0 && !policy.admits(worker, device, word)) return DROP_POLICY;
-  return 0;
-}
-
-/** Remote checksum offload: the sum that the sender left open, complemented where it belongs. */
-function completeChecksum(frame: usize, bytes: i32, tail: u32): boolean {
-  const start = <i32>((tail & VXLAN_RCO_START) << 1);
-  const field = start + ((tail & VXLAN_RCO_UDP) !== 0 ? udp.CHECKSUM_OFFSET : tcp.CHECKSUM_OFFSET);
-  if (field + 2 > bytes) return false;
-  const sum = ~checksum.sum(frame + start, bytes - start) & 0xffff;
-  store<u16>(frame + field, sum === 0 ? 0xffff : <u16>sum);
-  return true;
-}
-
-/** GPE: what the next protocol is stands where an EtherType would. Returns 0 or the verdict to drop with. */
-function readProtocol(at: usize, word: u32): i32 {
-  if ((word & VXLAN_GPE_PROTOCOL) === 0 || (word & (VXLAN_GPE_VERSION | VXLAN_GPE_OAM)) !== 0)
-    return DROP_GPE_HEADER;
-  const protocol = (word & 0xff) as i32;
-  if (protocol === 0 || protocol > GPE_PROTOCOL_MPLS) return DROP_GPE_HEADER;
-  if (protocol > GPE_PROTOCOL_IPV6) return DROP_GPE_PROTOCOL;
-  // The VXLAN header has been read: its last bytes are free.
-  const type = protocol === GPE_PROTOCOL_IPV6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4;
-  store<u16>(at, bswap<u16>(type as u16), VXLAN_HEADER_BYTES - 2);
-  return 0;
-}
-
-/** Where a datagram over IPv6 came in: the sockets of devices with link-local addresses are told. 0 = not known. */
-function arrivalOf(worker: usize, receipt: usize): u32 {
-  const message = (receipt - worker - RECEIPTS_OFFSET) / RECEIPT_BYTES;
-  const header = worker + RECEIVES_OFFSET + message * MMSGHDR_BYTES;
-  const control = receipt + RECEIPT_CONTROL_OFFSET;
-  const end = control + <usize>min(load<u64>(header, MMSGHDR_CONTROL_LENGTH_OFFSET), RECEIPT_CONTROL_BYTES);
-  const told = controlOf(control, end, SOL_IPV6, IPV6_PKTINFO, 0, 4, IN6_PKTINFO_IFINDEX_OFFSET);
-  return told !== 0 ? told : scopeOf(receipt);
-}
-
-/** Where the datagram came in, which the kernel tells of a link-local sender only; else 0. */
-function scopeOf(sender: usize): u32 {
-  return load<u16>(sender) === AF_INET ? 0 : load<u32>(sender, SOCKADDR_IN6_SCOPE_OFFSET);
-}
-
-/** RFC 6040 for an inner IP packet. Returns 0 or the verdict to drop it with. */
-function decapsulateEcn(type: u32, ip: usize, bytes: i32, outer: u32): i32 {
-  if (type === ETHERTYPE_IPV4) {
-    if (bytes < IPV4_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
-    if ((outer & 3) === 0) return 0;
-    const inner = ip4.tos(ip) & 3;
-    const result = ecn.decapsulate(outer & 3, inner);
-    if (result < 0) return DROP_ECN;
-    if (<u32>result !== inner) ecn.applyIpv4(ip, result);
-  } else if (type === ETHERTYPE_IPV6) {
-    if (bytes < IPV6_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
-    if ((outer & 3) === 0) return 0;
-    const inner = ip6.trafficClass(ip) & 3;
-    const result = ecn.decapsulate(outer & 3, inner);
-    if (result < 0) return DROP_ECN;
-    if (<u32>result !== inner) ecn.applyIpv6(ip, result);
-  }
-  return 0;
+  return learning.snoop(worker, device, domain, frame, sender, receipts.scopeOf(sender));
 }

@@ -18,8 +18,17 @@
  *
  * A sender that doesn't know ECN understands a loss only: hence the drop.
  */
-
+import {
+  DROP_ECN,
+  DROP_SHORT_INNER_IP_RECEIVED,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  IPV4_HEADER_BYTES,
+  IPV6_HEADER_BYTES,
+} from './layout';
 import { update16 } from './wire/checksum';
+import * as ip4 from './wire/ipv4';
+import * as ip6 from './wire/ipv6';
 
 const NOT_ECT = 0;
 const ECT_1 = 1;
@@ -61,4 +70,24 @@ export function applyIpv4(ip: usize, ecn: u32): void {
 export function applyIpv6(ip: usize, ecn: u32): void {
   const from = load<u8>(ip, IPV6_ECN_BYTE_OFFSET) as u32;
   store<u8>(ip, (from & ~(3 << IPV6_ECN_SHIFT)) | (ecn << IPV6_ECN_SHIFT), IPV6_ECN_BYTE_OFFSET);
+}
+
+/** Out of the tunnel, for an inner IP packet. Returns 0 or the verdict to drop it with. */
+export function decapsulatePacket(type: u32, ip: usize, bytes: i32, outer: u32): i32 {
+  if (type === ETHERTYPE_IPV4) {
+    if (bytes < IPV4_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
+    if ((outer & 3) === 0) return 0;
+    const inner = ip4.tos(ip) & 3;
+    const result = decapsulate(outer & 3, inner);
+    if (result < 0) return DROP_ECN;
+    if (<u32>result !== inner) applyIpv4(ip, result);
+  } else if (type === ETHERTYPE_IPV6) {
+    if (bytes < IPV6_HEADER_BYTES) return DROP_SHORT_INNER_IP_RECEIVED;
+    if ((outer & 3) === 0) return 0;
+    const inner = ip6.trafficClass(ip) & 3;
+    const result = decapsulate(outer & 3, inner);
+    if (result < 0) return DROP_ECN;
+    if (<u32>result !== inner) applyIpv6(ip, result);
+  }
+  return 0;
 }

@@ -27,6 +27,7 @@ import {
   DROP_HOOK_FAULT_RECEIVED,
   DROP_HOOK_FORWARD,
   DROP_HOOK_RECEIVED,
+  DROP_HOOK_STOPPED_RECEIVED,
   DROP_HOOK_TARGET_RECEIVED,
   ENCAP_RING_COUNT,
   ENCAP_RING_OFFSET,
@@ -54,16 +55,13 @@ import {
   HOOK_WORD_GOES,
   IP_PROTOCOL_TCP,
   RECEIVE_BUFFER_BYTES,
-  VIRTIO_GSO_NONE,
   VIRTIO_HEADER_BYTES,
   VXLAN_HEADER_BYTES,
   WRITE_COUNT,
 } from './layout';
-import * as parcel from './parcel';
 import * as ring from './ring';
 import * as vni from './vni';
 import * as ethernet from './wire/ethernet';
-import * as virtio from './wire/virtio';
 import * as vxlan from './wire/vxlan';
 
 /** Parks a frame that is to be delivered. A write is kept for it, and room for a copy. */
@@ -149,7 +147,8 @@ function judge(worker: usize, forward: usize, index: u32): void {
   const domain = vni.domainOf(place);
   const isPacket = hook.isPacketDevice(device);
   if (!hook.isSound(record, parked, isPacket, HOOK_ROOM_DECAP_BYTES)) {
-    counter.lost(worker, device, domain, DROP_HOOK_FAULT_RECEIVED);
+    const reason = hook.isStopped(record) ? DROP_HOOK_STOPPED_RECEIVED : DROP_HOOK_FAULT_RECEIVED;
+    counter.lost(worker, device, domain, reason);
     return;
   }
   const frame = <usize>load<u32>(record, HOOK_RECORD_ADDRESS_OFFSET);
@@ -187,8 +186,8 @@ function judge(worker: usize, forward: usize, index: u32): void {
     // In place there is room for the headers of a frame that begins where it did.
     const goes =
       frame < original || isPacket
-        ? copyIntoTunnel(worker, forward, target, frame, length, isPacket, gsoSize)
-        : intoTunnel(forward, target, frame, length, isPacket, gsoSize, HOOK_WORD_BORROWED);
+        ? copyIntoTunnel(worker, forward, device, target, frame, length, isPacket, gsoSize)
+        : intoTunnel(forward, device, target, frame, length, isPacket, gsoSize, HOOK_WORD_BORROWED);
     if (goes) counter.one(worker, device, HOOK_REDIRECTS_RECEIVED);
     else counter.lost(worker, device, domain, DROP_HOOK_FORWARD);
   }
@@ -207,7 +206,7 @@ function mirror(
   const target = hook.targetOf(word, isPacket);
   let isLost = target === 0;
   if (!isLost && (word & HOOK_TARGET_TUNNEL) !== 0) {
-    isLost = !copyIntoTunnel(worker, forward, target, frame, length, isPacket, gsoSize);
+    isLost = !copyIntoTunnel(worker, forward, device, target, frame, length, isPacket, gsoSize);
   } else if (!isLost) {
     const copy = hook.claim(worker, worker + DECAP_STATE_OFFSET + DECAP_MIRROR_USED_OFFSET, length);
     isLost = copy === 0;
@@ -223,6 +222,7 @@ function mirror(
 function copyIntoTunnel(
   worker: usize,
   forward: usize,
+  device: u32,
   target: u32,
   frame: usize,
   length: i32,
@@ -232,15 +232,17 @@ function copyIntoTunnel(
   const copy = hook.claim(worker, worker + DECAP_STATE_OFFSET + DECAP_MIRROR_USED_OFFSET, length);
   if (copy === 0) return false;
   memory.copy(copy, frame, length);
-  return intoTunnel(forward, target, copy, length, isPacket, gsoSize, HOOK_WORD_GOES);
+  return intoTunnel(forward, device, target, copy, length, isPacket, gsoSize, HOOK_WORD_GOES);
 }
 
 /**
- * Puts a frame into the ring of the encap block. False: no room, or no way to cut a super-frame.
+ * Puts a frame into the ring of the encap block. False: no room.
+ * @param device that it came for
  * @param word HOOK_WORD_GOES, or HOOK_WORD_BORROWED when the first two bytes of its virtio header are not its own
  */
 function intoTunnel(
   forward: usize,
+  device: u32,
   target: u32,
   frame: usize,
   length: i32,
@@ -255,34 +257,33 @@ function intoTunnel(
   const header = frame - VIRTIO_HEADER_BYTES;
   const before = load<u16>(header);
   store<u16>(header, 0);
-  const isCut = emitOffload(target, header, frame, length, isPacket, gsoSize);
+  // Segments of the size that suits both, for the sender's own is not known.
+  const mtu = min(mtuOf(device), mtuOf(target));
+  emitOffload(mtu, header, frame, length, isPacket, gsoSize);
   const asked = <u32>load<u16>(header);
   if (word === HOOK_WORD_BORROWED) store<u16>(header, before);
-  // Parcels hold one datagram each.
-  if (isCut && parcel.areWanted()) return false;
   const isBorrowed = word === HOOK_WORD_BORROWED;
   hook.describe(ring.descriptor(queue, filled), header, length, target, isBorrowed ? word | asked : word);
   ring.fill(queue, filled + 1);
   return true;
 }
 
-/** What a virtio header says of a frame whose sender left it unfinished. Returns whether it is a super-frame. */
+/** What a virtio header says of a frame whose sender left it unfinished. */
 function emitOffload(
-  target: u32,
+  mtu: i32,
   header: usize,
   frame: usize,
   length: i32,
   isPacket: boolean,
   gsoSize: i32,
-): boolean {
+): void {
   if (isPacket) nameVersion(frame);
   const l3 = isPacket ? 0 : ethernet.networkOffset(frame, length);
   const l4 = inner.transportOffset(frame, length, l3);
-  if (l4 === 0) return false;
+  if (l4 === 0) return;
   const isTcp = inner.protocolOf(frame, l3) === IP_PROTOCOL_TCP;
-  if (!inner.isUnfinished(frame, length, l3, l4, isTcp)) return false;
-  coalesce.emitUnfinished(header, target, frame, length, l3, l4, isTcp, gsoSize);
-  return virtio.gsoType(header) !== VIRTIO_GSO_NONE;
+  if (inner.isUnfinished(frame, length, l3, l4, isTcp))
+    coalesce.emitUnfinished(header, mtu, frame, length, l3, l4, isTcp, gsoSize);
 }
 
 /** HOOK_FLAG_PARTIAL and HOOK_FLAG_SUPER: did the sender, a kernel on a virtual link, leave work to do? */
@@ -291,9 +292,12 @@ function flagsOf(device: u32, frame: usize, length: i32, l3: i32, gsoSize: i32):
   if (l4 === 0) return 0;
   const isTcp = inner.protocolOf(frame, l3) === IP_PROTOCOL_TCP;
   if (!inner.isUnfinished(frame, length, l3, l4, isTcp)) return 0;
-  const mtu = load<i32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_MTU_OFFSET);
-  const isSuper = isTcp ? length - l3 > mtu : gsoSize > 0;
+  const isSuper = isTcp ? length - l3 > mtuOf(device) : gsoSize > 0;
   return isSuper ? HOOK_FLAG_PARTIAL | HOOK_FLAG_SUPER : HOOK_FLAG_PARTIAL;
+}
+
+function mtuOf(device: u32): i32 {
+  return load<i32>(DEVICES_BASE + device * DEVICE_BYTES, DEVICE_MTU_OFFSET);
 }
 
 /** A device's own domain. */

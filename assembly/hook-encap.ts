@@ -20,6 +20,7 @@ import {
   DOMAINS_BASE,
   DROP_HOOK,
   DROP_HOOK_FAULT,
+  DROP_HOOK_STOPPED,
   DROP_HOOK_TARGET,
   ENCAP_BORROWED_OFFSET,
   ENCAP_MIRROR_OFFSET,
@@ -179,7 +180,7 @@ function apply(worker: usize, descriptor: usize, index: u32): u32 {
   const device = <u32>load<u16>(descriptor, DESCRIPTOR_DEVICE_OFFSET);
   const isPacket = hook.isPacketDevice(device);
   if (!hook.isSound(record, parked, isPacket, HOOK_ROOM_ENCAP_BYTES))
-    return drop(worker, device, DROP_HOOK_FAULT);
+    return drop(worker, device, hook.isStopped(record) ? DROP_HOOK_STOPPED : DROP_HOOK_FAULT);
   const frame = <usize>load<u32>(record, HOOK_RECORD_ADDRESS_OFFSET);
   const length = load<i32>(record, HOOK_RECORD_LENGTH_OFFSET);
   const header = frame - VIRTIO_HEADER_BYTES;

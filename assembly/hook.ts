@@ -42,6 +42,7 @@ import {
   HOOK_RECORD_WORD_OFFSET,
   HOOK_RECORDS_OFFSET,
   HOOK_REDIRECT,
+  HOOK_STOPPED,
   HOOK_TARGET_TUNNEL,
   HOOK_UNDECIDED,
   IPV4_HEADER_BYTES,
@@ -131,6 +132,11 @@ export function actionOf(record: usize): u32 {
 
 export function isMirrored(record: usize): boolean {
   return (load<u32>(record, HOOK_RECORD_VERDICT_OFFSET) & HOOK_MIRROR) !== 0;
+}
+
+/** Has nobody looked at it, because the program has been stopped? */
+export function isStopped(record: usize): boolean {
+  return actionOf(record) === HOOK_STOPPED;
 }
 
 /**

@@ -146,7 +146,7 @@ export const VXLAN_RCO_START = 0x7f;
 // ----------------------------------------------------------- implementation
 
 /** Raised with every change of this file that an older module could not read. */
-export const LAYOUT_VERSION = 5;
+export const LAYOUT_VERSION = 6;
 
 export const WASM_PAGE_BYTES = 65536;
 /** What the kernel maps memory by. */
@@ -663,7 +663,7 @@ export const WORKER_PROFILE_SLOT_BYTES = 16;
 
 // Counters: [device][counter] u64. Row 0 is for datagrams that belong to no device.
 export const COUNTERS_OFFSET = 4096;
-export const COUNTER_COUNT = 80;
+export const COUNTER_COUNT = 88;
 export const COUNTER_BYTES = 8;
 export const COUNTER_ROW_BYTES = COUNTER_COUNT * COUNTER_BYTES;
 export const COUNTERS_BYTES = DEVICE_COUNT * COUNTER_ROW_BYTES;
@@ -835,19 +835,22 @@ export const MESSAGE_IOVEC_MAX = 1024;
 /** u32: where the walk that fetches FDB entries beforehand leaves what it need not keep. */
 export const ENCAP_WARM_OFFSET = 128;
 
+/** Most segments of one super-frame: 64 KiB of payload at the smallest MSS that Linux uses. */
+export const SEGMENT_MAX = 1536;
+
 /** struct mmsghdr, side by side as sendmmsg wants them. */
 export const MESSAGE_COUNT = 512;
 export const MESSAGES_OFFSET = ENCAP_STATE_OFFSET + ENCAP_STATE_BYTES;
 export const MESSAGES_BYTES = MESSAGE_COUNT * MMSGHDR_BYTES;
 /**
- * In their place, where a program takes the datagrams itself: parcels, in the order of the frames. u32s: address and
- * length of the frame; 8 bytes: its VXLAN header; u8: AF_INET or AF_INET6; u8: 1 = that header stands before the
+ * In their place, and in that of envelopes, where a program takes the datagrams itself: parcels, in the order of the
+ * frames. u32s: address and length of the frame; 8 bytes: its VXLAN header; u8: AF_INET or AF_INET6; u8: 1 = that header stands before the
  * frame already; u16: port; u32: source, as in an envelope, or the group's first and PARCEL_FLOW_UNTOLD: who wants the
  * flow hashes the frame; u32: TOS | TTL << 8; u32s: flow label, ifindex; u16s:
  * device, domain; 16 bytes: an IPv4 address in the first four, the rest zero.
  */
 export const PARCEL_BYTES = MMSGHDR_BYTES;
-export const PARCEL_COUNT = MESSAGE_COUNT;
+export const PARCEL_COUNT = SEGMENT_MAX;
 export const PARCELS_OFFSET = MESSAGES_OFFSET;
 export const PARCEL_FRAME_OFFSET = 0;
 export const PARCEL_LENGTH_OFFSET = 4;
@@ -923,8 +926,6 @@ export const RUN_COUNT_OFFSET = 8;
 export const RUNS_OFFSET = MESSAGE_ENVELOPES_OFFSET + MESSAGE_ENVELOPES_BYTES;
 export const RUNS_BYTES = MESSAGE_COUNT * RUN_BYTES;
 
-/** Most segments of one super-frame: 64 KiB of payload at the smallest MSS that Linux uses. */
-export const SEGMENT_MAX = 1536;
 export const ENCAP_IOVEC_COUNT = 8192;
 export const ENCAP_IOVECS_OFFSET = RUNS_OFFSET + RUNS_BYTES;
 export const ENCAP_IOVECS_BYTES = ENCAP_IOVEC_COUNT * IOVEC_BYTES;
@@ -1074,7 +1075,7 @@ export const TRAINS_OFFSET = FLOWS_OFFSET + FLOWS_BYTES;
 export const TRAINS_BYTES = TRAIN_COUNT * 4;
 /**
  * Arrivals: datagrams that a program hands over itself, wherever they lie in the receive buffers: struct sockaddr of the
- * sender; u32s: address and bytes; u8s: listener, outer TOS.
+ * sender; u32s: address and bytes; u8s: listener, outer TOS; u16: segment.
  */
 export const ARRIVAL_COUNT = WRITE_COUNT;
 export const ARRIVAL_BYTES = 64;
@@ -1085,6 +1086,8 @@ export const ARRIVAL_ADDRESS_OFFSET = 32;
 export const ARRIVAL_LENGTH_OFFSET = 36;
 export const ARRIVAL_LISTENER_OFFSET = 40;
 export const ARRIVAL_TOS_OFFSET = 41;
+/** u16: bytes of each datagram, where several lie one behind the other; the last one may be shorter. 0 = it is one */
+export const ARRIVAL_SEGMENT_OFFSET = 42;
 /** Receive buffers, last, beside the records of hooks: whole UDP_GRO bundles and a kernel peer's super-frames. The odd stride spreads their first lines over the cache. */
 export const RECEIVE_BUFFER_BYTES = 65536;
 export const RECEIVE_STRIDE_BYTES = 67648;
@@ -1121,6 +1124,8 @@ export const HOOK_DROP = 1;
 export const HOOK_REDIRECT = 2;
 /** The host's: the program failed before it decided. */
 export const HOOK_FAULT = 3;
+/** The host's: the program has been stopped, and nothing is to pass without it. */
+export const HOOK_STOPPED = 4;
 /** As HOOK_PASS when the program returns, HOOK_FAULT when it fails. */
 export const HOOK_UNDECIDED = 255;
 export const HOOK_MIRROR = 256;
@@ -1266,6 +1271,9 @@ export const DROP_HOOK_RECEIVED = 69;
 export const DROP_HOOK_FAULT_RECEIVED = 70;
 export const DROP_HOOK_TARGET_RECEIVED = 71;
 export const DROP_HOOK_FORWARD = 72;
+// The program of a hook that lets nothing pass without it has been stopped: encap, decap.
+export const DROP_HOOK_STOPPED = 79;
+export const DROP_HOOK_STOPPED_RECEIVED = 80;
 // What happened to packets that went through.
 export const SUPER_FRAMES_SPLIT = 32;
 export const SEGMENTS_SENT = 33;

@@ -22,6 +22,7 @@ import {
   DROP_DEVICE_DOWN,
   DROP_POLICY,
   DROP_UNKNOWN_LOCAL_VNI,
+  ENCAP_BORROWED_OFFSET,
   ENCAP_LOOPBACK_OFFSET,
   ENCAP_STATE_OFFSET,
   ENCAP_WORD_OFFSET,
@@ -121,11 +122,13 @@ export function deliver(
   }
   const isPacket = (flags & DEVICE_FLAG_GPE) !== 0;
   const tag = vlan.tagOf(target);
-  if (isPacket || tag !== 0) {
+  // Where the virtio header is borrowed it does not last.
+  const isBorrowed = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_BORROWED_OFFSET) === <u32>header;
+  if (isPacket || tag !== 0 || isBorrowed) {
     const head = inject.reply(worker);
     memory.copy(head - VIRTIO_HEADER_BYTES, header, VIRTIO_HEADER_BYTES);
-    const bytes = isPacket ? 0 : vlan.writeTag(head, frame, tag);
-    const skipped = isPacket ? ETHERNET_HEADER_BYTES : MACS_BYTES;
+    const bytes = tag === 0 || isPacket ? 0 : vlan.writeTag(head, frame, tag);
+    const skipped = isPacket ? ETHERNET_HEADER_BYTES : tag === 0 ? 0 : MACS_BYTES;
     vlan.shift(head - VIRTIO_HEADER_BYTES, bytes - skipped);
     inject.pieces(worker, owner, bytes, frame + skipped, length - skipped);
   } else {

@@ -41,8 +41,8 @@ export function used(worker: usize): u32 {
   return load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_MESSAGES_USED_OFFSET);
 }
 
-export function hasRoom(worker: usize): boolean {
-  return used(worker) < (PARCEL_COUNT as u32);
+export function hasRoom(worker: usize, datagrams: u32): boolean {
+  return used(worker) + datagrams <= (PARCEL_COUNT as u32);
 }
 
 /**

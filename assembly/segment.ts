@@ -6,10 +6,14 @@
  *   [VXLAN | Ethernet | IP | TCP or UDP]  in the worker's header memory     1st iovec of the datagram
  *   [payload]                             where the TAP read put it         2nd iovec
  *
+ * A program that takes the datagrams itself (parcel.ts) is given them in one piece: there the payload is copied
+ * behind its headers.
+ *
  * IPv4 id rises by one per segment; TCP sequence numbers rise by the payload; FIN and PSH stay on the last
  * segment, CWR on the first. Every checksum is complete: nothing is left to the underlay's device.
  */
 import {
+  ENCAP_DOMAIN_OFFSET,
   ENCAP_FLOW_OFFSET,
   ENCAP_HEADERS_BYTES,
   ENCAP_HEADERS_OFFSET,
@@ -31,6 +35,7 @@ import {
   VXLAN_HEADER_BYTES,
 } from './layout';
 import * as message from './message';
+import * as parcel from './parcel';
 import * as checksum from './wire/checksum';
 import * as ethernet from './wire/ethernet';
 import * as ip4 from './wire/ipv4';
@@ -39,6 +44,8 @@ import * as tcp from './wire/tcp';
 import * as udp from './wire/udp';
 import * as virtio from './wire/virtio';
 import * as vxlan from './wire/vxlan';
+
+const LINE_MASK = 63;
 
 /**
  * Bytes of Ethernet, IP and transport headers of a super-frame, or 0 when its virtio header and its own
@@ -79,8 +86,22 @@ export function count(bytes: i32, gsoSize: i32): i32 {
 
 /** Is there header memory for `segments` more? */
 export function hasRoom(worker: usize, segments: i32): boolean {
+  return segments <= SEGMENT_MAX && hasBytes(worker, segments, SEGMENT_HEADER_MAX_BYTES);
+}
+
+/** Are there as many parcels, and memory for them? @param bytes of the longest, VXLAN header included */
+export function hasRoomInParcels(worker: usize, segments: i32, bytes: i32): boolean {
+  return parcel.hasRoom(worker, segments) && hasBytes(worker, segments, roomFor(bytes));
+}
+
+function hasBytes(worker: usize, segments: i32, each: i32): boolean {
   const used = load<i32>(worker + ENCAP_STATE_OFFSET, ENCAP_HEADERS_USED_OFFSET);
-  return segments <= SEGMENT_MAX && used + segments * SEGMENT_HEADER_MAX_BYTES <= ENCAP_HEADERS_BYTES;
+  return used + segments * each <= ENCAP_HEADERS_BYTES;
+}
+
+/** Of a datagram in one piece: whole lines, so that those of one size lie at the same places in every batch. */
+function roomFor(bytes: i32): i32 {
+  return (bytes + LINE_MASK) & ~LINE_MASK;
 }
 
 /** Begins a batch. */
@@ -90,9 +111,13 @@ export function begin(worker: usize): void {
 
 /** Room for one header; the caller has asked for it. */
 export function claimHeader(worker: usize): usize {
+  return claim(worker, SEGMENT_HEADER_MAX_BYTES);
+}
+
+function claim(worker: usize, bytes: i32): usize {
   const state = worker + ENCAP_STATE_OFFSET;
   const used = load<u32>(state, ENCAP_HEADERS_USED_OFFSET);
-  store<u32>(state, used + SEGMENT_HEADER_MAX_BYTES, ENCAP_HEADERS_USED_OFFSET);
+  store<u32>(state, used + bytes, ENCAP_HEADERS_USED_OFFSET);
   return worker + ENCAP_HEADERS_OFFSET + used;
 }
 
@@ -129,13 +154,15 @@ export function split(
   const flags = isUdp ? 0 : tcp.flags(frame + l4);
   // Its segments make a message of their own, as long as they can: none of them ends another's.
   store<u32>(worker + ENCAP_STATE_OFFSET, 0, ENCAP_FLOW_OFFSET);
+  const inParcels = parcel.areWanted();
+  const domain = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_DOMAIN_OFFSET);
 
   let index = 0;
   for (let at = headers; at < length; at += gsoSize, ++index) {
     const bytes = min(gsoSize, length - at);
-    const head = claimHeader(worker);
+    const whole = VXLAN_HEADER_BYTES + headers + bytes;
+    const head = claim(worker, inParcels ? roomFor(whole) : SEGMENT_HEADER_MAX_BYTES);
     const copy = head + VXLAN_HEADER_BYTES;
-    vxlan.emit(head, word, vni, 0);
     memory.copy(copy, frame, headers);
 
     const ip = copy + l3;
@@ -167,6 +194,13 @@ export function split(
       varying += own << 8;
       tcp.setChecksum(l4Header, ~checksum.fold(varying));
     }
+    if (inParcels) {
+      memory.copy(copy + headers, frame + at, bytes);
+      const length = headers + bytes;
+      parcel.add(worker, device, domain, source, remote, port, marks, word, vni, 0, copy, length, true);
+      continue;
+    }
+    vxlan.emit(head, word, vni, 0);
     message.append(
       worker,
       device,

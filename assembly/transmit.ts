@@ -38,6 +38,7 @@ import {
   REMOTE_PORT_OFFSET,
   REMOTE_VNI_DEFAULT,
   REMOTE_VNI_OFFSET,
+  SEGMENT_MAX,
   SEGMENTS_SENT,
   SOURCE_PORT_COUNT,
   SUPER_FRAMES_SPLIT,
@@ -124,7 +125,7 @@ export function transmit(
   const word = load<u32>(state, ENCAP_WORD_OFFSET);
   const tail = <u32>load<u8>(state, ENCAP_TAIL_OFFSET);
   if (inParcels) {
-    if (!parcel.hasRoom(worker)) return false;
+    if (!parcel.hasRoom(worker, 1)) return false;
     parcel.add(worker, device, domain, source, remote, port, marks, word, vni, tail, inner, bytes, alone);
     counter.sent(worker, device, domain, 1, counted);
     if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, counted);
@@ -210,10 +211,14 @@ function transmitSuper(
     if ((flags & DEVICE_FLAG_KNOWN_PEERS) !== 0) peers.sent(worker, device, frame, 1, length - l3);
     return true;
   }
-  if (segments > message.datagramMax(flags, source)) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
+  const inParcels = parcel.areWanted();
+  const most = inParcels ? SEGMENT_MAX : message.datagramMax(flags, source);
+  if (segments > most) return drop(worker, device, domain, DROP_BAD_OFFLOAD);
   const each = min(size, length - headers) + headers - skipped + VXLAN_HEADER_BYTES;
-  if (!message.hasRoom(worker, flags, source, segments, each) || !segment.hasRoom(worker, segments))
-    return false;
+  const isRoomy = inParcels
+    ? segment.hasRoomInParcels(worker, segments, each)
+    : message.hasRoom(worker, flags, source, segments, each) && segment.hasRoom(worker, segments);
+  if (!isRoomy) return false;
   segment.split(
     worker,
     device,

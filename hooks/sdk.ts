@@ -9,7 +9,7 @@
  *
  * and is compiled by
  *
- *   npx asc my-hook.ts --runtime stub --use abort= --noAssert -O3 --converge -o my-hook.wasm
+ *   npx asc my-hook.ts --runtime stub --use abort= --noAssert -O3 --converge --enable simd -o my-hook.wasm
  *
  * It has 64 KiB of memory of its own, from address 0: static data, `memory.data`, the heap, which only grows. The records
  * and the frames that they name lie outside of it, and are there until `hook` returns. All else is out of reach: touching
@@ -18,7 +18,8 @@
  * Settings: `export const SETTINGS: usize = memory.data(BYTES)`, `export const SETTINGS_BYTES: i32 = BYTES`, and
  * `export function configure(pointer: usize, length: i32): i32`, which is called when the user's bytes are in place, in
  * each thread, before the first batch and between batches; it answers 0, or a number that tells the user what is wrong.
- * Counters: `export const COUNTERS: usize = memory.data(BYTES)` can be read from outside, by that name.
+ * Counters: `export const COUNTERS: usize = memory.data(BYTES)` and `export const COUNTERS_BYTES: i32 = BYTES`, a u64 each:
+ * `vxlane -s hook show` has them, by number, summed up over threads.
  */
 
 /** Bytes of a record. */

@@ -42,6 +42,7 @@ export async function createVtep(
     options,
     {},
     { queues: 'number', engine: 'text', threads: 'number', spin: 'number' },
+    ['underlay', 'offloads', 'signal', 'logger'],
   );
   if (logger !== undefined && typeof logger !== 'function')
     throw new VtepError('USAGE', 'logger: a function is expected');

@@ -30,30 +30,7 @@ export type { SinkInterface } from './sink/recorder.ts';
 export type { SinkOptions } from './sink/settings.ts';
 export { createSink, type Sink } from './sink/sink.ts';
 export type { SinkStats } from './sink/stats.ts';
-export type {
-  DeviceChange,
-  DeviceConfig,
-  DeviceInfo,
-  DeviceRequest,
-  DirectionStats,
-  FdbStateWord,
-  HookInfo,
-  HookRequest,
-  HookStats,
-  NumberRange,
-  PeerInfo,
-  PeerRequest,
-  Policy,
-  PolicyInfo,
-  PolicyRequest,
-  VniStats,
-  Vtep,
-  VtepDrop,
-  VtepEvents,
-  VtepStatus,
-  WorkerProfile,
-  WorkerStatus,
-} from './types.ts';
+export type * from './types.ts';
 export type {
   EngineChoice,
   Logger,

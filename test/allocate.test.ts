@@ -61,7 +61,7 @@ describe('the choice of subnets', () => {
     const from = performance.now();
     const chosen = chooseSubnets(large, [{ subnetV6: 'fd00::/17' }], {}, () => 0);
     assert.equal(chosen?.subnetV6, 'fd00:8000::/64');
-    assert.ok(performance.now() - from < 1000);
+    assert.ok(performance.now() - from < 5000);
   });
 });
 
@@ -108,6 +108,6 @@ describe('free subnets', () => {
     }));
     const from = performance.now();
     assert.equal(chooseSubnets(large, leases, {}, () => 0)?.subnet, '10.19.137.0/24');
-    assert.ok(performance.now() - from < 500);
+    assert.ok(performance.now() - from < 5000);
   });
 });

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { inspect } from 'node:util';
+import { READERS } from '../src/daemon/call-schema.ts';
 import { ERROR_CODES } from '../src/errors.ts';
 import {
   compileHook,
@@ -396,12 +397,63 @@ async function refusesListeners(vtep: Vtep): Promise<void> {
     assert.equal((await outcome(vtep.subscribe.bind(vtep) as Call, [value]))?.code, 'USAGE');
 }
 
+describe('a key that nobody knows is refused by its name, by', () => {
+  const device = { name: 'a', vni: 42, address: '02:00:00:00:00:ff' };
+  const plane = createDataplane();
+  plane.addDevice(device);
+  const entry = { op: 'add', dev: 'a', mac: MAC, dst: '192.0.2.1' };
+  const underlay = () => createMemoryNetwork().host('192.0.2.1');
+  const calls: Record<string, [key: string, call: () => unknown]> = {
+    createDataplane: ['queue', () => (createDataplane as Call)({ queue: 2 })],
+    'createDataplane, which fetches nothing': ['url', () => (createDataplane as Call)({ url: 'x:' })],
+    openDataplane: ['uri', () => (openDataplane as Call)({ uri: 'x:' })],
+    'addDevice of a dataplane': ['dstport', () => (plane.addDevice as Call)({ ...device, dstport: 4789 })],
+    'fdb.apply': ['vlan', () => (plane.fdb.apply as Call)({ ...entry, vlan: 5 })],
+    createVtep: ['sginal', () => (createVtep as Call)({ underlay: underlay(), sginal: 1 })],
+    createSink: ['port', () => (createSink as Call)({ port: [0], stats: true })],
+  };
+  for (const [name, [key, call]] of Object.entries(calls))
+    it(name, async () => {
+      const refusal = await outcome(call, []);
+      assert.equal(refusal?.code, 'USAGE');
+      assert.match(refusal.message, new RegExp(`: ${key}: unknown key: .* are known$`));
+    });
+
+  it('but one that is undefined was not given', () => {
+    (createDataplane as Call)({ queues: 1, other: undefined });
+  });
+});
+
+it('a port that is handed to a VTEP on TAPs is refused as what it is', () => {
+  const [port] = createMemoryPort();
+  assert.throws(() => READERS.device({ name: 'vx0', id: 42, port }), {
+    code: 'USAGE',
+    message: /^port: a VTEP on TAPs makes its own: createVtep\(\{ underlay \}\)/,
+  });
+});
+
+it('an engine that cannot be fetched or read is named, with what to do', async () => {
+  for (const url of ['http://127.0.0.1:1/x.wasm', 'file:///nowhere/x.wasm']) {
+    const refusal = await outcome(openDataplane as Call, [{ url }]);
+    assert.equal(refusal?.code, 'SYSTEM');
+    assert.match(refusal.message, /^engine: .*x\.wasm.*: .* vxlane\/dataplane\/release\.wasm/);
+  }
+});
+
 describe('bad use of the sink', () => {
+  it('a signal that has been aborted is refused, as by a VTEP', async () => {
+    const refusal = await outcome(createSink as Call, [{ ports: [0], signal: AbortSignal.abort() }]);
+    assert.deepEqual(
+      [refusal?.code, refusal?.message],
+      ['USAGE', 'sink: signal: it has been aborted already'],
+    );
+  });
+
   it('wrong types are refused by name', async () => {
     const options = {
       ...{ ports: [0], address: '127.0.0.1', filter: 'tcp', vnis: [[1, 2]], snaplen: 0, engine: 'portable' },
       ...{ write: '/nowhere/to/be/found', rotation: { size: 0, seconds: 5, files: 0 }, bufferBytes: 4096 },
-      ...{ onPackets() {}, signal: AbortSignal.abort() },
+      ...{ onPackets() {}, signal: new AbortController().signal },
     };
     for (const [given, key] of wrong([options], NEVER)) {
       const value = (given[0] as Record<string, unknown> | null)?.[key];
@@ -464,7 +516,7 @@ describe('bad use of a VTEP on ports', () => {
     });
     await vtep.setDevice('a', { up: true, remote: '192.0.2.2', learning: true });
     mine.write([Uint8Array.of(2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8, 0x88, 0xb5, ...new Uint8Array(46))]);
-    await until('a frame', () => heard >= 1, 3000);
+    await until('a frame', () => heard >= 1, 10_000);
     await vtep.close();
     await refusesAll(vtep);
     for (const use of [

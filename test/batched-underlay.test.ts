@@ -59,7 +59,12 @@ describe('the batched underlay', { skip: missing !== null && !process.env.CI && 
     const one: Host = { underlay: batchedUnderlay({ address, address6, sources }), heard: [], lost: [] };
     open.push(one.underlay);
     one.underlay.start({
-      arrived: (bytes, sender, port, tos) => one.heard.push({ bytes: bytes.slice(), sender, port, tos }),
+      arrived: (bundle, sender, port, tos, segment = 0) => {
+        for (let at = 0; at === 0 || at < bundle.length; at += segment || bundle.length || 1) {
+          const bytes = bundle.slice(at, segment > 0 ? at + segment : bundle.length);
+          one.heard.push({ bytes, sender, port, tos });
+        }
+      },
       lost: (device, bytes, reason) => one.lost.push(`${device} ${bytes} ${reason}`),
       warn: (line) => assert.fail(line),
     });
@@ -101,7 +106,7 @@ describe('the batched underlay', { skip: missing !== null && !process.env.CI && 
           bytes.fill(0xee);
         }
         near.underlay.flush!();
-        await until(`${sum} datagrams`, () => far.heard.length >= sum, 3000);
+        await until(`${sum} datagrams`, () => far.heard.length >= sum, 10_000);
       }
       assert.deepEqual(near.lost, []);
       assert.equal(far.heard.length, sum);
@@ -184,7 +189,7 @@ describe('the batched underlay', { skip: missing !== null && !process.env.CI && 
       const small = refill(50, 900);
       for (const bytes of small) here({ bytes });
       near.underlay.flush!();
-      await until('all', () => far.heard.length === 20, 3000);
+      await until('all', () => far.heard.length === 20, 10_000);
       assert.deepEqual(
         far.heard.map(({ bytes }) => bytes),
         [...large, ...small],
@@ -241,7 +246,7 @@ describe('the batched underlay', { skip: missing !== null && !process.env.CI && 
     };
     yours.start({ ...sink, closed() {}, warn() {} });
     mine.write(frames);
-    await until('all frames', () => heard.length === frames.length, 3000);
+    await until('all frames', () => heard.length === frames.length, 10_000);
     assert.deepEqual(heard, frames);
     assert.equal(b!.fdbGet('vx0', '02:00:00:00:00:01').dst, '127.0.0.1');
     const status = a!.status();
@@ -250,7 +255,7 @@ describe('the batched underlay', { skip: missing !== null && !process.env.CI && 
     assert.equal(status.devices[0]!.stats.tx.packets, frames.length);
     a!.fdb({ op: 'add', dev: 'vx0', mac: '02:00:00:00:00:03', dst: '203.0.113.1' });
     mine.write([Uint8Array.of(2, 0, 0, 0, 0, 3, ...frames[0]!.subarray(6))]);
-    await until('a drop', () => a!.status().counters.vx0?.drop_unreachable === 1, 3000);
+    await until('a drop', () => a!.status().counters.vx0?.drop_unreachable === 1, 10_000);
     assert.equal(a!.status().devices[0]!.stats.tx.packets, frames.length);
     await b!.setDevice('vx0', { up: false });
     const third = await createVtep({ underlay: batchedUnderlay({ address: '127.0.0.2' }) });
@@ -261,7 +266,7 @@ describe('the batched underlay', { skip: missing !== null && !process.env.CI && 
     await third.close();
     await b!.setDevice('vx0', { up: true });
     mine.write(frames.slice(0, 1));
-    await until('a frame', () => heard.length === frames.length + 1, 3000);
+    await until('a frame', () => heard.length === frames.length + 1, 10_000);
   });
 
   it('refuses what cannot be right, says what is missing, and leaves no descriptor behind', async () => {

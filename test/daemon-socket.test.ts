@@ -75,6 +75,16 @@ test('whatever is no socket is left alone', async () => {
   assert.ok(existsSync(socket));
 });
 
+test('a path that cannot be looked at is refused by name', async () => {
+  const file = join(directory, 'no-folder');
+  writeFileSync(file, '');
+  await assert.rejects(start(join(file, 's.sock')), {
+    name: 'VtepError',
+    code: 'SYSTEM',
+    message: `socket ${file}/s.sock: ENOTDIR, name another with --socket`,
+  });
+});
+
 test('a path that no socket can have', async () => {
   await assert.rejects(start(join(directory, 'x'.repeat(120))), /the path is longer than 107 bytes/);
   await assert.rejects(start('/proc/vxlane/s.sock'), (error: unknown) => error instanceof VtepError);

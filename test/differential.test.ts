@@ -72,8 +72,14 @@ suite('the kernel and vxlane', ['kernel', 'vxlane'], (bed) => {
   });
 
   for (const set of sets)
-    test(`do the same: ${set.name}`, async () => {
-      const outcome = await play(process.env.VXLANE_TEST_SINGLY ? singly(set) : set, kernel, vxlane);
+    test(`do the same: ${set.name}`, async (t) => {
+      const wanted = process.env.VXLANE_TEST_SINGLY ? singly(set) : set;
+      let outcome = await play(wanted, kernel, vxlane);
+      // On a busy machine vxlane gives up learning from a frame, and counts that: the kernel's lock has no such limit.
+      for (let tries = 0; tries < 5 && outcome.unlearned > 0 && outcome.divergences.length > 0; tries++) {
+        t.diagnostic(`played again: ${outcome.unlearned} frames were not learned from`);
+        outcome = await play(wanted, kernel, vxlane);
+      }
       assert.equal(outcome.refused, undefined, 'vxlane refuses what the kernel does');
       const unknown = report.add(outcome);
       assert.equal(unknown.length, 0, told(unknown));

@@ -88,11 +88,11 @@ const frame = (last: number) =>
 
 async function until(what: string, condition: () => boolean): Promise<void> {
   for (
-    const end = performance.now() + 3000;
+    const end = performance.now() + 10_000;
     !condition();
     await new Promise((resolve) => setTimeout(resolve, 2))
   )
-    if (performance.now() > end) throw new Error(`not within 3 s: ${what}`);
+    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
 }
 
 async function world(tap: FakeTap, options: { queue?: number } = {}) {
@@ -160,7 +160,7 @@ describe('a port of a Duplex-like TAP', () => {
     const { near, far } = await world(tap);
     const began = performance.now();
     await Promise.all([near.close(), far.close()]);
-    assert.ok(performance.now() - began < 2500);
+    assert.ok(performance.now() - began < 10_000);
     assert.ok(tap.calls.includes('release'));
   });
 

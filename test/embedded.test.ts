@@ -72,3 +72,22 @@ test('refusals have codes, and a refused or deleted device leaves its name and V
   near.addDevice({ name: 'again', vni: 42, address: A, remote: '2001:db8::2', port: 4789 });
   assert.equal(near.encap('again', frameOf(A, 18))[0]?.address, '2001:db8::2');
 });
+
+test('what a listener throws stops neither the call nor other listeners', (context) => {
+  const thrown: (() => void)[] = [];
+  context.mock.method(globalThis, 'queueMicrotask', (task: () => void) => thrown.push(task));
+  const { near, far } = pair();
+  const heard: string[] = [];
+  far.subscribe(() => {
+    throw new Error('of a listener');
+  });
+  far.subscribe(({ event }) => heard.push(event));
+  for (const source of ['02:00:00:00:01:01', '02:00:00:00:01:02'])
+    for (const { bytes } of near.encap('near', frameOf(source, 100))) far.decap(bytes, '192.0.2.1', 4789);
+  far.poll();
+  far.fdb.apply({ op: 'del', dev: 'far', mac: '02:00:00:00:01:01' });
+  assert.deepEqual(heard, ['fdb', 'fdb', 'fdb']);
+  assert.equal(far.fdb.show().length, 1);
+  assert.equal(thrown.length, 3);
+  for (const task of thrown) assert.throws(task, /of a listener/);
+});

@@ -12,13 +12,13 @@ import { until } from './support/own-namespace.ts';
 
 const missing = missingForEtcd();
 const skip = missing !== null && !process.env.CI ? missing : false;
-const soon = () => AbortSignal.timeout(5000);
+const soon = () => AbortSignal.timeout(15_000);
 
 /** What a source says that gets no answer. */
 async function refusal(members: Members, options: EtcdSourceOptions): Promise<string> {
   const source = members.source(options);
   const waiting = assert.rejects(source.config(members.signal));
-  await until('told', () => source.state().error !== undefined, 3000);
+  await until('told', () => source.state().error !== undefined, 10_000);
   const { error, connected } = source.state();
   assert.ok(!connected);
   void waiting;
@@ -200,7 +200,7 @@ describe('users of etcd', { skip }, () => {
     const lease = await source.acquire(member(1), {}, soon());
     await new Promise((resolve) => setTimeout(resolve, 2500));
     source.publish({ ...member(1), publicIp: '192.0.2.9' });
-    await until('published', () => source.state().counters.published === 1, 3000);
+    await until('published', () => source.state().counters.published === 1, 10_000);
     assert.match(await etcd.ctl(...root, 'get', lease.key), /192\.0\.2\.9/);
     await etcd.ctl(...root, 'put', `${SUBNETS}/10.244.200.0-24`, flannelValue(2));
     await heard.until('a member', () => heard.members.size === 1);
@@ -233,7 +233,7 @@ describe('users of etcd', { skip }, () => {
     members = new Members(etcd);
     const source = members.source({ username: 'late', password: 'secret' });
     const config = source.config(soon());
-    await until('told', () => source.state().error !== undefined, 3000);
+    await until('told', () => source.state().error !== undefined, 10_000);
     await etcd.ctl(...root, 'user', 'add', 'late:secret');
     await etcd.ctl(...root, 'user', 'grant-role', 'late', 'flannel');
     await config;
@@ -250,7 +250,7 @@ describe('users of etcd', { skip }, () => {
     const heard = members.follow(source);
     await heard.until('the members', () => heard.snapshots === 1 && source.state().connected);
     const waiting = assert.rejects(source.acquire(member(50), {}, members.signal));
-    await until('told', () => /permission denied/.test(source.state().error ?? ''), 3000);
+    await until('told', () => /permission denied/.test(source.state().error ?? ''), 10_000);
     assert.ok(source.state().connected, 'it is heard');
     void waiting;
   });

@@ -33,7 +33,7 @@ describe('thousands of leases', { skip }, () => {
     const heard = members.follow(members.source({ times: { callMs: 10_000 } }));
     await heard.until('the snapshot', () => heard.snapshots === 1);
     assert.equal(heard.members.size, MANY);
-    assert.ok(performance.now() - from < 2000, `${performance.now() - from} ms`);
+    assert.ok(performance.now() - from < 8000, `${performance.now() - from} ms`);
   });
 
   it('are the same in pages', async () => {
@@ -48,7 +48,7 @@ describe('thousands of leases', { skip }, () => {
 
   it('change in a storm, and are told in batches', async () => {
     members = new Members(etcd);
-    const source = members.source({ times: { callMs: 10_000 } });
+    const source = members.source({ times: TIMES });
     const heard = members.follow(source);
     await heard.until('the snapshot', () => heard.snapshots === 1 && source.state().connected);
     const { kvs } = await client.list(SUBNETS);

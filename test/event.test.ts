@@ -188,7 +188,7 @@ test('what is lost is told to subscribers and shown by status', async (context) 
     Uint8Array.of(2, 0, 0, 0, number >> 8, number & 255, 2, 0, 0, 0, 0, 8, 0x88, 0xb5, ...new Uint8Array(46)),
   );
   mine.write(frames);
-  await until('all are accounted for', () => misses + lost === frames.length, 3000);
+  await until('all are accounted for', () => misses + lost === frames.length, 10_000);
   assert.ok(misses >= EVENT_COUNT && lost > 0, `${misses} told, ${lost} lost`);
   assert.equal(vtep.status().lostEvents, lost);
 });

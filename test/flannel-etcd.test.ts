@@ -52,7 +52,7 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     return { key, value: value!, publicIp: match[1]!, mac: match[2]! };
   }
   /** Nothing missing, nothing left over. */
-  const settled = (withinMs = 5000) =>
+  const settled = (withinMs = 20_000) =>
     eventually(() => {
       assertProgrammed(ours.namespace, socket, desired(world.etcd.list(SUBNETS), ours.subnet));
     }, withinMs);
@@ -70,7 +70,7 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
         return { from, number: await from.agent.call('tcpHold', to.address, port) };
       }),
     );
-    return async (size, withinMs = 5000) => {
+    return async (size, withinMs = 20_000) => {
       const answers = held.map(({ from, number }) => from.agent.call('tcpHeldEcho', number, size, withinMs));
       assert.deepEqual(await Promise.all(answers), [null, null]);
     };
@@ -176,7 +176,7 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await world.etcd.start();
     await echo(3000);
     await startNode(guest);
-    await settled(10_000);
+    await settled();
     await guest.attachPod();
     await eventually(() => talk(ours.pod, guest.pod));
   });
@@ -195,7 +195,7 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await world.etcd.kill();
     await world.etcd.start();
     world.plug(0, true);
-    await settled(20_000);
+    await settled();
     for (const other of [first, second]) await eventually(() => world.talkAll([ours, other]));
     // flanneld compares leases by subnet after such a gap: the other one may know the old MAC until it is started anew.
     await stopNode(second);
@@ -217,7 +217,7 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await startNode(ours);
     assert.deepEqual(published(ours), before);
     await settled();
-    await echo(2000, 10_000);
+    await echo(2000);
     await eventually(() => world.talkAll([ours, first, second]));
   });
 
@@ -233,7 +233,7 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await startNode(ours);
     await eventually(() => world.talkAll([ours, ...theirs]), 15_000);
     await world.etcd.start();
-    await settled(20_000);
+    await settled();
   });
 
   test('stopped and started again: connections between pods survive', async () => {
@@ -243,6 +243,6 @@ describe('vxlane in a flannel network of kernel nodes', { skip: missing ?? false
     await stopNode(ours);
     await startNode(ours);
     await settled();
-    await echo(2000, 10_000);
+    await echo(2000);
   });
 });

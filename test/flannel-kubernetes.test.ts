@@ -13,7 +13,7 @@ import { enter, until } from './support/own-namespace.ts';
 
 const missing = missingForNamespaces() ?? missingForTap() ?? missingForKernelVxlan();
 const F = 'flannel.alpha.coreos.com/';
-const WAIT_MS = 8000;
+const WAIT_MS = 15_000;
 
 const annotationsOf = (mac: string, publicIp: string) => ({
   [`${F}kube-subnet-manager`]: 'true',

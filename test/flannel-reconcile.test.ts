@@ -24,7 +24,7 @@ import { Bed, missingForNamespaces, missingForTap, type Namespace } from './supp
 import { enter, until } from './support/own-namespace.ts';
 
 /** After an announcement; it takes 50 ms and a pass. */
-const SOON_MS = 3000;
+const SOON_MS = 10_000;
 const CALM_MS = 1500;
 const EMPTY: Tables = { routes: [], neighbours: [], fdb: [], sources: [] };
 const missing = missingForNamespaces() ?? missingForTap();

@@ -59,29 +59,28 @@ test('medians, and what is prepared is taken off', () => {
   assert.equal(median([4, 1, 2, 3]), 2.5);
   let runs = 0;
   let prepared = 0;
+  let least = Number.POSITIVE_INFINITY;
   const spin = (microseconds: number) => {
     const until = performance.now() + microseconds / 1000;
     while (performance.now() < until);
   };
-  const { one } = inTurns(
-    {
-      one: {
-        ops: 2,
-        prepare: () => {
-          prepared++;
-          spin(200);
-        },
-        run: () => {
-          runs++;
-        },
-      },
+  const burst = {
+    ops: 2,
+    prepare: () => {
+      prepared++;
+      spin(200);
     },
-    15,
-  );
-  assert.equal(one.length, 15);
+    run: () => {
+      runs++;
+    },
+  };
+  // What holds the machine up makes many of them longer; without the deduction none could be as short.
+  for (let turns = 0; turns < 50 && least >= 100_000; turns++) {
+    const { one } = inTurns({ one: burst }, 15);
+    assert.equal(one.length, 15);
+    least = Math.min(...one);
+  }
   assert.ok(runs > 0 && prepared > runs);
-  // What holds the machine up makes some of them longer; without the deduction none could be as short.
-  const least = Math.min(...one);
   assert.ok(least < 100_000, `${least} ns of 100,000 that were prepared`);
 });
 

@@ -69,7 +69,7 @@ describe('gRPC', () => {
     const ended = one.stream('/x', Buffer.from('q'), {
       metadata: {},
       onMessage: (message) => void heard.push(message.toString()),
-      signal: AbortSignal.timeout(2000),
+      signal: AbortSignal.timeout(10_000),
       pingMs: 1000,
       pingTimeoutMs: 500,
     });
@@ -101,7 +101,7 @@ describe('gRPC', () => {
     const one = await open(
       await serve((stream) => void send(stream, Buffer.alloc(0), 1, 7, 'no%20right%3A 100%')),
     );
-    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 1000), (error: GrpcError) => {
+    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 10_000), (error: GrpcError) => {
       assert.equal(error.code, 7);
       assert.equal(error.message, 'no%20right%3A 100%', 'what is no encoding stays as it is');
       return true;
@@ -113,7 +113,7 @@ describe('gRPC', () => {
         { endStream: true },
       ),
     );
-    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 1000), { code: 5, message: 'not here' });
+    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 10_000), { code: 5, message: 'not here' });
   });
 
   it('says so when no gRPC server answers', async () => {
@@ -123,7 +123,7 @@ describe('gRPC', () => {
         stream.end('<html>');
       }),
     );
-    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 1000), {
+    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 10_000), {
       code: UNAVAILABLE,
       message: /HTTP status 404/,
     });
@@ -144,7 +144,7 @@ describe('gRPC', () => {
     await assert.rejects(call, { code: UNAVAILABLE });
     await assert.rejects(ended, { code: UNAVAILABLE });
     assert.ok(!one.isOpen);
-    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 1000), { code: UNAVAILABLE });
+    await assert.rejects(one.unary('/x', Buffer.alloc(0), {}, 10_000), { code: UNAVAILABLE });
   });
 
   it('gives up what is not answered in time', async () => {
@@ -154,7 +154,7 @@ describe('gRPC', () => {
   });
 
   it('takes nonsense for a failure of the call, not of the process', async () => {
-    const times = { dialMs: 1000, staggerMs: 100, callMs: 500, pingMs: 1000, pingTimeoutMs: 500 };
+    const times = { dialMs: 1000, staggerMs: 100, callMs: 5000, pingMs: 1000, pingTimeoutMs: 500 };
     const origin = await serve((stream) => void send(stream, framed(Buffer.from([0x0a, 0xff, 0x01])), 3));
     const client = new EtcdClient({ endpoints: [origin], times });
     await assert.rejects(client.range({ key: 'a' }), /breaks off/);
@@ -163,7 +163,7 @@ describe('gRPC', () => {
       stream.on('error', () => {});
       void send(stream, framed(Buffer.from([0x0a, 0xff, 0x01])), 3);
     });
-    const watch = client.watch('a', 1, () => {}, AbortSignal.timeout(3000));
+    const watch = client.watch('a', 1, () => {}, AbortSignal.timeout(10_000));
     await assert.rejects(watch, /an answer that can't be read/);
     client.close();
   });

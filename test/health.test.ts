@@ -4,18 +4,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { describe, it } from 'node:test';
 import { startHealth } from '../src/flannel/health.ts';
+import { freePort } from './support/etcd.ts';
 
 const IP = '127.0.0.1';
-
-/** A port that nobody had a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, IP);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function ask(port: number, path: string, init: RequestInit = {}) {
   const response = await fetch(`http://${IP}:${port}${path}`, init);

@@ -33,7 +33,7 @@ before(async () => {
   const config = await readConfig(
     `devices:
   - { name: vx0, id: 1, hooks: [{ direction: decap, file: ${at('pass.wasm')}, rules: ${at('rules')}, fuel: 77 }] }
-  - { name: vx1, id: 2, hooks: [{ direction: encap, file: ${at('own.js')} }] }
+  - { name: vx1, id: 2, hooks: [{ direction: encap, file: ${at('own.js')}, onstop: drop }] }
 `,
     'f.yaml',
   );
@@ -70,6 +70,7 @@ test('the file’s hooks are set, their files read, before the device is up', ()
   assert.deepEqual([first!.ifname, first!.direction, first!.kind, first!.fuel], ['vx0', 'decap', 'wasm', 77]);
   assert.deepEqual([second!.ifname, second!.direction, second!.kind], ['vx1', 'encap', 'js']);
   assert.equal(second!.file, at('own.js'));
+  assert.deepEqual([first!.onstop, second!.onstop], ['drop', 'drop']);
 });
 
 test('words and files to requests: a .wasm goes as bytes, a .js as its path', async () => {
@@ -84,6 +85,10 @@ test('words and files to requests: a .wasm goes as bytes, a .js as its path', as
   assert.equal((await line(`hook replace ${at('link.js')} encap dev vx0`)).code, 0);
   assert.deepEqual(vtep.hookRequests.pop() as object, {
     ...{ op: 'replace', dev: 'vx0', direction: 'encap', file: at('own.js') },
+  } satisfies HookRequest);
+  assert.equal((await line(`hook replace ${at('own.js')} encap dev vx0 onstop drop`)).code, 0);
+  assert.deepEqual(vtep.hookRequests.pop() as object, {
+    ...{ op: 'replace', dev: 'vx0', direction: 'encap', file: at('own.js'), onstop: 'drop' },
   } satisfies HookRequest);
   assert.equal((await line('hook del dev vx0 encap')).code, 0);
   assert.equal(vtep.hookShow('vx0').length, 1);
@@ -120,6 +125,8 @@ test('refusals and exit codes', async () => {
     [`hook add dev vx0 encap ${at('pass.wasm')} ${at('rules')}`, 'unknown word'],
     [`hook add dev vx0 encap ${at('pass.wasm')} fuel 0`, 'invalid fuel'],
     [`hook add dev vx0 encap ${at('own.js')} fuel 5`, 'stopped by the clock'],
+    [`hook add dev vx0 encap ${at('own.js')} onstop fail`, 'onstop: "pass" or "drop" is expected'],
+    ['hook del dev vx0 decap onstop drop', 'unknown word'],
     [`hook add dev vx0 decap ${at('pass.wasm')}`, 'File exists'],
     [`hook add dev vx9 decap ${at('pass.wasm')}`, 'Cannot find device'],
     ['hook del dev vx0 encap', 'No such file or directory'],
@@ -151,6 +158,7 @@ test('bodies: every refusal names its key', () => {
     [{ wasm: Buffer.alloc(HOOK_BYTES_MAX + 1).toString('base64') }, 'wasm: File too large'],
     [{ rules: Buffer.alloc(RULES_BYTES_MAX + 1).toString('base64') }, 'rules: File too large'],
     [{ fuel: 1e9 }, 'fuel: invalid fuel'],
+    [{ onstop: 'open' }, 'onstop: onstop: "pass" or "drop"'],
     [{ more: 1 }, 'more: unknown key'],
     [{ wasm: undefined, file: 'own.js' }, 'file: own.js: an absolute path'],
   ] as const) {
@@ -196,6 +204,7 @@ test('the configuration file: what is wrong with a hook is told with its place',
       /hooks\[1\].direction: "encap" is there twice/,
     ],
     ['[{ direction: encap, file: a.wasm, fuel: 0 }]', /hooks\[0\].fuel: invalid fuel/],
+    ['[{ direction: encap, file: a.wasm, onstop: 0 }]', /hooks\[0\].onstop: .*"drop" is expected/],
   ] as const)
     await assert.rejects(readConfig(device(hooks), 'f.yaml'), complaint);
   const config = await readConfig(device('[{ direction: encap, file: /none.wasm }]'), 'f.yaml');
@@ -209,13 +218,18 @@ test('the configuration file: what is wrong with a hook is told with its place',
 
 test('answers: text, JSON, counters with -s, the table of status, events', async () => {
   const hook = vtep.hooks.get('vx0 decap')!;
-  hook.stats = { packets: 9, dropped: 1, redirected: 2, mirrored: 3, faults: 4 };
+  hook.stats = { packets: 9, dropped: 1, redirected: 2, mirrored: 3, faults: 4, stopped: 5 };
   hook.fault = 'unreachable';
-  assert.equal((await line('hook show dev vx0')).out, 'dev vx0 decap pass.wasm generation 1 fuel 77\n');
+  assert.equal(
+    (await line('hook show dev vx0')).out,
+    'dev vx0 decap pass.wasm generation 1 fuel 77 onstop drop\n',
+  );
   assert.equal(
     (await line('-s hook show dev vx0')).out,
-    'dev vx0 decap pass.wasm generation 1 fuel 77\n    packets 9 dropped 1 redirected 2 mirrored 3 faults 4 last: unreachable\n',
+    'dev vx0 decap pass.wasm generation 1 fuel 77 onstop drop\n    packets 9 dropped 1 redirected 2 mirrored 3 faults 4 stopped 5 last: unreachable\n',
   );
+  hook.counters = [0, 7, 0, 9];
+  assert.match((await line('-s hook show dev vx0')).out, / last: unreachable\n {4}counters 1: 7 3: 9\n$/);
   hook.stopped = 'it hung';
   assert.match((await line('hook show dev vx0')).out, / stopped: it hung\n$/);
   assert.deepEqual(JSON.parse((await line('-j hook show dev vx0')).out), [
@@ -226,10 +240,12 @@ test('answers: text, JSON, counters with -s, the table of status, events', async
       file: 'pass.wasm',
       generation: 1,
       fuel: 77,
+      onstop: 'drop',
       stopped: 'it hung',
     },
   ]);
   assert.deepEqual(JSON.parse((await line('-j -s hook show dev vx0')).out)[0].stats, hook.stats);
+  assert.deepEqual(JSON.parse((await line('-j -s hook show dev vx0')).out)[0].counters, hook.counters);
   const rates = { devices: {}, workers: {}, counters: {} };
   const page = statusText({ ...vtep.status(), hooks: vtep.hookShow() }, rates as never);
   assert.match(page, /^vx0 decap +1 +9 +1 +2 +3 +4 +pass.wasm \(stopped: it hung\)$/m);

@@ -168,6 +168,29 @@ describe('firewall', () => {
     assert.ok(counts.pass > 1500 && counts.drop > 1500, JSON.stringify(counts));
   });
 
+  it('gets through as many rules as it takes with the fuel that hooks have unless told otherwise', () => {
+    for (const family of [4, 6] as const) {
+      const [source, other] = ADDRESSES[family];
+      const rule: FirewallRule = {
+        action: 'drop',
+        source: source!,
+        destination: other!,
+        destinationPorts: [0, 65535],
+      };
+      batch.program.configure(
+        firewallRules(
+          Array.from({ length: 256 }, () => rule),
+          'pass',
+        ),
+      );
+      const ends = { source: source!, destination: ADDRESSES[family][2]! };
+      const message = udp({}, new Uint8Array(4));
+      const packet = family === 4 ? ethernet({}, ipv4(ends, message)) : ethernet({}, ipv6(ends, message));
+      batch.add(packet);
+      assert.deepEqual(batch.run(), [HOOK_PASS], `IPv${family}`);
+    }
+  });
+
   it('counts by rule, and refuses settings that it does not know', () => {
     const before = batch.counters(258);
     batch.program.configure(
@@ -191,13 +214,14 @@ describe('firewall', () => {
     assert.deepEqual(batch.run(), [HOOK_DROP, HOOK_PASS, HOOK_PASS, HOOK_DROP, HOOK_DROP]);
     const gained = batch.counters(258).map((count, index) => count - before[index]!);
     assert.deepEqual([gained[0], gained[1], gained[256], gained[257]], [1, 2, 1, 1]);
+    assert.deepEqual(batch.program.counters(), batch.counters(258));
     const refusedBy = (work: () => void, message: RegExp) =>
       assert.throws(
         work,
         (error) => error instanceof VtepError && error.code === 'USAGE' && message.test(error.message),
       );
     refusedBy(() => batch.program.configure(Uint8Array.of(1, 0, 0, 0)), /configure answered 1/);
-    refusedBy(() => batch.program.configure(new Uint8Array(30000)), /room for 20496/);
+    refusedBy(() => batch.program.configure(new Uint8Array(40000)), /room for 32784/);
     assert.throws(() => batch.program.read('OTHER', 8), { code: 'NOT_FOUND' });
     refusedBy(() => batch.program.read('COUNTERS', 65000), /not there/);
   });

@@ -247,6 +247,69 @@ describe('contained when it runs', () => {
     assert.equal(kindOf(clearing, 2002), 'fuel');
   });
 
+  it('what takes longer than its bytes tell costs more', () => {
+    const price = (instructions: readonly number[], times: number) => {
+      const hook = Array.from({ length: times }, () => instructions).flat();
+      const module = handMade({ hook });
+      let least = 1;
+      while (kindOf(module, least) === 'fuel') ++least;
+      // With its own bytes: the end, and the number of locals that is not counted.
+      return { least, bytes: hook.length + 1 };
+    };
+    const wide = [0x42, 1];
+    for (const [instructions, more] of [
+      [[...i32(0), 0x28, 2, 0, 0x1a], 32],
+      [[...i32(0), ...i32(0), 0x36, 2, 0], 32],
+      [[...i32(0), ...i32(0), 0xfe, 0x1e, 2, 0, 0x1a], 32],
+      [[...wide, ...wide, 0x7f, 0x1a], 32],
+      [[0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0x9f, 0x1a], 32],
+      [[0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0x9e, 0x1a], 8],
+      [[...i32(7), 0x69, 0x1a], 4],
+      [[...i32(7), ...i32(7), 0x6a, 0x1a], 0],
+    ] as const) {
+      const { least, bytes } = price(instructions, 100);
+      assert.equal(least, 1 + ((bytes + 100 * more) >> 8), instructions.join(' '));
+    }
+    // Of nothing, too, and its length besides.
+    assert.equal(price([...i32(0), ...i32(0), ...i32(0), 0xfc, 0x0b, 0], 100).least, 1 + ((901 + 6400) >> 8));
+  });
+
+  it('every way out of a function has paid: its end, a branch, a return; with one value, several, or none', () => {
+    const leave: Record<string, [number, readonly number[]]> = {
+      'its end': [1, []],
+      'a return': [1, [0x0f]],
+      'a branch out': [1, [0x02, 0x40, 0x0c, 1, 0x0b]],
+      'a table': [1, [...i32(0), 0x0e, 0, 0]],
+      'a value': [2, [...i32(5)]],
+      'a value, returned': [2, [...i32(5), 0x0f]],
+      'a value, by a branch': [2, [...i32(5), 0x0c, 0]],
+      'two values': [3, [...i32(5), ...i32(6)]],
+    };
+    for (const [name, [type, code]] of Object.entries(leave)) {
+      const drops = Array.from({ length: type - 1 }, () => 0x1a);
+      const loop = [
+        ...[...i32(100), 0x21, 2, 0x03, 0x40, 0x10, 1, ...drops],
+        ...[0x20, 2, ...i32(1), 0x6b, 0x22, 2, 0x0d, 0, 0x0b],
+      ];
+      const bodies = [
+        [1, 1, I32, ...loop, 0x0b],
+        [0, ...code, 0x0b],
+      ].map((each) => [...uleb(each.length), ...each]);
+      const module = handMade({
+        hook: NOTHING,
+        others: [NOTHING],
+        sections: {
+          1: [4, 0x60, 2, I32, I32, 0, 0x60, 0, 0, 0x60, 0, 1, I32, 0x60, 0, 2, I32, I32],
+          3: [2, 0, type],
+          10: [2, ...bodies.flat()],
+        },
+      });
+      // One for hook, and for each of a hundred turns one for the turn and one for the call.
+      assert.equal(kindOf(module, 201), undefined, name);
+      assert.equal(kindOf(module, 200), 'fuel', name);
+    }
+  });
+
   it('no module takes longer to rewrite than its length: many operands, locals, blocks at a time', () => {
     const times = (count: number, code: (index: number) => number[]) =>
       Array.from({ length: count }, (_, index) => code(index)).flat();

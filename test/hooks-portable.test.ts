@@ -17,8 +17,8 @@ after(async () => {
 });
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  for (const end = performance.now() + 3000; !condition(); await pause(2))
-    if (performance.now() > end) throw new Error(`not within 3 s: ${what}`);
+  for (const end = performance.now() + 10_000; !condition(); await pause(2))
+    if (performance.now() > end) throw new Error(`not within 10 s: ${what}`);
 }
 
 function frame(body: string): Uint8Array {

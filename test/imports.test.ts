@@ -78,6 +78,7 @@ const MIDDLE = [
   ...['message', 'dispatch', 'envelope', 'parcel', 'ring', 'uring', 'count'],
   ...['tunnel-gso', 'tunnel-header', 'tunnel-cut'],
   ...['hook', 'hook-encap', 'hook-decap', 'deliver'],
+  ...['admit', 'resolve', 'receipt', 'extension'],
   ...['event', 'proxy', 'sender', 'short-circuit', 'too-big'],
 ];
 

@@ -28,7 +28,11 @@ async function carried(
 ): Promise<Uint8Array[]> {
   const capture = await to.agent.capture(ends.in ?? VTEP, { direction: 'in' });
   await from.agent.call('inject', ends.out ?? VTEP, [...frames], { paceUs: 100 });
-  const result = await capture.stop({ frames: ends.expected ?? frames.length, quietMs: 50, withinMs: 2000 });
+  const result = await capture.stop({
+    frames: ends.expected ?? frames.length,
+    quietMs: 50,
+    withinMs: 2000,
+  });
   assert.equal(result.missed, 0);
   return result.frames.map((frame) => frame.data);
 }

@@ -27,7 +27,7 @@ const CONDITION = {
   reason: 'FlannelIsUp',
   message: 'Flannel is running on this node',
 };
-const WAIT_MS = 5000;
+const WAIT_MS = 15_000;
 
 function peer(index: number, changes: Record<string, string> = {}): NodeSeed {
   const octet = index.toString(16).padStart(2, '0');

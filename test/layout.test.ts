@@ -336,17 +336,23 @@ describe('layout', () => {
     ]);
     // Written as one.
     assert.equal(layout.PARCEL_DOMAIN_OFFSET, layout.PARCEL_DEVICE_OFFSET + 2);
-    assert.equal(
-      layout.PARCEL_COUNT * layout.PARCEL_BYTES,
-      layout.MESSAGES_BYTES,
-      'in the place of messages',
+    assert.ok(
+      layout.PARCEL_COUNT * layout.PARCEL_BYTES <= layout.MESSAGES_BYTES + layout.ENVELOPES_BYTES,
+      'in the place of messages and envelopes',
     );
+    // A super-frame always finds room in an empty batch: one that does not would be asked for again and again.
+    const headers = layout.SEGMENT_HEADER_MAX_BYTES + layout.CACHE_LINE_BYTES;
+    assert.ok(layout.PARCEL_COUNT * headers + 2 * layout.FRAME_MAX_BYTES <= layout.ENCAP_HEADERS_BYTES);
+    // Read as one.
+    assert.equal(layout.ARRIVAL_TOS_OFFSET, layout.ARRIVAL_LISTENER_OFFSET + 1);
+    assert.equal(layout.ARRIVAL_SEGMENT_OFFSET, layout.ARRIVAL_LISTENER_OFFSET + 2);
     assertRecord(layout.ARRIVAL_BYTES, [
       ['ARRIVAL_NAME', layout.SOCKADDR_IN6_BYTES, 8],
       ['ARRIVAL_ADDRESS', 4],
       ['ARRIVAL_LENGTH', 4],
       ['ARRIVAL_LISTENER', 1, 4],
       ['ARRIVAL_TOS', 1],
+      ['ARRIVAL_SEGMENT', 2],
     ]);
     assertRecord(layout.LANE_BYTES, [
       ['LANE_FIRST', 2],

@@ -225,6 +225,7 @@ for (const build of BUILDS) {
       });
       const stop = scratch + 8064;
       i32[stop / 4] = 0;
+      i32[stop / 4 + 1] = 0;
       const reader = new Worker(READER, {
         eval: true,
         workerData: {
@@ -243,10 +244,11 @@ for (const build of BUILDS) {
 
       const { mdb } = fixture;
       const star = { dev: 'vx0', grp: '239.1.1.2', dst: '198.51.100.3', vni: 3, dst_port: 3 };
-      const [until, latest] = [Date.now() + 1200, Date.now() + 12_000];
+      const [until, latest] = [Date.now() + 1200, Date.now() + 30_000];
+      const isSeen = () => Atomics.load(i32, stop / 4 + 1) >= 8;
       let writes = 0;
-      // Longer where others have the cores.
-      for (; Date.now() < until || (writes <= WRITES_MIN && Date.now() < latest); writes++) {
+      // Longer where others have the cores: until the reader has seen each state.
+      for (; Date.now() < until || ((writes <= WRITES_MIN || !isSeen()) && Date.now() < latest); writes++) {
         const mark = 10 + (writes % 200);
         const same = { dst_port: mark, vni: mark };
         mdb.apply({ op: 'replace', dev: 'vx0', grp: '239.1.1.1', dst: '198.51.100.2', ...same });
@@ -304,6 +306,7 @@ while (wrong === '' && Atomics.load(i32, stop / 4) === 0) {
     const fits = frame === 0 ? count === 1 || count === 2 : ['drop', '3', '9'].includes(kind);
     if (!fits) wrong = wrong || 'frame ' + frame + ': ' + kind;
     kinds[frame + ':' + kind] = (kinds[frame + ':' + kind] || 0) + 1;
+    if (looks > 6000) Atomics.store(i32, stop / 4 + 1, Object.keys(kinds).length);
   }
 }
 parentPort.postMessage({ looks, kinds, wrong });

@@ -283,7 +283,7 @@ describe('rtnetlink', missing === null ? {} : { skip: missing }, () => {
       await new Promise<void>((done) => udp.bind(0, () => done()));
       const send = () => udp.send(new Uint8Array(1350), 9, '192.168.77.9', () => {});
       send();
-      await until('a path MTU of 1280', () => to('192.168.77.9').mtu === 1280, 2000);
+      await until('a path MTU of 1280', () => to('192.168.77.9').mtu === 1280, 10_000);
       udp.close();
       assert.equal(here.ipJson('route', 'get', '192.168.77.9')[0].metrics[0].mtu, 1280);
     });
@@ -472,7 +472,7 @@ describe('rtnetlink', missing === null ? {} : { skip: missing }, () => {
       resyncs = 0;
       // One flush, one burst: no reader keeps up with two announcements' room.
       here.ip('link del p0');
-      await until('resync', () => resyncs > 0, 2000);
+      await until('resync', () => resyncs > 0, 10_000);
       await small.close();
     });
 
@@ -485,7 +485,7 @@ describe('rtnetlink', missing === null ? {} : { skip: missing }, () => {
       assert.ok(user + system < 50_000, `${user + system} us of one second`);
       const start = performance.now();
       await watch.close();
-      assert.ok(performance.now() - start < 500);
+      assert.ok(performance.now() - start < 5000);
       links.length = 0;
       here.ip('link add z0 type veth peer name z1');
       await new Promise((done) => setTimeout(done, 50));

@@ -239,6 +239,9 @@ describe('on every Node', () => {
         const program = 'node_modules/vxlane/dist/src/cli/main.js';
         assert.equal((await run('plain', node, program, '--version')).out, `${version()}\n`, node);
         await entriesWork('plain', node);
+        // It gets as far as its socket, and that is all it has to say.
+        const refused = await run('plain', node, program, 'daemon', '--socket', '/proc/vxlane/s.sock');
+        assert.match(refused.err, /^vxlane: socket [^\n]*\n$/, node);
         return out.trim();
       }),
     );

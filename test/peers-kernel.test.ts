@@ -15,7 +15,7 @@ const [THERE, HERE] = HOSTS;
 const STRANGER = '02:00:00:00:00:99';
 const OTHER_UNDERLAY = '10.169.72.94';
 const TRANSFER_BYTES = 8 << 20;
-const SETTLE_MS = 3000;
+const SETTLE_MS = 10_000;
 
 suite('peers of a vxlane device, the kernel’s the one', ['kernel', 'vxlane'], (bed) => {
   let scenario: Scenario;

@@ -74,6 +74,18 @@ function pingTime(node: Namespace, address: string): number {
   return times[times.length >> 1]!;
 }
 
+/** Looks until both figures are as they should be: a machine that holds one of them up does not do so for good. */
+async function agrees(
+  look: () => [found: number, ping: number],
+  isAsItShouldBe: (found: number, ping: number) => boolean,
+): Promise<void> {
+  let looks = 0;
+  for (let [found, ping] = look(); !isAsItShouldBe(found, ping); [found, ping] = look()) {
+    assert.ok(++looks < 40, `${found} ms, ping: ${ping} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
 function flip(bytes: Uint8Array, at: number): Uint8Array {
   bytes[at]! ^= 1;
   return bytes;
@@ -116,16 +128,19 @@ describe('probe', missing === null ? {} : { skip: missing }, () => {
     prober.setPeers([peer(2), peer(3)]);
     assert.equal(known(2).state, 'unknown');
     assert.equal(prober.ready().ok, true, 'there was no time yet');
-    await until('full size passes', () => [2, 3].every((one) => known(one).fullSize === 'passes'), 3000);
+    await until('full size passes', () => [2, 3].every((one) => known(one).fullSize === 'passes'), 10_000);
     assert.ok(told.includes('node2 answers unknown') && told.includes('node2 answers passes'));
-    await until('five answers', () => known(2).sent >= 6, 3000);
+    await until('five answers', () => known(2).sent >= 6, 10_000);
     const { rttMs = Number.NaN, lastAnswer = 0, lost } = known(2);
     assert.equal(lost, 0);
-    assert.ok(Date.now() - lastAnswer < 1000);
-    // Timers fire every 20 ms at best: without stamps the figure would be at least that.
-    assert.ok(rttMs > 0 && rttMs < pingTime(here, overlay(2)) + 5, `${rttMs} ms`);
+    assert.ok(rttMs > 0 && Date.now() - lastAnswer < 10_000);
+    // Timers fire every 20 ms at best: without stamps the figure would always be at least that.
+    await agrees(
+      () => [known(2).rttMs!, pingTime(here, overlay(2))],
+      (found, ping) => found < ping + 5,
+    );
     assert.equal(prober.ready().ok, true);
-    await until('path MTU', () => known(3).pathMtu === 1500, 3000);
+    await until('path MTU', () => known(3).pathMtu === 1500, 10_000);
     assert.deepEqual(prober.problems(), []);
     assert.equal(prober.error, undefined);
   });
@@ -138,9 +153,11 @@ describe('probe', missing === null ? {} : { skip: missing }, () => {
     });
     await once(slow.stdout!, 'data');
     prober.setPeers([peer(2), peer(3), peer(4)]);
-    await until('answers and losses', () => known(4).sent > 12 && known(4).lost >= 3, 8000);
-    const [found, ping] = [known(4).smoothedRttMs!, pingTime(here, overlay(4))];
-    assert.ok(ping >= 20 && Math.abs(found - ping) < 5, `${found} ms, ping: ${ping} ms`);
+    await until('answers and losses', () => known(4).sent > 12 && known(4).lost >= 3, 10_000);
+    await agrees(
+      () => [known(4).smoothedRttMs!, pingTime(here, overlay(4))],
+      (found, ping) => ping >= 20 && found >= 19 && Math.abs(found - ping) < 5,
+    );
     assert.equal(known(4).state, 'answers', 'one of four is not enough to be silent');
     assert.ok(known(4).lost < known(4).sent / 2, `${known(4).lost} of ${known(4).sent}`);
     prober.setPeers([peer(2), peer(3)]);
@@ -150,7 +167,7 @@ describe('probe', missing === null ? {} : { skip: missing }, () => {
   it('says what may be wrong with a peer behind a firewall, and that it is back', async () => {
     const rules = 'table inet t { chain c { type filter hook input priority 0; udp dport 8472 drop; }; }';
     nodes[3]!.run('nft', rules);
-    await until('silence', () => known(3).state === 'silent' && known(3).hostAnswers === true, 5000);
+    await until('silence', () => known(3).state === 'silent' && known(3).hostAnswers === true, 10_000);
     assert.ok(known(3).lost >= 3);
     assert.equal(problem(3)?.kind, 'silent');
     assert.match(
@@ -163,14 +180,14 @@ describe('probe', missing === null ? {} : { skip: missing }, () => {
     assert.equal(known(3).state, 'silent', 'kept');
     assert.deepEqual(prober.ready(), { ok: false, reasons: ['none of 1 peers answers in the overlay'] });
     nodes[3]!.run('nft', 'delete table inet t');
-    await until('answers', () => known(3).state === 'answers' && known(3).fullSize === 'passes', 5000);
+    await until('answers', () => known(3).state === 'answers' && known(3).fullSize === 'passes', 10_000);
     assert.equal(problem(3), undefined);
     assert.ok(prober.ready().ok);
   });
 
   it('sees a smaller MTU in the middle, and large packets that are lost to it', async () => {
     router.ip('link set r3 mtu 1400');
-    await until('path MTU', () => known(3).pathMtu === 1400, 8000);
+    await until('path MTU', () => known(3).pathMtu === 1400, 10_000);
     assert.equal(known(3).fullSize, 'passes', 'in fragments');
     assert.equal(problem(3)?.kind, 'path-mtu');
     assert.match(problem(3)!.text, /carries 1400 bytes, full packets need 1500 .*Backend to 1400$/);
@@ -179,14 +196,14 @@ describe('probe', missing === null ? {} : { skip: missing }, () => {
       'nft',
       'table ip t { chain c { type filter hook prerouting priority -450; ip frag-off & 0x3fff != 0 drop; }; }',
     );
-    await until('large packets are lost', () => known(3).fullSize === 'lost', 8000);
+    await until('large packets are lost', () => known(3).fullSize === 'lost', 10_000);
     assert.equal(known(3).state, 'answers');
     assert.equal(problem(3)?.kind, 'full-size');
     assert.match(problem(3)!.text, /large packets don't arrive: MTU: packets of 1450 bytes need 1500/);
     // The remedy: a smaller device.
     prober.update({ address: overlay(1), addressV6: overlayV6(1), mtu: 1350, mtuV6: 1330 });
     assert.equal(known(3).fullSize, 'unknown');
-    await until('they fit', () => known(3).fullSize === 'passes', 5000);
+    await until('they fit', () => known(3).fullSize === 'passes', 10_000);
     assert.equal(problem(3), undefined);
   });
 
@@ -195,12 +212,12 @@ describe('probe', missing === null ? {} : { skip: missing }, () => {
     prober.update({ address: overlay(1), addressV6: overlayV6(1), mtu: MTU, mtuV6: MTU - 20 });
     prober.setPeers([peer(2), peerV6(2)]);
     const v6 = () => prober.of('node2', AF_INET6)!;
-    await until('both families', () => v6().fullSize === 'passes' && known(2).fullSize === 'passes', 5000);
+    await until('both families', () => v6().fullSize === 'passes' && known(2).fullSize === 'passes', 10_000);
     assert.equal(v6().neededMtu, 1500);
     // The first one had to ask for neighbours on the way.
-    await until('a second answer', () => v6().rttMs! < 15, 3000);
+    await until('a second answer', () => v6().rttMs! < 15, 10_000);
     assert.ok(v6().rttMs! > 0 && v6().rttMs! < pingTime(here, overlayV6(2)) + 5, `${v6().rttMs} ms`);
-    await until('path MTU', () => v6().pathMtu === 1500 && v6().hostAnswers === true, 5000);
+    await until('path MTU', () => v6().pathMtu === 1500 && v6().hostAnswers === true, 10_000);
     assert.deepEqual(prober.problems(), []);
     here.sysctl({ 'net.ipv4.ping_group_range': '1 0' });
     prober.update({ address: overlay(1), mtu: MTU });
@@ -209,13 +226,13 @@ describe('probe', missing === null ? {} : { skip: missing }, () => {
 
   it('survives the loss of its device and address', async () => {
     here.ip('link set flannel.1 down');
-    await until('silence', () => known(2).state === 'silent', 5000);
+    await until('silence', () => known(2).state === 'silent', 10_000);
     here.ip(
       'link set flannel.1 up',
       `neigh replace ${overlay(2)} lladdr ${mac(2)} dev flannel.1 nud permanent`,
       `route replace ${overlay(2)}/24 via ${overlay(2)} dev flannel.1 onlink`,
     );
-    await until('answers', () => known(2).state === 'answers', 5000);
+    await until('answers', () => known(2).state === 'answers', 10_000);
   });
 
   it('asks thousands at no more than the rate it was given', async () => {

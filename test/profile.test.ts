@@ -55,22 +55,22 @@ test('calls are counted by kind, timed, and answered as without', () => {
     calls.asleep!.seconds > 0.015 && calls.asleep!.seconds < 2,
     `asleep ${calls.asleep!.seconds} s of 0.02`,
   );
-  assert.ok(calls.read!.seconds < 0.1, `a call that fails at once: ${calls.read!.seconds} s for 1,000`);
+  assert.ok(calls.read!.seconds < 1, `a call that fails at once: ${calls.read!.seconds} s for 1,000`);
   assert.equal(workerProfile(plane.views, 0), undefined, 'the other worker has none');
 });
 
 test('a sleep that has not ended yet counts as far as it has come', () => {
   const asleep: number[] = [];
   const epoll_wait = () => {
-    for (const end = performance.now() + 20; performance.now() < end; ) asleep.push(seconds());
+    for (const end = performance.now() + 200; performance.now() < end; ) asleep.push(seconds());
     return 0;
   };
   const seconds = () => workerProfile(plane.views, WORKER)?.calls.asleep?.seconds ?? 0;
   const before = seconds();
   const { sys } = timed({ ...context(), sys: { ...syscalls(), epoll_wait } });
   sys.epoll_wait(-1, 0, 0, -1);
-  assert.ok(asleep.at(-1)! - before > 0.015, `${asleep.at(-1)} s after 0.02`);
-  assert.ok(Math.abs(seconds() - asleep.at(-1)!) < 0.01, 'and once only when it has');
+  assert.ok(asleep.at(-1)! - before > 0.15, `${asleep.at(-1)} s after 0.2`);
+  assert.ok(Math.abs(seconds() - asleep.at(-1)!) < 0.15, 'and once only when it has');
   const after = seconds();
   sys.epoll_wait(-1, 0, 0, 0);
   assert.equal(seconds(), after, 'a look is no sleep');

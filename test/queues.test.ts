@@ -22,7 +22,7 @@ import { type Arrived, collect, EACH, FLOWS, send } from './support/numbered-flo
 import { enter, until } from './support/own-namespace.ts';
 
 const QUEUES = 3;
-const SETTLE_MS = 5000;
+const SETTLE_MS = 15_000;
 const PROGRAM = ['--import', 'tsx', join(REPOSITORY, 'test/support/numbered-flows.ts')];
 const missing = missingForNamespaces() ?? missingForTap() ?? missingForKernelVxlan();
 

@@ -116,15 +116,18 @@ twice('replay of remotes', [
         `ip neigh add 10.0.0.2 lladdr ${far} dev vx0 nud permanent`,
         'ip neigh change 10.0.0.2 dev vx0 nud failed',
       );
-      // The daemon hears of the kernel's table some time after.
-      await sleep(500);
       const routed = ethernet(
         { destination: router, source: SOURCE },
         ipv4({ destination: '10.0.0.2' }, udp({}, new Uint8Array(30))),
       );
-      const [packet] = await net.sent('vx0', [routed]);
+      let [packet] = await net.sent('vx0', [routed]);
+      // The daemon hears of the kernel's table some time after.
+      for (let tries = 0; tries < 40 && packet?.destination !== PEERS[1]; tries++) {
+        await sleep(250);
+        [packet] = await net.sent('vx0', [routed]);
+      }
       assert.equal(packet?.destination, PEERS[1]);
-      assert.deepEqual([...packet.inner.subarray(0, 6)], [2, 0, 0, 0, 0, 0x0b]);
+      assert.deepEqual([...packet!.inner.subarray(0, 6)], [2, 0, 0, 0, 0, 0x0b]);
     },
   },
 ]);

@@ -3,7 +3,8 @@
  * inner packet is in the file as it was sent, and tshark and tcpdump read the file. And what it refuses.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it, test } from 'node:test';
@@ -19,7 +20,7 @@ import { suite } from './support/traffic-gate.ts';
 
 const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
 const NOBODY = ['--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all', '--bounding-set=-all'];
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 
 /** Sends frames, given as JSON on its input, out of an interface. */
 const INJECTOR = `
@@ -128,7 +129,8 @@ suite('the sink of kernel devices', ['kernel'], (bed) => {
     const sink = await startSink(world.collector, ['sink', '--write', file, '--json']);
     inject(world.sender, links);
     sink.child.kill('SIGUSR1');
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    for (const end = Date.now() + 10_000; sink.stdout.length === 0 && Date.now() < end; )
+      await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(await sink.interrupt(), 0, sink.stderr());
     assert.equal(statSync(file).mode & 0o777, 0o600);
     assert.equal(statSync(file).uid, 65534);
@@ -246,9 +248,11 @@ suite('the sink of kernel devices', ['kernel'], (bed) => {
     const { collector, sender } = world!;
     const sink = await startSink(collector, ['sink', '--write', '-', '--filter', 'udp', '--vni', '7,42']);
     inject(sender, links);
-    await new Promise((resolve) => setTimeout(resolve, 200));
     // Live: what has come can be read before the end.
-    const before = readCapture(new Uint8Array(Buffer.concat(sink.stdout)));
+    const read = () => readCapture(new Uint8Array(Buffer.concat(sink.stdout)));
+    let before = read();
+    for (const end = Date.now() + 10_000; before.packets.length < 3 * 10 && Date.now() < end; before = read())
+      await new Promise((resolve) => setTimeout(resolve, 50));
     assert.equal(before.packets.length, 3 * 10);
     assert.equal(before.statistics.length, 0);
     sink.child.stdout!.destroy();
@@ -264,14 +268,24 @@ suite('the sink of kernel devices', ['kernel'], (bed) => {
       startSink(collector, ['sink', '--tap', 'mirror0']),
       /TUNSETIFF: EPERM: CAP_NET_ADMIN|net\/tun: EACCES/,
     );
-    const sink = await startSink(collector, ['sink', '--tap', 'mirror0'], ['--reuid=0']);
+    const sink = await startSink(collector, ['sink', '--tap', 'mirror0', '--json'], ['--reuid=0']);
     inject(sender, links.slice(0, 1));
+    const dropped = () => {
+      const line = Buffer.concat(sink.stdout).toString().split('\n').at(-2);
+      return line === undefined ? 0 : JSON.parse(line).drops.drop_tap_write;
+    };
+    for (const end = Date.now() + 10_000; dropped() < links[0]![1].length && Date.now() < end; ) {
+      sink.child.kill('SIGUSR1');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
     collector.sysctl({ 'net.ipv6.conf.mirror0.disable_ipv6': 1 });
     collector.ip('link set mirror0 up');
     inject(sender, links.slice(0, 2));
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    const [tap] = collector.ipJson('-s', 'link', 'show', 'dev', 'mirror0');
-    assert.equal(tap.stats64.rx.packets, links[0]![1].length + links[1]![1].length);
+    const wanted = links[0]![1].length + links[1]![1].length;
+    const received = () => collector.ipJson('-s', 'link', 'show', 'dev', 'mirror0')[0].stats64.rx.packets;
+    for (const end = Date.now() + 10_000; received() < wanted && Date.now() < end; )
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(received(), wanted);
     assert.equal(await sink.interrupt(), 0);
     assert.match(sink.stderr(), new RegExp(`drop_tap_write ${links[0]![1].length}\\b`), 'down at first');
   });
@@ -344,6 +358,23 @@ for (const engine of ['batched', 'portable'] as const) {
     await assert.rejects(createSink({ ports: [] }), { code: 'USAGE' });
   });
 }
+
+for (const signal of ['SIGTERM', 'SIGHUP'] as const)
+  test(`${signal} ends the command, with what it has to tell`, async () => {
+    const child = spawn(process.execPath, [PROGRAM, 'sink', '--port', '0', '--stats']);
+    let [out, err] = ['', ''];
+    child.stdout.on('data', (text) => {
+      out += text;
+    });
+    child.stderr.on('data', (text) => {
+      if (err === '') child.kill(signal);
+      err += text;
+    });
+    const [code] = await once(child, 'close');
+    assert.equal(code, 0, err);
+    assert.match(out, /^datagrams 0, 0 bytes$/m);
+    assert.match(err, /^vxlane sink: 0 datagrams, 0 packets kept, none dropped$/m);
+  });
 
 test('a port that is taken is named, and a signal ends a sink', async () => {
   const stop = new AbortController();

@@ -69,6 +69,8 @@ const EXPECTED: Partial<Record<CounterName, string>> = {
   drop_hook_fault_received: 'rx.dropped',
   drop_hook_target_received: 'rx.dropped',
   drop_hook_forward: 'rx.dropped',
+  drop_hook_stopped: 'tx.dropped',
+  drop_hook_stopped_received: 'rx.dropped',
 };
 
 describe('statistics', () => {

@@ -71,7 +71,7 @@ describe('tunnel GSO on the wire', missing === null ? {} : { skip: missing }, ()
         ] as const) {
           const capture = await agents.far.capture('u0', { direction: 'in', udpPort: port });
           injectSuperFrames(ifname, all);
-          results.push(await wireOf(capture));
+          results.push(await wireOf(capture, results[0]?.length ?? 0));
         }
         const [kernel, seen] = results as [Uint8Array[], Uint8Array[]];
         assert.ok(kernel.length > 60, `the kernel sends ${kernel.length} packets`);

@@ -369,7 +369,7 @@ describe('underlay of a host', missing === null ? {} : { skip: missing }, () => 
     assert.equal(follower.current.underlay?.address, '192.0.2.1');
     const next = async (what: string, ...lines: string[]) => {
       here.ip(...lines);
-      await until(what, () => news.length > 0, 3000);
+      await until(what, () => news.length > 0, 10_000);
       await new Promise((resolve) => setTimeout(resolve, 100));
       assert.equal(news.length, 1, `${what}: told once`);
       assert.equal(follower.current, news[0]);
@@ -397,12 +397,12 @@ describe('underlay of a host', missing === null ? {} : { skip: missing }, () => 
     assert.match(follower.current.reason ?? '', /^--iface v0: there is no such interface/);
     const underlay = () => follower.current.underlay;
     here.ip('link add v0 type veth peer name v1', 'addr add 203.0.113.1/24 dev v0', 'link set v0 up');
-    await until('there', () => underlay()?.address === '203.0.113.1', 3000);
+    await until('there', () => underlay()?.address === '203.0.113.1', 10_000);
     const { ifindex } = underlay()!;
     here.ip('link del v0');
-    await until('gone', () => /^--iface v0/.test(follower.current.reason ?? ''), 3000);
+    await until('gone', () => /^--iface v0/.test(follower.current.reason ?? ''), 10_000);
     here.ip('link add v0 type veth peer name v1', 'addr add 203.0.113.1/24 dev v0', 'link set v0 up');
-    await until('there again', () => underlay()?.address === '203.0.113.1', 3000);
+    await until('there again', () => underlay()?.address === '203.0.113.1', 10_000);
     assert.notEqual(underlay()!.ifindex, ifindex, 'another one, and known as such');
     assert.ok(news.length >= 3);
   });
@@ -411,7 +411,7 @@ describe('underlay of a host', missing === null ? {} : { skip: missing }, () => 
     const { follower } = await follow({ ...V4, ifaceCanReach: '10.200.0.1' });
     assert.equal(follower.current.underlay?.ifname, 'u0');
     here.ip('route add 10.200.0.0/16 via 198.51.100.254');
-    await until('the other way', () => follower.current.underlay?.ifname === 'u1', 3000);
+    await until('the other way', () => follower.current.underlay?.ifname === 'u1', 10_000);
   });
 
   it('is refused at once when a flag can not be right', async () => {

@@ -208,7 +208,7 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
         await add({ group: '239.1.1.1', dev: 'u0', local: '192.0.2.1' });
         await vtep.setDevice('vx0', { up: true });
         // It reports its own groups, so that sources are opened.
-        await until('sent', () => device()!.stats.tx.packets > 0, 3000);
+        await until('sent', () => device()!.stats.tx.packets > 0, 10_000);
         await vtep.deleteDevice('vx0');
       };
       // Workers open a socket of their own at their first packet and keep it.
@@ -363,11 +363,11 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
         await add();
         const moved = log.length;
         here.ip(`link set vx0 netns ${far.name}`);
-        await until('followed', () => log.slice(moved).some((line) => line.includes('moved to')), 2000);
+        await until('followed', () => log.slice(moved).some((line) => line.includes('moved to')), 10_000);
         assert.ok(descriptors() > before);
         if (end === 'by command') await vtep.deleteDevice('vx0');
         else far.ip('link del vx0');
-        await until(end, () => descriptors() === before, 2000);
+        await until(end, () => descriptors() === before, 10_000);
         assert.deepEqual(vtep.devices(), []);
       }
     });
@@ -379,7 +379,7 @@ describe('the life of a device', missing === null ? {} : { skip: missing }, () =
       await until('the move closes the port', () => !isOpen(4789), AT_ONCE_MS);
       // To listen there takes a thread of its own.
       const moves = () => log.filter((line) => line.includes('moved to another network namespace')).length;
-      await until('followed there', () => moves() === 1, 2000);
+      await until('followed there', () => moves() === 1, 10_000);
       far.ip('link set vx0 up');
       await until('up there opens it here', () => isOpen(4789) && device()?.up === true, AT_ONCE_MS);
       far.ip('link set vx0 name inner mtu 1300');

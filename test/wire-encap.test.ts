@@ -61,19 +61,33 @@ function carriesUdp(packet: Uint8Array): boolean {
 
 interface Run {
   outcome: Outcome;
+  /** Of UDP, fragments too. */
+  packets: number;
   statistics: Statistics;
 }
 
-async function run(bed: Bed, hosts: [Host, Host], kind: Kind, options: VtepOptions): Promise<Run> {
+/** @param expected waited for before the silence that ends it */
+async function run(
+  bed: Bed,
+  hosts: [Host, Host],
+  kind: Kind,
+  options: VtepOptions,
+  expected = 0,
+): Promise<Run> {
   const sender = await startVtep(bed, hosts[0], 0, kind, { ...options, remote: true });
   try {
-    return await measure(hosts, sender, options);
+    return await measure(hosts, sender, options, expected);
   } finally {
     assert.equal(await sender.stopVtep(), null);
   }
 }
 
-async function measure(hosts: [Host, Host], sender: Host, options: VtepOptions): Promise<Run> {
+async function measure(
+  hosts: [Host, Host],
+  sender: Host,
+  options: VtepOptions,
+  expected: number,
+): Promise<Run> {
   const capture = await hosts[1].agent.capture(UNDERLAY, { direction: 'in' });
   await sender.agent.call(
     'inject',
@@ -81,7 +95,7 @@ async function measure(hosts: [Host, Host], sender: Host, options: VtepOptions):
     framesFor(options).map(({ frame }) => frame),
     { paceUs: 400 },
   );
-  const { frames, missed } = await capture.stop({ quietMs: 150 });
+  const { frames, missed } = await capture.stop({ frames: expected, quietMs: 150 });
   sender.assertAlive();
   const statistics = sender.statistics();
   assert.equal(missed, 0);
@@ -97,7 +111,8 @@ async function measure(hosts: [Host, Host], sender: Host, options: VtepOptions):
     if (packet && key !== undefined) whose.set(key, number);
     result.set(number, [...(result.get(number) ?? []), data]);
   }
-  return { outcome: result, statistics };
+  const packets = [...result.values()].reduce((sum, list) => sum + list.length, 0);
+  return { outcome: result, packets, statistics };
 }
 
 function compare(frames: readonly NumberedFrame[], kernel: Outcome, other: Outcome): string[] {
@@ -161,7 +176,7 @@ for (const kind of kinds)
         kernel = await run(bed, hosts, 'kernel', options);
         t.diagnostic(`${frames.length} frames, of which the kernel sends ${kernel.outcome.size}`);
         assert.ok(kernel.outcome.size > frames.length / 2, `the kernel sends only ${kernel.outcome.size}`);
-        seen = await run(bed, hosts, kind, options);
+        seen = await run(bed, hosts, kind, options, kernel.packets);
         const range = options.words?.includes('srcport') ? ([100, 200] as const) : ([32768, 60999] as const);
         const differences = [...compare(frames, kernel.outcome, seen.outcome), ...wrong(seen.outcome, range)];
         assert.equal(differences.length, 0, `${differences.length} differences\n${differences.join('\n')}`);

@@ -1,13 +1,16 @@
 /**
  * A stateless firewall: rules by family, protocol, addresses and ports, the first that fits decides. AssemblyScript.
  *
- *   npx asc firewall.ts --runtime stub --use abort= --noAssert -O3 --converge -o firewall.wasm
- *   vxlane hook add dev vx0 decap firewall.wasm
+ *   npx asc firewall.ts --runtime stub --use abort= --noAssert -O3 --converge --enable simd -o firewall.wasm
+ *   vxlane hook add dev vx0 decap firewall.wasm rules firewall.rules
  *
  * Its settings are made by firewall-rules.ts: u32 number of rules, u32 what becomes of packets that no rule fits
  * (0 pass, 1 drop), 8 bytes of nothing, then the rules. Until it has settings, everything is dropped. What is not IP
  * passes, because without ARP nothing does; IP whose headers are not whole is dropped. A rule with ports fits no later
  * fragment: those pass or not by rules without.
+ *
+ * A packet becomes a key of eight numbers of 16 bits, and a rule says of each between which two it must be, once bits that
+ * it does not ask for are taken away: so a rule is held against a packet by a handful of vector instructions.
  *
  * COUNTERS: u64 packets for each rule, in their order; then those that no rule fitted, then those that were not whole.
  */
@@ -15,38 +18,29 @@ import { Flow } from '../../hooks/flow';
 import { Packet } from '../../hooks/sdk';
 
 const RULE_COUNT: u32 = 256;
-const RULE_BYTES: usize = 80;
+const RULE_BYTES: usize = 128;
 const HEAD_BYTES: usize = 16;
-export const SETTINGS_BYTES: i32 = 20496;
-export const SETTINGS: usize = memory.data(20496);
+export const SETTINGS_BYTES: i32 = 32784;
+export const SETTINGS: usize = memory.data(32784);
+export const COUNTERS_BYTES: i32 = 2064;
 export const COUNTERS: usize = memory.data(2064);
 
-const ANY: u32 = 0;
+/*
+ * The key: addresses of IPv4, source first, in network order (0 of IPv6); source port, destination port (0 where there are
+ * none); protocol, and family above it; 1: it has ports. A rule, with vectors as the key's: mask, least, most; then
+ * u8 family (6: addresses follow), u8 1 = drops; of IPv6 source, its mask, destination, its mask.
+ */
+const MOST: usize = 32;
+const LEAST: usize = 16;
+const FAMILY: usize = 48;
+const DROPS: usize = 49;
+const SOURCE: usize = 64;
+const SOURCE_MASK: usize = 80;
+const DESTINATION: usize = 96;
+const DESTINATION_MASK: usize = 112;
 
 let rules: u32 = 0;
 let dropsByDefault: bool = true;
-
-/** A rule as it lies in the settings. Addresses of IPv4 are the first four bytes, and masked already. */
-class Rule {
-  /** 4, 6 or ANY; protocol or ANY; 0 pass, 1 drop; 1: it asks for ports */
-  family: u8;
-  protocol: u8;
-  drops: u8;
-  hasPorts: u8;
-  sourcePortFirst: u16;
-  sourcePortLast: u16;
-  destinationPortFirst: u16;
-  destinationPortLast: u16;
-  reserved: u32;
-  source0: u64;
-  source1: u64;
-  sourceMask0: u64;
-  sourceMask1: u64;
-  destination0: u64;
-  destination1: u64;
-  destinationMask0: u64;
-  destinationMask1: u64;
-}
 
 export function hook(records: usize, count: i32): void {
   let packet = Packet.first(records);
@@ -75,48 +69,44 @@ function refuses(packet: Packet): bool {
     count(RULE_COUNT + 1);
     return true;
   }
-  let rule = changetype<Rule>(SETTINGS + HEAD_BYTES);
-  for (let index: u32 = 0; index < rules; ++index) {
-    if (fits(rule)) {
-      count(index);
-      return rule.drops !== 0;
-    }
-    rule = changetype<Rule>(changetype<usize>(rule) + RULE_BYTES);
+  const rule = ruleFor(keyOf());
+  if (rule === 0) {
+    count(RULE_COUNT);
+    return dropsByDefault;
   }
-  count(RULE_COUNT);
-  return dropsByDefault;
+  count(<u32>((rule - SETTINGS - HEAD_BYTES) / RULE_BYTES));
+  return load<u8>(rule, DROPS) !== 0;
 }
 
-function fits(rule: Rule): bool {
-  if (rule.family !== ANY && rule.family !== Flow.family) return false;
-  if (rule.protocol !== ANY && rule.protocol !== Flow.protocol) return false;
-  if (rule.hasPorts !== 0 && !(Flow.hasPorts && fitsPorts(rule))) return false;
-  if (rule.family === ANY) return true;
-  const source = Flow.source;
-  const destination = Flow.destination;
-  if (Flow.family === 4) {
-    return (
-      (load<u32>(source) & <u32>rule.sourceMask0) === <u32>rule.source0 &&
-      (load<u32>(destination) & <u32>rule.destinationMask0) === <u32>rule.destination0
-    );
+/** @returns its address, 0 = there is none */
+function ruleFor(key: v128): usize {
+  const end = SETTINGS + HEAD_BYTES + <usize>rules * RULE_BYTES;
+  for (let rule = SETTINGS + HEAD_BYTES; rule < end; rule += RULE_BYTES) {
+    const seen = v128.and(key, v128.load(rule));
+    const held = v128.min<u16>(v128.max<u16>(seen, v128.load(rule, LEAST)), v128.load(rule, MOST));
+    if (v128.any_true(v128.xor(held, seen))) continue;
+    if (load<u8>(rule, FAMILY) !== 6 || fitsAddresses(rule)) return rule;
   }
-  return (
-    (load<u64>(source) & rule.sourceMask0) === rule.source0 &&
-    (load<u64>(source, 8) & rule.sourceMask1) === rule.source1 &&
-    (load<u64>(destination) & rule.destinationMask0) === rule.destination0 &&
-    (load<u64>(destination, 8) & rule.destinationMask1) === rule.destination1
-  );
+  return 0;
 }
 
-function fitsPorts(rule: Rule): bool {
-  const source = Flow.sourcePort;
-  const destination = Flow.destinationPort;
-  return (
-    source >= rule.sourcePortFirst &&
-    source <= rule.sourcePortLast &&
-    destination >= rule.destinationPortFirst &&
-    destination <= rule.destinationPortLast
+function keyOf(): v128 {
+  let ports: u64 = 0;
+  if (Flow.hasPorts) ports = ((<u64>1) << 48) | Flow.sourcePort | (Flow.destinationPort << 16);
+  const rest = ports | ((<u64>Flow.protocol) << 32) | ((<u64>Flow.family) << 40);
+  const addresses = Flow.family === 4 ? load<u64>(Flow.source) : 0;
+  return i64x2.replace_lane(i64x2.splat(addresses), 1, rest);
+}
+
+/** Of IPv6. */
+function fitsAddresses(rule: usize): bool {
+  const source = v128.and(v128.load(Flow.source), v128.load(rule, SOURCE_MASK));
+  const destination = v128.and(v128.load(Flow.destination), v128.load(rule, DESTINATION_MASK));
+  const differs = v128.or(
+    v128.xor(source, v128.load(rule, SOURCE)),
+    v128.xor(destination, v128.load(rule, DESTINATION)),
   );
+  return !v128.any_true(differs);
 }
 
 function count(index: u32): void {

@@ -2,7 +2,7 @@
  * A gateway between VXLAN networks: what comes out of one device's tunnel goes into that of another. Set it on decap of
  * every device that has a way out. AssemblyScript.
  *
- *   npx asc gateway.ts --runtime stub --use abort= --noAssert -O3 --converge -o gateway.wasm
+ *   npx asc gateway.ts --runtime stub --use abort= --noAssert -O3 --converge --enable simd -o gateway.wasm
  *   vxlane hook add dev vx42 decap gateway.wasm rules gateway.rules
  *
  * Its settings are pairs of u16, low byte first: number of the device that a packet has come to, and of the one into
@@ -18,6 +18,7 @@ const DEVICES: i32 = 256;
 const PAIR_BYTES: i32 = 4;
 export const SETTINGS_BYTES: i32 = 1024;
 export const SETTINGS: usize = memory.data(1024);
+export const COUNTERS_BYTES: i32 = 16;
 export const COUNTERS: usize = memory.data(16);
 /** u16 for each device: where its packets go, 0 = nowhere. */
 const targets: usize = memory.data(512);

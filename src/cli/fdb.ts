@@ -8,11 +8,10 @@ import { parseShow, select } from './fdb-filter.ts';
 import { type FdbForm, fdbObjects, fdbText } from './fdb-format.ts';
 import { parseChange, parseFlush, parseGet } from './fdb-words.ts';
 import { toJson } from './json.ts';
-import { firstMatch, unknownVerb } from './words.ts';
+import { firstMatch, NOTHING_FOUND_EXIT, unknownVerb } from './words.ts';
 
 /** `bridge fdb get` tells an entry that is not there from a device that is not there. */
 const NOTHING_FOUND = 'Fdb entry not found.';
-const NOTHING_FOUND_EXIT = 254;
 
 async function nothingFound<T>(answer: Promise<T>): Promise<T> {
   try {

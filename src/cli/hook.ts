@@ -1,7 +1,8 @@
 /** `vxlane hook ...`: programs on a device. Our own words, in iproute2's grammar. */
 import { readHook, readRules } from '../daemon/hook-files.ts';
 import { fuel, type HookMessage } from '../daemon/hook-schema.ts';
-import type { HookInfo } from '../types.ts';
+import { onstop } from '../daemon/values.ts';
+import type { HookInfo, OnStop } from '../types.ts';
 import type { Command } from './command.ts';
 import { toJson } from './json.ts';
 import { DEV, exact, firstMatch, type Keyword, parseShown, parseWords, unknownVerb, usage } from './words.ts';
@@ -12,7 +13,7 @@ const DIRECTIONS: Keyword[] = ['encap', 'decap'].map((names) => ({
   ...{ names, exact: true, key: 'direction' },
   is: names,
 }));
-const OF_PROGRAM = [exact('rules', String), exact('fuel', fuel)];
+const OF_PROGRAM = [exact('rules', String), exact('fuel', fuel), exact('onstop', onstop)];
 const FILE = { key: 'file', read: [String], called: 'FILE' };
 
 interface Said {
@@ -21,11 +22,12 @@ interface Said {
   file?: string;
   rules?: string;
   fuel?: number;
+  onstop?: OnStop;
 }
 
 /** Reads the files that it names. */
 export function parseChange(op: HookMessage['op'], words: readonly string[]): HookMessage {
-  const { dev, direction, file, rules, fuel }: Said = parseWords(words, {
+  const { dev, direction, file, rules, ...settings }: Said = parseWords(words, {
     keywords: op === 'del' ? [DEV, ...DIRECTIONS] : [DEV, ...DIRECTIONS, ...OF_PROGRAM],
     ...(op === 'del' ? {} : { positional: FILE }),
     unknown: (word) => `unknown word "${word}": "vxlane hook help" lists the words of "hook ${op}"`,
@@ -40,7 +42,7 @@ export function parseChange(op: HookMessage['op'], words: readonly string[]): Ho
     ...{ op, dev, direction, file: program.file },
     ...(program.wasm !== undefined && { wasm: base64(program.wasm) }),
     ...(rules !== undefined && { rules: base64(readRules(rules)) }),
-    ...(fuel !== undefined && { fuel }),
+    ...settings,
   };
 }
 
@@ -74,16 +76,18 @@ export async function hook({
 /** One line each; with counters one more. */
 export function hookText(hooks: readonly HookInfo[], counted: boolean): string {
   return hooks
-    .map(({ ifname, direction, file, generation, fuel, stopped, fault, stats }) =>
+    .map(({ ifname, direction, file, generation, fuel, onstop, stopped, fault, stats, counters }) =>
       [
         [
           ...['dev', ifname, direction, file, 'generation', generation],
           ...(fuel === undefined ? [] : ['fuel', fuel]),
+          ...['onstop', onstop],
           ...(stopped === undefined ? [] : [`stopped: ${stopped}`]),
         ].join(' '),
         ...(counted
           ? [
-              `    packets ${stats.packets} dropped ${stats.dropped} redirected ${stats.redirected} mirrored ${stats.mirrored} faults ${stats.faults}${fault === undefined ? '' : ` last: ${fault}`}`,
+              `    packets ${stats.packets} dropped ${stats.dropped} redirected ${stats.redirected} mirrored ${stats.mirrored} faults ${stats.faults} stopped ${stats.stopped}${fault === undefined ? '' : ` last: ${fault}`}`,
+              ...countersText(counters),
             ]
           : []),
         '',
@@ -92,6 +96,12 @@ export function hookText(hooks: readonly HookInfo[], counted: boolean): string {
     .join('');
 }
 
+/** By number, those that have counted. */
+function countersText(counters: readonly number[] = []): string[] {
+  const counted = counters.flatMap((count, number) => (count === 0 ? [] : `${number}: ${count}`));
+  return counted.length === 0 ? [] : [`    counters ${counted.join(' ')}`];
+}
+
 export function hookObjects(hooks: readonly HookInfo[], counted: boolean): object[] {
-  return counted ? [...hooks] : hooks.map(({ stats: _, fault: __, ...hook }) => hook);
+  return counted ? [...hooks] : hooks.map(({ stats: _, fault: __, counters: ___, ...hook }) => hook);
 }

@@ -5,14 +5,13 @@ import { type Command, refusedWith } from './command.ts';
 import { parseAdd, parseName, parseSet } from './device-words.ts';
 import { toJson } from './json.ts';
 import { linkObjects, linkTable, linkTableObjects, linkText } from './link-format.ts';
-import { firstMatch, invalid, unknownVerb } from './words.ts';
+import { firstMatch, INVALID_EXIT, invalid, unknownVerb } from './words.ts';
 
 /** In the order in which `ip link` tries them. */
 const VERBS = ['add', 'set', 'change', 'delete', 'show', 'lst', 'list'];
 
 /** `ip` looks a device up by itself before it asks the kernel. */
 const ABSENT_EXIT = 1;
-const INVALID_EXIT = 255;
 
 const PORT_NOTICE = `vxlan: destination port not specified
 Will use Linux kernel default (non-standard value)

@@ -4,10 +4,7 @@ import { type Command, refusedWith } from './command.ts';
 import { toJson } from './json.ts';
 import { mdbObjects, mdbText } from './mdb-format.ts';
 import { parseChange, parseFlush, parseGet, parseShow } from './mdb-words.ts';
-import { firstMatch, unknownVerb } from './words.ts';
-
-/** Whatever the kernel refuses `bridge mdb get` for. */
-const NOTHING_FOUND_EXIT = 254;
+import { firstMatch, NOTHING_FOUND_EXIT, unknownVerb } from './words.ts';
 
 /** In the order in which `bridge mdb` tries them; those that take no abbreviation stand apart. */
 const VERBS = ['add', 'delete', 'show', 'lst', 'list'];
@@ -30,6 +27,7 @@ export async function mdb({ words: [word, ...words], client, flags, outside }: C
       const entries = await client.mdbGet(dev, grp, src, src_vni).catch(async (error) => {
         // That there is no such device, bridge finds out itself.
         await client.mdb(dev);
+        // Whatever the kernel refuses it for.
         return refusedWith(NOTHING_FOUND_EXIT, Promise.reject<MdbEntry[]>(error));
       });
       outside.out(flags.json ? toJson(mdbObjects(entries, form), flags.pretty) : mdbText(entries, form));

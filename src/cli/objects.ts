@@ -3,7 +3,7 @@
  * there. One entry each: what it is called, what its errors are worth, and the file that speaks it.
  */
 import type { Exits, Spoken } from './command.ts';
-import * as help from './help.ts';
+import * as help from './object-help.ts';
 
 /** `ip` tells its own refusals (1) from the kernel's (2); `bridge` does not. */
 export const IP: Exits = { usage: 1, refused: 2 };

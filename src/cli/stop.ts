@@ -1,4 +1,7 @@
-/** What ends a command that goes on by itself: SIGINT, SIGTERM, or whoever stands in for them. */
+/** SIGHUP: the terminal has gone. What a command has begun is ended then, too, and not cut off. */
+const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** What ends a command that goes on by itself: a signal, or whoever stands in for it. */
 export function stopSignal(given: AbortSignal | undefined): { promise: Promise<void>; forget(): void } {
   let resolve: () => void = () => {};
   const promise = new Promise<void>((fulfil) => {
@@ -10,13 +13,11 @@ export function stopSignal(given: AbortSignal | undefined): { promise: Promise<v
     given.addEventListener('abort', stop);
     return { promise, forget: () => given.removeEventListener('abort', stop) };
   }
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  for (const signal of STOPPING) process.on(signal, stop);
   return {
     promise,
     forget() {
-      process.off('SIGINT', stop);
-      process.off('SIGTERM', stop);
+      for (const signal of STOPPING) process.off(signal, stop);
     },
   };
 }

@@ -52,7 +52,9 @@ export interface Parsed {
 }
 
 /** What iproute2 leaves at once for, whatever the object: an invalid argument, one too many, one too few. */
-const INVALID_EXIT = 255;
+export const INVALID_EXIT = 255;
+/** What `get` of `bridge` leaves with when there is no such entry. */
+export const NOTHING_FOUND_EXIT = 254;
 
 /** A refusal of the object's own parser; the object says what its exit code is. */
 export function usage(message: string): VtepError {

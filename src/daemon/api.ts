@@ -24,7 +24,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { VtepError, type VtepErrorCode } from '../errors.ts';
 import type { Flannel } from '../flannel/flannel.ts';
 import type { DeviceInfo, FdbEntry, Vtep } from '../types.ts';
-import { ADD_AGAIN, applicable } from './device-rules.ts';
+import { ADD_AGAIN } from '../vtep/rules.ts';
+import { applicable } from './device-rules.ts';
 import { createEvents } from './events.ts';
 import { parseHook } from './hook-schema.ts';
 import { parseMdb, parseMdbFlush, parseMdbQuery } from './mdb-schema.ts';

@@ -25,7 +25,10 @@ const mdbKeySchema = strict({
 });
 
 export const READERS: Readers = {
-  device: parseDevice,
+  device: (input) => {
+    refusePort(input);
+    return parseDevice(input);
+  },
   change: (input) => parseChange(input).change,
   fdb: parseFdb,
   fdbFlush: parseFlush,
@@ -57,4 +60,14 @@ export const READERS: Readers = {
 /** Arguments that are left out are no keys. */
 function read<Schema extends v.GenericSchema>(schema: Schema, given: object): v.InferOutput<Schema> {
   return parse(schema, Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
+}
+
+/** `port` is iproute2's other word for `srcport`; who hands in a frame port has forgotten what takes one. */
+function refusePort(input: unknown): void {
+  const port: unknown = (input as { port?: unknown } | null | undefined)?.port;
+  if (typeof (port as { start?: unknown } | null | undefined)?.start === 'function')
+    throw new VtepError(
+      'USAGE',
+      'port: a VTEP on TAPs makes its own: createVtep({ underlay }) has devices on ports',
+    );
 }

@@ -23,6 +23,7 @@
  *         - { mac: 36:3c:de:36:68:58, src: 10.169.72.98, prefixes: [10.244.1.0/24] }
  *       hooks:                           # programs on its packets, one a direction: hook-files.ts says which are taken
  *         - { direction: decap, file: /etc/vxlane/firewall.wasm, rules: /etc/vxlane/firewall.rules }
+ *         - { direction: encap, file: /etc/vxlane/firewall.js, onstop: drop }  # when it hangs: drop, or pass
  *       vnis:                            # of an external device: `bridge vni add`, and the VLANs they are on
  *         - { vni: 100-109, vlan: 10 }     # with `vnifilter` both, without it the VLANs alone
  *   flannel:                             # networks whose devices and entries come from leases: flannel-schema.ts

@@ -8,7 +8,8 @@
  */
 import { VtepError } from '../errors.ts';
 import type { DeviceChange, DeviceConfig } from '../types.ts';
-import { reservedBits } from '../vtep/device.ts';
+import { formatBits, usedBits } from '../vtep/device.ts';
+import { ADD_AGAIN } from '../vtep/rules.ts';
 import { family, isAny, isLinkLocal } from './values.ts';
 
 export type Objection = readonly [key: string, message: string];
@@ -22,10 +23,6 @@ export function underlayOf(config: DeviceConfig): 'inet' | 'inet6' {
   return addressesOf(config).some((address) => family(address) === 'inet6') ? 'inet6' : 'inet';
 }
 
-const ALL_BITS = 0xffffffffffffffffn;
-
-const hex = (bits: bigint) => `0x${bits.toString(16).padStart(16, '0')}`;
-
 /** In the order in which the kernel looks. */
 const RULES: readonly Rule[] = [
   ({ group, remote }) =>
@@ -38,10 +35,13 @@ const RULES: readonly Rule[] = [
     low > high && ['srcport', 'Invalid source port range: MIN is greater than MAX'],
   ({ reserved_bits, ...config }) => {
     if (reserved_bits === undefined) return;
-    const used = ALL_BITS ^ reservedBits(config);
+    const used = usedBits(config);
     const asked = BigInt(reserved_bits);
     if ((used & asked) === 0n) return;
-    return ['reserved_bits', `Used bits ${hex(used)} cannot overlap reserved bits ${hex(asked)}.`];
+    return [
+      'reserved_bits',
+      `Used bits ${formatBits(used)} cannot overlap reserved bits ${formatBits(asked)}.`,
+    ];
   },
   (config) => {
     if (!config.gpe) return;
@@ -107,8 +107,6 @@ export function objectionTo(config: DeviceConfig): Objection | undefined {
   }
   return undefined;
 }
-
-export const ADD_AGAIN = 'delete the device and add it again';
 
 const FIXED: Readonly<Record<string, string>> = {
   dstport: 'Cannot change port.',

@@ -6,7 +6,8 @@
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
 import type { DeviceChange, DeviceConfig, DeviceRequest } from '../types.ts';
-import { ADD_AGAIN, cannotChange, objectionTo } from './device-rules.ts';
+import { ADD_AGAIN } from '../vtep/rules.ts';
+import { cannotChange, objectionTo } from './device-rules.ts';
 import { flag, maybe, parse, step, strict, word } from './shapes.ts';
 import { isUnsupported, notSupported, restatesDefault } from './unsupported.ts';
 import * as values from './values.ts';

@@ -6,7 +6,7 @@
 import { isAbsolute } from 'node:path';
 import * as v from 'valibot';
 import { VtepError } from '../errors.ts';
-import type { HookRequest } from '../types.ts';
+import type { HookRequest, OnStop } from '../types.ts';
 import { checkModule, HOOK_BYTES_MAX, RULES_BYTES_MAX, readHook, readRules, tooLarge } from './hook-files.ts';
 import { maybe, parse, strict, word } from './shapes.ts';
 import * as values from './values.ts';
@@ -25,6 +25,7 @@ export interface HookMessage {
   wasm?: string;
   rules?: string;
   fuel?: number;
+  onstop?: OnStop;
 }
 
 export const fuel = values.within(1, FUEL_MAX, `invalid fuel: 1 to ${FUEL_MAX} loops and calls a packet`);
@@ -56,7 +57,13 @@ const path = v.pipe(
 );
 
 /** Of a hook in the configuration file. */
-export const hookEntries = { direction, file: path, rules: v.exactOptional(path), fuel: maybe(fuel) };
+export const hookEntries = {
+  direction,
+  file: path,
+  rules: v.exactOptional(path),
+  fuel: maybe(fuel),
+  onstop: maybe(values.onstop),
+};
 
 export type HookSetup = v.InferOutput<v.StrictObjectSchema<typeof hookEntries, undefined>>;
 
@@ -71,6 +78,7 @@ const schemaOf = (isText: boolean) =>
       wasm: bytes(HOOK_BYTES_MAX, isText),
       rules: bytes(RULES_BYTES_MAX, isText),
       fuel: maybe(fuel),
+      onstop: maybe(values.onstop),
     }),
   );
 const messageSchema = schemaOf(true);
@@ -100,11 +108,11 @@ function read(schema: typeof messageSchema | typeof callSchema, input: unknown):
 }
 
 /** What the configuration file says of a device: the files are read now. @throws VtepError, as parseHook, and NOT_FOUND */
-export function hookOf(dev: string, { direction, file, rules, fuel }: HookSetup): HookRequest {
+export function hookOf(dev: string, { direction, file, rules, ...settings }: HookSetup): HookRequest {
   return checked({
     ...{ op: 'add', dev, direction, ...readHook(file) },
     ...(rules !== undefined && { rules: readRules(rules) }),
-    ...(fuel !== undefined && { fuel }),
+    ...settings,
   });
 }
 

@@ -19,10 +19,10 @@ export async function listenAt(server: Server, path: string): Promise<() => Prom
     throw new VtepError('USAGE', `socket ${path}: the path is longer than ${SOCKET_PATH_BYTES_MAX} bytes`);
   try {
     makeDirectory(dirname(path));
+    await clear(path);
   } catch (error) {
-    throw refused(error as NodeJS.ErrnoException, path);
+    throw error instanceof VtepError ? error : refused(error as NodeJS.ErrnoException, path);
   }
-  await clear(path);
   await listen(server, path);
   const { ino } = lstatSync(path);
   return () =>

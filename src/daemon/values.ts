@@ -176,6 +176,10 @@ export const gso: Reader<'on' | 'off' | 'tunnel'> = (value) =>
 export const onOff: Reader<boolean> = (value) =>
   value === 'on' || value === 'off' ? value === 'on' : refuse('"on" or "off" is expected');
 
+/** Of a hook. */
+export const onstop: Reader<'pass' | 'drop'> = (value) =>
+  value === 'pass' || value === 'drop' ? value : refuse('onstop: "pass" or "drop" is expected');
+
 /** What the kernel takes for an interface name; "%" is refused because it would make a pattern of it. */
 export const deviceName: Reader<string> = (value) => {
   const name = String(value);

@@ -32,8 +32,15 @@ export interface FrameSlot {
   length: number;
   /** Number of the device that is to send it, as `addDevice` gave it. */
   device: number;
-  /** Copies a frame in and sets the length. @throws VtepError USAGE when it is too long */
-  write(frame: Uint8Array): void;
+  /** The virtio header that `write` was given with the frame; undefined: there is nothing left to do to it. */
+  readonly virtio: Uint8Array | undefined;
+  /**
+   * Copies a frame in and sets the length.
+   * @param virtio struct virtio_net_hdr, 10 bytes, of a frame that came with one: encap completes the checksum, and cuts
+   *   a super-frame into as many datagrams as it says
+   * @throws VtepError USAGE when it is too long
+   */
+  write(frame: Uint8Array, virtio?: Uint8Array): void;
 }
 
 /** Slots of one queue, as long as they are wanted. */
@@ -54,7 +61,8 @@ export interface SentDatagrams {
   readonly bytes: Uint8Array;
   /**
    * Where that begins in the memory (`queue.memory`), in bytes, for those who do without views; -1: nowhere, `bytes`
-   * is a copy, because the frame also goes out under another VNI.
+   * is a copy, because the frame also goes out under another VNI. What was cut from a super-frame lies there until the
+   * next `next()`, and `bytes` is a copy.
    */
   readonly offset: number;
   readonly length: number;
@@ -83,7 +91,13 @@ export interface DatagramSlot {
   sender: string;
   /** Outer TOS or traffic class, whose last two bits are ECN; 0 */
   tos: number;
-  /** Copies a datagram in and sets length and sender. @throws VtepError USAGE */
+  /**
+   * What a socket with UDP_GRO reports: the slot holds several datagrams of so many bytes, of which the last may be
+   * shorter, or one with a super-frame of UDP; decap tells which. 0 = it is one. All those of a call together are 256 at
+   * most.
+   */
+  segment: number;
+  /** Copies a datagram in and sets length and sender, and `segment` to 0. @throws VtepError USAGE */
   write(datagram: Uint8Array, sender: string): void;
 }
 
@@ -121,8 +135,11 @@ export interface ArrivedFrames {
   readonly virtio: Uint8Array;
 }
 
-/** Frames that encap has for a device itself: answers of the ARP and ND proxy, and what hooks send out of ports. */
-export type Replied = (device: number, frame: Uint8Array) => void;
+/**
+ * Frames that encap has for a device itself: answers of the ARP and ND proxy, and what hooks send out of ports.
+ * @param virtio its header, where the frame is a super-frame or its checksum is open: it came that way
+ */
+export type Replied = (device: number, frame: Uint8Array, virtio?: Uint8Array) => void;
 
 /** What one thread uses to carry packets: slots, scratch and counters of its own, on the dataplane's tables. */
 export interface DataplaneQueue {
@@ -175,8 +192,8 @@ export interface DataplaneQueue {
     hook: HookFunction | CompiledHook | undefined,
   ): HookProgram | undefined;
   /**
-   * The datagrams that the hooks of the last decap sent into tunnels, in the slots of those that came. To be taken
-   * before those are filled again; what is left at the next encap or decap is dropped, and counted as `drop_hook_forward`.
+   * The datagrams that the hooks of the last decap sent into tunnels, in the slots of those that came; `bytes` of one
+   * that was cut from a super-frame lasts until the next `next()`. To be taken before slots are filled again; what is left at the next encap or decap is dropped, and counted as `drop_hook_forward`.
    * So is all of it, when the datagrams of an encap before it have not all been taken.
    */
   readonly forwarded: SentDatagrams;

@@ -1,10 +1,13 @@
 /** What batches of both kinds have in common: how long they last, and how their slots lie in memory. */
+import { VIRTIO_HEADER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 
 /** A claim on slots; ends once. */
 export class Claim {
   readonly #what: string;
   isOver = false;
+  /** Slots have been given more than bytes since the last batch: a virtio header, a segment size. */
+  isMarked = false;
 
   constructor(what: string) {
     this.#what = what;
@@ -36,6 +39,20 @@ export function checkSlots(
     throw new VtepError('USAGE', `${what}: ${String(count)} slots: give 1 to ${countMax}`);
   if (!(Number.isInteger(bytes) && bytes >= 1 && bytes <= bytesMax))
     throw new VtepError('USAGE', `${what}: slots of ${String(bytes)} bytes: give 1 to ${bytesMax}`);
+}
+
+/** @throws VtepError USAGE */
+export function checkVirtio(what: string, header: Uint8Array): void {
+  if (!(header instanceof Uint8Array && header.length === VIRTIO_HEADER_BYTES))
+    throw new VtepError(
+      'USAGE',
+      `${what}: virtio: the ${VIRTIO_HEADER_BYTES} bytes of a virtio header are expected`,
+    );
+}
+
+/** Its flags and GSO type, the first two bytes as a number: 0 = it asks for nothing. */
+export function askedBy(header: Uint8Array): number {
+  return header[0]! | (header[1]! << 8);
 }
 
 /** @throws VtepError USAGE */

@@ -61,6 +61,8 @@ export const COUNTERS = {
   drop_hook_fault_received: layout.DROP_HOOK_FAULT_RECEIVED,
   drop_hook_target_received: layout.DROP_HOOK_TARGET_RECEIVED,
   drop_hook_forward: layout.DROP_HOOK_FORWARD,
+  drop_hook_stopped: layout.DROP_HOOK_STOPPED,
+  drop_hook_stopped_received: layout.DROP_HOOK_STOPPED_RECEIVED,
   super_frames_split: layout.SUPER_FRAMES_SPLIT,
   segments_sent: layout.SEGMENTS_SENT,
   segments_merged: layout.SEGMENTS_MERGED,

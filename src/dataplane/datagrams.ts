@@ -8,6 +8,7 @@ import {
   ARRIVAL_LENGTH_OFFSET,
   ARRIVAL_LISTENER_OFFSET,
   ARRIVAL_NAME_OFFSET,
+  ARRIVAL_SEGMENT_OFFSET,
   ARRIVALS_OFFSET,
   RECEIVE_BUFFER_BYTES,
   RECEIVE_BUFFERS_OFFSET,
@@ -35,6 +36,7 @@ class Slot implements DatagramSlot {
   family = 0;
   length = 0;
   tos = 0;
+  #segment = 0;
 
   /** @param arrival address of the record that the engine reads; its sender's struct sockaddr comes first */
   constructor(claim: Claim, views: Views, bytes: Uint8Array, arrival: number) {
@@ -48,6 +50,16 @@ class Slot implements DatagramSlot {
   get bytes(): Uint8Array {
     this.#claim.check();
     return this.#bytes;
+  }
+
+  get segment(): number {
+    return this.#segment;
+  }
+
+  set segment(bytes: number) {
+    if (!(Number.isInteger(bytes) && bytes >= 0 && bytes <= RECEIVE_BUFFER_BYTES)) throw wrongSegment(bytes);
+    this.#segment = bytes;
+    if (bytes !== 0) this.#claim.isMarked = true;
   }
 
   get sender(): string {
@@ -74,6 +86,7 @@ class Slot implements DatagramSlot {
     if (datagram.length > this.#bytes.length) throw wrongLength(datagram.length, this.#bytes.length);
     this.bytes.set(datagram);
     this.length = datagram.length;
+    this.#segment = 0;
     this.sender = sender;
   }
 }
@@ -155,10 +168,30 @@ export class Datagrams implements DatagramBatch {
       if (family === 0) throw new VtepError('USAGE', `decap: slot ${index} has no sender: set it`);
       const listener = family === AF_INET ? listener4 : listener6;
       u32[arrival + (ARRIVAL_LENGTH_OFFSET >> 2)] = length;
-      // The two side by side.
+      // The two side by side, and no segment size beside them.
       u32[arrival + (ARRIVAL_LISTENER_OFFSET >> 2)] = listener | ((tos & 0xff) << 8);
       arrival += ARRIVAL_BYTES >> 2;
     }
+    if (this.#claim.isMarked) this.#divide(count);
+  }
+
+  /** Says of what size the datagrams are of slots that hold several. @throws VtepError USAGE when they are too many */
+  #divide(count: number): void {
+    const { slots } = this;
+    const { u16 } = this.#state;
+    this.#claim.isMarked = slots.some(({ segment }) => segment !== 0);
+    let datagrams = 0;
+    for (let index = 0; index < count; ++index) {
+      const { length, segment } = slots[index]!;
+      datagrams += datagramsIn(length, segment);
+      const arrival = this.#state.decapBase + ARRIVALS_OFFSET + (this.#first + index) * ARRIVAL_BYTES;
+      if (segment < length) u16[(arrival + ARRIVAL_SEGMENT_OFFSET) >>> 1] = segment;
+    }
+    if (datagrams > ARRIVAL_COUNT)
+      throw new VtepError(
+        'USAGE',
+        `decap: ${datagrams} datagrams in bundles: ${ARRIVAL_COUNT} are the most that a call takes`,
+      );
   }
 }
 
@@ -177,6 +210,18 @@ function readSender(text: string): Address {
     return { family: AF_INET, bytes };
   }
   return address;
+}
+
+/** @param segment bytes of each but the last one, 0 = it is one */
+export function datagramsIn(length: number, segment: number): number {
+  return segment === 0 ? 1 : Math.max(1, Math.ceil(length / segment));
+}
+
+function wrongSegment(segment: number): VtepError {
+  return new VtepError(
+    'USAGE',
+    `decap: segments of ${String(segment)} bytes: give a number of them, 0 = one datagram`,
+  );
 }
 
 function wrongLength(length: number, room: number): VtepError {

@@ -30,11 +30,18 @@ import {
   RECEIVE_ZERO_CHECKSUM,
 } from '../../assembly/layout.ts';
 
+/** Of a device that says nothing of it, or 0. */
+export const AGEING_DEFAULT_SECONDS = 300;
+/** The kernel's, of an interface that nothing else limits. */
+export const MTU_DEFAULT = 1500;
+
+const ALL_BITS = 0xffffffffffffffffn;
 /** Header bits that each feature does not use, for what is dropped when nothing else is asked for. */
 const RESERVED_PLAIN = 0xf7ffffff000000ffn;
 const RESERVED_GBP = 0x77000000ffffffffn;
 const RESERVED_GPE = 0xc2ffff00ffffffffn;
 const RESERVED_REMCSUM = 0xffdfffffffffff00n;
+
 /** What a device does beyond carrying frames. */
 export interface DeviceFeatures {
   proxy?: boolean;
@@ -117,6 +124,16 @@ export function reservedBits({ gbp, gpe, remcsumrx }: DeviceFeatures): bigint {
   if (gpe) bits &= RESERVED_GPE;
   if (remcsumrx) bits &= RESERVED_REMCSUM;
   return bits;
+}
+
+/** Those that are in use: nobody may ask to drop on them. */
+export function usedBits(features: DeviceFeatures): bigint {
+  return ALL_BITS ^ reservedBits(features);
+}
+
+/** As the kernel and iproute2 write them. */
+export function formatBits(bits: bigint): string {
+  return `0x${bits.toString(16).padStart(16, '0')}`;
 }
 
 function bitsOf(

@@ -36,7 +36,7 @@ export interface OpenOptions extends DataplaneOptions {
 
 /** @throws VtepError USAGE */
 export function create(options: DataplaneOptions, atHand: () => EngineBytes): EmbeddedDataplane {
-  const { shared, queues } = settled(options);
+  const { shared, queues } = settled(options, ['bytes', 'module']);
   const module = options.module ?? new WebAssembly.Module(withMemory(options.bytes ?? atHand(), shared));
   return new Embedded(module, queues, shared);
 }
@@ -51,7 +51,7 @@ export async function open(
   atHand: () => EngineBytes | Promise<EngineBytes>,
   local: (url: URL) => EngineBytes | undefined = () => undefined,
 ): Promise<EmbeddedDataplane> {
-  const { shared, queues } = settled(options);
+  const { shared, queues } = settled(options, ['bytes', 'module', 'url']);
   if (options.module !== undefined) return new Embedded(options.module, queues, shared);
   const { url } = options;
   const bytes = options.bytes ?? (url === undefined ? await atHand() : await read(url, local));
@@ -69,8 +69,9 @@ export function attachDataplane(shared: SharedDataplane): DataplaneQueue {
   return new Queue(viewsOf(shared.memory), instantiateEngine(shared.module, shared.memory));
 }
 
-function settled(given: OpenOptions): { shared: boolean; queues: number } {
-  checkShape('dataplane', given, {}, { queues: 'number', shared: 'flag' });
+/** @param sources keys that say where the engine comes from */
+function settled(given: OpenOptions, sources: readonly string[]): { shared: boolean; queues: number } {
+  checkShape('dataplane', given, {}, { queues: 'number', shared: 'flag' }, sources);
   const { bytes, module, queues = 1, ...options } = given;
   if ([bytes, module, options.url].filter((source) => source !== undefined).length > 1)
     throw new VtepError('USAGE', 'dataplane: give one of "bytes", "module" and "url"');
@@ -88,7 +89,16 @@ async function read(url: string | URL, local: (url: URL) => EngineBytes | undefi
   // What is relative to a page only a page can fetch.
   const known = URL.canParse(url) ? local(new URL(url)) : undefined;
   if (known !== undefined) return known;
-  const response = await fetch(url);
-  if (response.ok) return response.arrayBuffer();
-  throw new VtepError('SYSTEM', `engine: ${String(url)}: ${response.status} ${response.statusText}`);
+  const refuse = (why: string) =>
+    new VtepError('SYSTEM', `engine: ${String(url)}: ${why}: serve vxlane/dataplane/release.wasm there`);
+  try {
+    const response = await fetch(url);
+    if (response.ok) return await response.arrayBuffer();
+    throw refuse(`${response.status} ${response.statusText}`);
+  } catch (error) {
+    if (error instanceof VtepError) throw error;
+    // Node says more in the cause than in "fetch failed".
+    const { message, cause } = error as Error;
+    throw refuse(cause instanceof Error && cause.message !== '' ? cause.message : message);
+  }
 }

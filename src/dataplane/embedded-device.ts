@@ -2,15 +2,13 @@
 import ipaddr from 'ipaddr.js';
 import { AF_INET, AF_INET6, VXLAN_VNI_MAX } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
+import { AGEING_DEFAULT_SECONDS, MTU_DEFAULT } from './device-features.ts';
 import type { DeviceRecord } from './devices.ts';
 import type { EmbeddedDevice } from './embedded-types.ts';
 import { parseAddress, parseMac } from './fdb-text.ts';
 import { SOURCE, SOURCE_DF } from './parcels.ts';
 import { VXLAN_PORT } from './queue.ts';
 import { checkShape, type Shape } from './shape.ts';
-
-const AGEING_DEFAULT = 300;
-const MTU_DEFAULT = 1500;
 
 const REQUIRED: Shape = { name: 'text', vni: 'number', address: 'text' };
 const OPTIONAL: Shape = {
@@ -82,7 +80,7 @@ export function recordOf(device: EmbeddedDevice): DeviceRecord {
   const { ageing, maxaddress = 0, ttl = 0, tos = 0, df = 'unset', flowlabel = 0 } = device;
   return {
     ...{ vni, address, port, mtu, learning, maxaddress, ttl, tos, df, flowlabel },
-    ageing: ageing || AGEING_DEFAULT,
+    ageing: ageing || AGEING_DEFAULT_SECONDS,
     family: familyOf(device),
     source: SOURCE,
     sourceDf: SOURCE_DF,

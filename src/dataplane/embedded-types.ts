@@ -1,18 +1,10 @@
 /** What a program sees of a dataplane of its own. */
-import type {
-  DeviceConfig,
-  FdbEntry,
-  FdbFlush,
-  FdbRequest,
-  MdbEntry,
-  MdbFlush,
-  MdbRequest,
-  PeerInfo,
-  PeerRequest,
-  VniInfo,
-  VniRequest,
-  VtepEvent,
-} from '../types.ts';
+import type { DeviceConfig } from '../types/device.ts';
+import type { VtepEvent } from '../types/event.ts';
+import type { FdbEntry, FdbFlush, FdbRequest } from '../types/fdb.ts';
+import type { MdbEntry, MdbFlush, MdbRequest } from '../types/mdb.ts';
+import type { PeerInfo, PeerRequest } from '../types/peer.ts';
+import type { VniInfo, VniRequest } from '../types/vni.ts';
 import type { DataplaneQueue } from './batch.ts';
 import type { CounterName } from './counters.ts';
 import type { CompiledHook, HookProgram } from './hook-program.ts';
@@ -131,9 +123,10 @@ export interface EmbeddedDataplane {
   /**
    * An Ethernet frame (14 to 65,590 bytes) that the device is to send. A frame that must be dropped gives
    * no datagram and a counter.
+   * @param virtio of a frame that came with a virtio header, as `FrameSlot.write` takes it: a super-frame is cut
    * @throws VtepError NOT_FOUND (no such device), USAGE (longer than a slot)
    */
-  encap(device: string, frame: Uint8Array): Datagram[];
+  encap(device: string, frame: Uint8Array, virtio?: Uint8Array): Datagram[];
   /** The UDP payload that `sender` sent to `port` (8472) of this host. @throws VtepError USAGE */
   decap(datagram: Uint8Array, sender: string, port?: number): Frame[];
 
@@ -153,7 +146,10 @@ export interface EmbeddedDataplane {
    * @param mac absent: it is no neighbour any more. @throws VtepError NOT_FOUND, USAGE, NO_SPACE
    */
   setNeighbour(device: string, address: string, mac?: string): void;
-  /** Hears of changes of the tables, and in `poll` and `tick` of what packets have taught and missed. Returns what ends it. */
+  /**
+   * Hears of changes of the tables, and in `poll` and `tick` of what packets have taught and missed. Returns what ends it.
+   * What a listener throws stops neither the call nor other listeners: it is thrown again in a microtask of its own.
+   */
   subscribe(listener: (event: VtepEvent) => void): () => void;
   /** Hands what packets have taught and missed since, in all threads, to the subscribers. */
   poll(): void;

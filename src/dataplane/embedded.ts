@@ -21,7 +21,6 @@ import type {
   Frame,
   SharedDataplane,
 } from './embedded-types.ts';
-import { parseAddress, parseMac } from './fdb-text.ts';
 import { FRAME_BYTES } from './frames.ts';
 import type { CompiledHook, HookProgram } from './hook-program.ts';
 import type { HookDirection, HookFunction } from './hook-types.ts';
@@ -137,6 +136,7 @@ export class Embedded implements EmbeddedDataplane {
   }
 
   devices(): string[] {
+    void this.#open;
     return [...this.#placed.keys()];
   }
 
@@ -152,11 +152,11 @@ export class Embedded implements EmbeddedDataplane {
     return this.#placed.has(name) ? name : '';
   }
 
-  encap(device: string, frame: Uint8Array): Datagram[] {
+  encap(device: string, frame: Uint8Array, virtio?: Uint8Array): Datagram[] {
     const number = this.numberOf(device);
     this.#frames ??= this.#queue.frames(1, FRAME_BYTES);
     const slot = this.#frames.slots[0]!;
-    slot.write(frame);
+    slot.write(frame, virtio);
     slot.device = number;
     return take(this.#queue.encap(this.#frames));
   }
@@ -196,16 +196,7 @@ export class Embedded implements EmbeddedDataplane {
     const number = this.numberOf(device);
     check('neighbour: address', 'text', address);
     if (mac !== undefined) check('neighbour: mac', 'text', mac);
-    const what = `neighbour ${address} dev ${device}`;
-    const parsed = parseAddress(address);
-    if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
-    if (mac === undefined) {
-      this.#plane.neighbours.remove(number, parsed);
-      return;
-    }
-    const parsedMac = parseMac(mac);
-    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${mac}" is no MAC`);
-    this.#plane.neighbours.set(number, parsed, parsedMac, true);
+    this.#plane.neighbours.apply(number, device, address, mac);
   }
 
   subscribe(listener: (event: VtepEvent) => void): () => void {

@@ -16,15 +16,20 @@ export function compileEngine(build: EngineBuild = preferredBuild()): WebAssembl
 
 /** @throws VtepError SYSTEM */
 export function readEngine(build: EngineBuild): Uint8Array<ArrayBuffer> {
-  return readFile(import.meta.resolve(`#engine/${build}.wasm`));
+  return readFile(
+    import.meta.resolve(`#engine/${build}.wasm`),
+    'install vxlane anew, or run "npm run build" in a checkout',
+  );
 }
 
-/** @param url of a file. @throws VtepError SYSTEM */
-export function readFile(url: string | URL): Uint8Array<ArrayBuffer> {
-  const path = fileURLToPath(url);
+/** @param url of a file; @param remedy what to do without it. @throws VtepError SYSTEM */
+export function readFile(
+  url: string | URL,
+  remedy = 'name a copy of vxlane/dataplane/release.wasm',
+): Uint8Array<ArrayBuffer> {
   try {
-    return new Uint8Array(readFileSync(path));
+    return new Uint8Array(readFileSync(fileURLToPath(url)));
   } catch (cause) {
-    throw new VtepError('SYSTEM', `engine: cannot read ${path} (${String(cause)}): run "npm run build"`);
+    throw new VtepError('SYSTEM', `engine: ${(cause as Error).message}: ${remedy}`);
   }
 }

@@ -1,18 +1,10 @@
 /** What `vxlane/dataplane` has everywhere. */
 export { VtepError, type VtepErrorCode } from '../errors.ts';
-export type {
-  FdbEntry,
-  FdbFlush,
-  FdbRequest,
-  MdbEntry,
-  MdbFlush,
-  MdbRequest,
-  PeerInfo,
-  PeerRequest,
-  VniInfo,
-  VniRequest,
-  VtepEvent,
-} from '../types.ts';
+export type * from '../types/event.ts';
+export type * from '../types/fdb.ts';
+export type * from '../types/mdb.ts';
+export type * from '../types/peer.ts';
+export type * from '../types/vni.ts';
 export type {
   ArrivedFrames,
   DatagramBatch,
@@ -25,18 +17,8 @@ export type {
 } from './batch.ts';
 export type { CounterName } from './counters.ts';
 export { attachDataplane, type DataplaneOptions, type OpenOptions, QUEUES_MAX } from './doors.ts';
-export type {
-  Datagram,
-  EmbeddedDataplane,
-  EmbeddedDevice,
-  EmbeddedFdb,
-  EmbeddedMdb,
-  EmbeddedPeers,
-  EmbeddedVnis,
-  Frame,
-  SharedDataplane,
-} from './embedded-types.ts';
-export type { DataSegment } from './hook-guard-module.ts';
+export type * from './embedded-types.ts';
+export type { DataSegment } from './hook-guard-shape.ts';
 export {
   type CompiledHook,
   compileHook,

@@ -22,7 +22,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FrameBatch, FrameSlot } from './batch.ts';
-import { Claim, checkBytes, checkSlots, strideOf } from './claim.ts';
+import { askedBy, Claim, checkBytes, checkSlots, checkVirtio, strideOf } from './claim.ts';
 import type { QueueState } from './queue-state.ts';
 import { Sent } from './sent.ts';
 import { SlotViews } from './slot-views.ts';
@@ -35,12 +35,16 @@ const STATE_WORD = (DEVICES_BASE + DEVICE_STATE_OFFSET) >>> 2;
 class Slot implements FrameSlot {
   readonly #claim: Claim;
   readonly #bytes: Uint8Array;
+  readonly #virtio: Uint8Array;
   length = 0;
   device = 0;
+  /** Flags and GSO type of the virtio header that the frame was given, for the next encap; 0 = none */
+  asked = 0;
 
-  constructor(claim: Claim, bytes: Uint8Array) {
+  constructor(claim: Claim, bytes: Uint8Array, virtio: Uint8Array) {
     this.#claim = claim;
     this.#bytes = bytes;
+    this.#virtio = virtio;
   }
 
   get bytes(): Uint8Array {
@@ -48,11 +52,21 @@ class Slot implements FrameSlot {
     return this.#bytes;
   }
 
-  write(frame: Uint8Array): void {
+  get virtio(): Uint8Array | undefined {
+    this.#claim.check();
+    return this.asked === 0 ? undefined : this.#virtio;
+  }
+
+  write(frame: Uint8Array, virtio?: Uint8Array): void {
     checkBytes('encap', frame);
     if (frame.length > this.#bytes.length) throw wrongLength(frame.length, this.#bytes.length);
+    if (virtio !== undefined) checkVirtio('encap', virtio);
     this.bytes.set(frame);
     this.length = frame.length;
+    this.asked = virtio === undefined ? 0 : askedBy(virtio);
+    if (this.asked === 0) return;
+    this.#virtio.set(virtio!);
+    this.#claim.isMarked = true;
   }
 }
 
@@ -86,7 +100,12 @@ export class Frames implements FrameBatch {
     const { buffer } = state.views.memory;
     this.slots = Array.from(
       this.#headers,
-      (header) => new Slot(this.#claim, new Uint8Array(buffer, header + VIRTIO_HEADER_BYTES, bytes)),
+      (header) =>
+        new Slot(
+          this.#claim,
+          new Uint8Array(buffer, header + VIRTIO_HEADER_BYTES, bytes),
+          new Uint8Array(buffer, header, VIRTIO_HEADER_BYTES),
+        ),
     );
     this.#sent = new Sent(state, new SlotViews(state.views.memory, base, stride, count), walk);
     this.#ring = (state.encapBase + ENCAP_RING_OFFSET) >>> 2;
@@ -147,14 +166,24 @@ export class Frames implements FrameBatch {
       u32[descriptor + (DESCRIPTOR_LENGTH_OFFSET >> 2)] = length;
       // The domain behind it is not known yet.
       u32[descriptor + (DESCRIPTOR_DEVICE_OFFSET >> 2)] = device;
-      // Flags and GSO type; nothing reads the rest, which the VXLAN header is written over.
+      // Flags and GSO type; nothing reads the rest without them, and the VXLAN header is written over it.
       u16[header >>> 1] = 0;
       descriptor += DESCRIPTOR_BYTES >> 2;
     }
+    if (this.#claim.isMarked) this.#ask(count);
     // The ring is empty, and its three cursors are this thread's: it begins anew.
     u32[ring + (RING_TAKEN_OFFSET >> 2)] = 0;
     u32[ring + (RING_FREED_OFFSET >> 2)] = 0;
     Atomics.store(u32, ring + (RING_FILLED_OFFSET >> 2), count);
+  }
+
+  /** What came with virtio headers, which are in place. */
+  #ask(count: number): void {
+    this.#claim.isMarked = false;
+    for (const [index, slot] of this.slots.entries()) {
+      if (index < count) this.#state.u16[this.#headers[index]! >>> 1] = slot.asked;
+      slot.asked = 0;
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 /** The functions that are added to a module: what happens off the fast path, and the doors for the host. */
 import { ModuleWriter } from './hook-guard-bytes.ts';
-import { FAULT, FUEL_BYTES_SHIFT, type Injected } from './hook-guard-code.ts';
+import { FAULT, FUEL_BYTES_SHIFT, type Injected } from './hook-guard-injected.ts';
 import { NO_RESULT, OP, VALUE } from './hook-guard-opcodes.ts';
 
 const { i32, i64 } = VALUE;

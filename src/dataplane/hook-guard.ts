@@ -19,8 +19,11 @@
  * seconds. A fault is contained, not undone: what the hook wrote to its area and its window before stays.
  */
 import { ModuleWriter, malformed, unsupported } from './hook-guard-bytes.ts';
-import { type Injected, rewriteBody } from './hook-guard-code.ts';
+import { rewriteBody } from './hook-guard-code.ts';
 import { doorHelper, type Helper, outsideHelper, rangeHelper } from './hook-guard-helpers.ts';
+import type { Injected } from './hook-guard-injected.ts';
+import { readModule } from './hook-guard-module.ts';
+import { FUNCTION_TYPE, OP, VALUE } from './hook-guard-opcodes.ts';
 import {
   type DataSegment,
   type FunctionType,
@@ -28,10 +31,8 @@ import {
   KIND,
   PAGE_BYTES,
   PREAMBLE,
-  readModule,
   SECTION,
-} from './hook-guard-module.ts';
-import { FUNCTION_TYPE, OP, VALUE } from './hook-guard-opcodes.ts';
+} from './hook-guard-shape.ts';
 
 export interface GuardLimits {
   /** Bytes of memory that the module has to itself: a multiple of 65536, and not above `low`. */

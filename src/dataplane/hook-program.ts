@@ -5,19 +5,26 @@
 import { HOOK_AREA_BYTES, HOOK_FENCE_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { DOOR, guardModule } from './hook-guard.ts';
-import { FAULT } from './hook-guard-code.ts';
-import type { DataSegment } from './hook-guard-module.ts';
+import { FAULT } from './hook-guard-injected.ts';
+import type { DataSegment } from './hook-guard-shape.ts';
 import { check } from './shape.ts';
 import type { EngineMemory, EngineModule } from './wasm-types.ts';
 
-/** Fuel of one batch, for each packet in it: turns of loops, more or less. */
-export const HOOK_FUEL = 10_000;
+/**
+ * Fuel of one batch, for each packet in it: turns of loops, more or less. It holds the largest batch up for some tens of
+ * milliseconds at most (bench/hook-fuel.bench.ts).
+ */
+export const HOOK_FUEL = 700;
 /** Fuel of what runs once: the start function and `configure`. The thread that they run on carries no packets meanwhile. */
 const SETUP_FUEL = 2_000_000;
 const FUEL_MAX = 0x7fffffff;
 /** Exported constants: where the bytes for `configure` are put, and how many there is room for. */
 const SETTINGS = 'SETTINGS';
 const SETTINGS_BYTES = 'SETTINGS_BYTES';
+/** Exported constants: where its counters are, u64 each, and how many bytes. */
+const COUNTERS = 'COUNTERS';
+const COUNTERS_BYTES = 'COUNTERS_BYTES';
+const COUNTER_BYTES = 8;
 
 /** What a thread needs to instantiate a hook; it can be posted to others. */
 export interface CompiledHook {
@@ -60,6 +67,7 @@ export function compileHook(bytes: Uint8Array, shared = true): CompiledHook {
   const guarded = guardModule(bytes, { areaBytes: HOOK_AREA_BYTES, shared });
   const { segments, constants, hasConfigure, hasStart } = guarded;
   if (hasConfigure) settingsOf(constants);
+  countersOf(constants);
   try {
     return { module: new WebAssembly.Module(guarded.bytes), segments, constants, hasConfigure, hasStart };
   } catch (cause) {
@@ -150,6 +158,11 @@ export class HookProgram {
       throw new VtepError('USAGE', `hook: configure answered ${answer}: give it settings that it knows`);
   }
 
+  /** As countersOfHook, of this instance. */
+  counters(): number[] {
+    return countersOfHook(this.#compiled, this.#bytes, [this.#area]);
+  }
+
   /** As readHook, of this instance. */
   read(name: string, length: number): Uint8Array<ArrayBuffer> {
     return readHook(this.#compiled, this.#bytes, this.#area, name, length);
@@ -193,6 +206,35 @@ export function readHook(
     throw new VtepError('USAGE', `hook: ${name}: ${String(length)} bytes are not there`);
   }
   return memory.slice(area + address, area + address + length) as Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * What a module has counted: its COUNTERS, as many u64 as COUNTERS_BYTES have room for, summed up over instances, of any
+ * thread, as they are at that moment. @returns [] = it exports none
+ */
+export function countersOfHook(
+  { constants }: CompiledHook,
+  memory: Uint8Array,
+  areas: readonly number[],
+): number[] {
+  const { address, bytes } = countersOf(constants);
+  const view = new DataView(memory.buffer);
+  return Array.from({ length: bytes / COUNTER_BYTES }, (_, index) => {
+    const at = address + index * COUNTER_BYTES;
+    return Number(areas.reduce((sum, area) => sum + view.getBigUint64(area + at, true), 0n));
+  });
+}
+
+/** @throws VtepError USAGE: they are not within its memory */
+function countersOf(constants: ReadonlyMap<string, number>): { address: number; bytes: number } {
+  const [address, bytes] = [constants.get(COUNTERS), constants.get(COUNTERS_BYTES)];
+  if (address === undefined || bytes === undefined) return { address: 0, bytes: 0 };
+  if (bytes % COUNTER_BYTES !== 0 || address + bytes > HOOK_AREA_BYTES)
+    throw new VtepError(
+      'USAGE',
+      `hook: ${COUNTERS_BYTES} is ${bytes}: give a multiple of ${COUNTER_BYTES} that its memory has room for`,
+    );
+  return { address, bytes };
 }
 
 function settingsOf(constants: ReadonlyMap<string, number>): { address: number; room: number } {

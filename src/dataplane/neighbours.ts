@@ -10,7 +10,7 @@ import {
 } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { AddressTable } from './address-table.ts';
-import { type Address, formatAddress, type Mac } from './fdb-text.ts';
+import { type Address, formatAddress, type Mac, parseAddress, parseMac } from './fdb-text.ts';
 
 export class Neighbours {
   readonly #table: AddressTable;
@@ -36,6 +36,25 @@ export class Neighbours {
       'NO_SPACE',
       `neighbour ${formatAddress(address)}: all ${NEIGHBOUR_SLOT_COUNT - 1} slots are taken; delete others first`,
     );
+  }
+
+  /**
+   * What a program says of a neighbour of a device.
+   * @param name the device's, for the words of errors
+   * @param mac absent: it is no neighbour any more
+   * @throws VtepError USAGE, NO_SPACE
+   */
+  apply(device: number, name: string, address: unknown, mac: unknown): void {
+    const what = `neighbour ${String(address)} dev ${name}`;
+    const parsed = typeof address === 'string' ? parseAddress(address) : undefined;
+    if (parsed === undefined) throw new VtepError('USAGE', `${what}: that is no IP address`);
+    if (mac === undefined) {
+      this.remove(device, parsed);
+      return;
+    }
+    const parsedMac = typeof mac === 'string' ? parseMac(mac) : undefined;
+    if (parsedMac === undefined) throw new VtepError('USAGE', `${what}: "${String(mac)}" is no MAC`);
+    this.set(device, parsed, parsedMac, true);
   }
 
   /** @returns whether there was one to remove */

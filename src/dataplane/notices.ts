@@ -12,6 +12,14 @@ type Listener = (event: VtepEvent, cause?: 'learned' | 'moved') => void;
 
 export class Notices {
   readonly #listeners = new Map<Listener, () => boolean>();
+  /**
+   * What becomes of the error of a listener, which is no matter of whoever made the change, nor of other listeners. Unless
+   * somebody has a log: it is thrown when the work at hand is done, as that of an EventTarget's listener.
+   */
+  failed: (error: unknown) => void = (error) =>
+    queueMicrotask(() => {
+      throw error;
+    });
 
   /**
    * Returns what ends it.
@@ -28,7 +36,12 @@ export class Notices {
   }
 
   emit(event: VtepEvent, cause?: 'learned' | 'moved'): void {
-    for (const listener of this.#listeners.keys()) listener(event, cause);
+    for (const listener of this.#listeners.keys())
+      try {
+        listener(event, cause);
+      } catch (error) {
+        this.failed(error);
+      }
   }
 
   /** A worker's event in the words of the control API. */

@@ -21,12 +21,14 @@ import { FRAME_BYTES, isUp } from './frames.ts';
 import { QUEUE_BLOCKS, type QueueState } from './queue-state.ts';
 import type { FrameRing, RingConsumer, RingProducer, SharedRing } from './ring.ts';
 import {
+  askedIn,
   Consumer,
   ENDS,
   type End,
   Producer,
   RECORD_BYTES,
   RECORD_DEVICE,
+  RECORD_LENGTH_MASK,
   RING_FILLED,
   RING_FREED,
   RING_IDENTITY,
@@ -172,7 +174,8 @@ export class Ring implements FrameRing {
       const slot = (first + index) & (slots - 1);
       const record = (base + RING_RECORDS + slot * RECORD_BYTES) >>> 2;
       // Read once: what another thread may still write is checked as it is used.
-      const length = u32[record]!;
+      const word = u32[record]!;
+      const length = word & RECORD_LENGTH_MASK;
       const device = u32[record + (RECORD_DEVICE >> 2)]!;
       if (length > bytes || !isUp(u32, device)) {
         const reason = length > bytes ? 'drop_tap_read' : 'drop_device_down';
@@ -185,8 +188,8 @@ export class Ring implements FrameRing {
       u32[descriptor + (DESCRIPTOR_LENGTH_OFFSET >> 2)] = length;
       // The domain behind it is not known yet.
       u32[descriptor + (DESCRIPTOR_DEVICE_OFFSET >> 2)] = device;
-      // Flags and GSO type; nothing reads the rest, which the VXLAN header is written over.
-      u16[header >>> 1] = 0;
+      // Flags and GSO type; nothing reads the rest without them, and the VXLAN header is written over it.
+      u16[header >>> 1] = word === length ? 0 : askedIn(word);
     }
     // The engine's ring is empty, and its three cursors are this thread's: it begins anew.
     u32[ring + (RING_TAKEN_OFFSET >> 2)] = 0;

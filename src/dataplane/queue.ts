@@ -27,6 +27,7 @@ import type {
   Replied,
   SentDatagrams,
 } from './batch.ts';
+import { askedBy } from './claim.ts';
 import { addToCounter } from './counters.ts';
 import { Datagrams } from './datagrams.ts';
 import type { EngineExports } from './exports.ts';
@@ -188,17 +189,29 @@ export class Queue implements DataplaneQueue {
         continue;
       }
       const iovecs = record + INJECT_IOVECS_OFFSET;
-      const piece = (iovec: number, skipped: number) => {
-        const at = view.getUint32(iovecs + iovec * IOVEC_BYTES, true) + skipped;
-        const length = view.getUint32(iovecs + iovec * IOVEC_BYTES + IOVEC_LENGTH_OFFSET, true) - skipped;
-        return bytes.subarray(at, at + length);
+      const piece = (iovec: number) => {
+        const at = view.getUint32(iovecs + iovec * IOVEC_BYTES, true);
+        return bytes.subarray(
+          at,
+          at + view.getUint32(iovecs + iovec * IOVEC_BYTES + IOVEC_LENGTH_OFFSET, true),
+        );
       };
-      const head = piece(0, VIRTIO_HEADER_BYTES);
+      const head = piece(0);
+      const virtio = head.subarray(0, VIRTIO_HEADER_BYTES);
+      const start = head.subarray(VIRTIO_HEADER_BYTES);
       const isWhole = view.getUint32(record + INJECT_IOVEC_COUNT_OFFSET, true) === 1;
-      const frame = isWhole ? head : Uint8Array.of(...head, ...piece(1, 0));
-      replied(device, frame);
+      const frame = isWhole ? start : join(start, piece(1));
+      if (askedBy(virtio) === 0) replied(device, frame);
+      else replied(device, frame, virtio);
     }
   }
+}
+
+function join(start: Uint8Array, rest: Uint8Array): Uint8Array {
+  const joined = new Uint8Array(start.length + rest.length);
+  joined.set(start);
+  joined.set(rest, start.length);
+  return joined;
 }
 
 function notOurs(what: string, kind: string): VtepError {

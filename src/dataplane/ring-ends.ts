@@ -1,8 +1,13 @@
 /** The ends of a ring, in whatever thread. */
-import { CACHE_LINE_BYTES, DEVICE_COUNT, FRAME_HEADROOM_BYTES } from '../../assembly/layout.ts';
+import {
+  CACHE_LINE_BYTES,
+  DEVICE_COUNT,
+  FRAME_HEADROOM_BYTES,
+  VIRTIO_HEADER_BYTES,
+} from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FrameSlot } from './batch.ts';
-import { checkBytes, strideOf } from './claim.ts';
+import { askedBy, checkBytes, checkVirtio, strideOf } from './claim.ts';
 import type { RingConsumer, RingProducer, SharedRing } from './ring.ts';
 
 // Cursors and who has the ends, each on a cache line of its own; then a record of each slot; then the slots.
@@ -13,8 +18,12 @@ const CONSUMER = 3 * CACHE_LINE_BYTES;
 /** The ring's number, as long as it lasts; the next one in this memory has another. */
 export const RING_IDENTITY = 4 * CACHE_LINE_BYTES;
 export const RING_RECORDS = 5 * CACHE_LINE_BYTES;
-/** u32 length, u32 device */
+/** u32: length in the first bits, above them flags and GSO type of a virtio header; u32 device */
 export const RECORD_BYTES = 8;
+export const RECORD_LENGTH_MASK = 0x1ffff;
+const RECORD_FLAGS_SHIFT = 17;
+const RECORD_FLAGS_MASK = 0x7f;
+const RECORD_TYPE_SHIFT = 24;
 export const RECORD_DEVICE = 4;
 
 export const ENDS = { producer: PRODUCER, consumer: CONSUMER } as const;
@@ -29,6 +38,11 @@ export function ringBytes({ count, bytes }: Pick<SharedRing, 'count' | 'bytes'>)
   return slotsOffset(count) + count * ringStride(bytes);
 }
 
+/** As `askedBy`, of the first word of a record. */
+export function askedIn(word: number): number {
+  return ((word >>> RECORD_FLAGS_SHIFT) & RECORD_FLAGS_MASK) | ((word >>> RECORD_TYPE_SHIFT) << 8);
+}
+
 export function ringStride(bytes: number): number {
   return strideOf(FRAME_HEADROOM_BYTES + bytes);
 }
@@ -37,12 +51,14 @@ class Slot implements FrameSlot {
   readonly #end: RingView;
   readonly #bytes: Uint8Array;
   readonly #u32: Uint32Array;
+  readonly #virtio: Uint8Array;
   readonly #record: number;
 
-  constructor(end: RingView, u32: Uint32Array, bytes: Uint8Array, record: number) {
+  constructor(end: RingView, u32: Uint32Array, bytes: Uint8Array, virtio: Uint8Array, record: number) {
     this.#end = end;
     this.#u32 = u32;
     this.#bytes = bytes;
+    this.#virtio = virtio;
     this.#record = record;
   }
 
@@ -52,7 +68,7 @@ class Slot implements FrameSlot {
   }
 
   get length(): number {
-    return this.#u32[this.#record]!;
+    return this.#u32[this.#record]! & RECORD_LENGTH_MASK;
   }
 
   set length(length: number) {
@@ -76,10 +92,20 @@ class Slot implements FrameSlot {
     this.#u32[this.#record + (RECORD_DEVICE >> 2)] = device;
   }
 
-  write(frame: Uint8Array): void {
+  get virtio(): Uint8Array | undefined {
+    this.#end.assertOpen();
+    return this.#u32[this.#record]! > RECORD_LENGTH_MASK ? this.#virtio : undefined;
+  }
+
+  write(frame: Uint8Array, virtio?: Uint8Array): void {
     checkBytes('ring', frame);
+    if (virtio !== undefined) checkVirtio('ring', virtio);
     this.length = frame.length;
     this.#bytes.set(frame);
+    if (virtio === undefined || askedBy(virtio) === 0) return;
+    this.#virtio.set(virtio);
+    const flags = (virtio[0]! & RECORD_FLAGS_MASK) << RECORD_FLAGS_SHIFT;
+    this.#u32[this.#record]! |= flags | (virtio[1]! << RECORD_TYPE_SHIFT);
   }
 }
 
@@ -111,8 +137,10 @@ class RingView {
     this.#owner = (base + ENDS[what]) >>> 2;
     const first = base + slotsOffset(count) + FRAME_HEADROOM_BYTES;
     this.#slots = Array.from({ length: count }, (_, slot) => {
-      const view = new Uint8Array(buffer, first + slot * ringStride(bytes), bytes);
-      return new Slot(this, this.#u32, view, (base + RING_RECORDS + slot * RECORD_BYTES) >>> 2);
+      const at = first + slot * ringStride(bytes);
+      const view = new Uint8Array(buffer, at, bytes);
+      const virtio = new Uint8Array(buffer, at - VIRTIO_HEADER_BYTES, VIRTIO_HEADER_BYTES);
+      return new Slot(this, this.#u32, view, virtio, (base + RING_RECORDS + slot * RECORD_BYTES) >>> 2);
     });
     if (!this.#lasts) throw over(what);
     if (Atomics.compareExchange(this.#u32, this.#owner, 0, 1) !== 0)

@@ -32,11 +32,24 @@ export function check(what: string, kind: Kind, value: unknown): void {
   if (!fits(value)) throw new VtepError('USAGE', `${what}: ${expected}`);
 }
 
-/** @param optional keys that may be left out. @throws VtepError USAGE that names the key */
-export function checkShape(what: string, input: unknown, required: Shape, optional: Shape = {}): void {
+/**
+ * @param optional keys that may be left out; @param others keys that somebody else looks at
+ * @throws VtepError USAGE that names the key; also of one that is none of these, which would change nothing unheard
+ */
+export function checkShape(
+  what: string,
+  input: unknown,
+  required: Shape,
+  optional: Shape = {},
+  others: readonly string[] = [],
+): void {
   if (typeof input !== 'object' || input === null || Array.isArray(input))
     throw new VtepError('USAGE', `${what}: ${described(required)} is expected`);
   const given = input as Readonly<Record<string, unknown>>;
+  const known = [...Object.keys(required), ...Object.keys(optional), ...others];
+  for (const key of Object.keys(given))
+    if (given[key] !== undefined && !known.includes(key))
+      throw new VtepError('USAGE', `${what}: ${key}: unknown key: ${known.join(', ')} are known`);
   for (const key of Object.keys(required)) check(`${what}: ${key}`, required[key]!, given[key]);
   for (const key of Object.keys(optional))
     if (given[key] !== undefined) check(`${what}: ${key}`, optional[key]!, given[key]);

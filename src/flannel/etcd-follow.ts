@@ -3,7 +3,7 @@ import { Backoff, pause } from './backoff.ts';
 import type { KeyValue, WatchResponse } from './etcd-messages.ts';
 import type { OwnLease } from './etcd-own.ts';
 import { type EtcdStore, NotReady } from './etcd-store.ts';
-import { GrpcError } from './grpc.ts';
+import { GrpcError, UNAVAILABLE } from './grpc.ts';
 import type { Lease, LeaseListener } from './lease.ts';
 import { isSkipped, parseLease } from './lease-value.ts';
 
@@ -27,6 +27,8 @@ export class Follower {
   #timer: NodeJS.Timeout | undefined;
   /** Up to which revision everything is known; undefined: all has to be listed. */
   #revision: number | undefined;
+  /** Our own key as the store had it that the revision is of. */
+  #proof: KeyValue | undefined;
   #listed = false;
 
   /** @param vni what a record means that names no VNI */
@@ -68,14 +70,14 @@ export class Follower {
 
   /**
    * Whether the store is still the one that the revision is of. A store that began anew counts from 1 again, and may
-   * have counted past our revision while we were away: only our own key, as it was left, proves that it is the same.
+   * have counted past our revision while we were away: only our own key, as it was seen there, proves that it is the
+   * same. In a new store it may have been taken again already, even at the same revision, but under another lease.
    */
   async #isUnbroken(): Promise<boolean> {
-    const { held } = this.#own;
-    if (this.#revision === undefined || held === undefined) return false;
-    const known = held.modRevision;
-    const { kv, revision } = await this.#store.client.get(held.key);
-    return revision >= this.#revision && kv?.modRevision === known;
+    const proof = this.#proof;
+    if (this.#revision === undefined || proof === undefined) return false;
+    const { kv, revision } = await this.#store.client.get(proof.key);
+    return revision >= this.#revision && kv?.modRevision === proof.modRevision && kv.lease === proof.lease;
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -102,6 +104,7 @@ export class Follower {
     this.#pending.clear();
     this.#members = new Map(members.map((lease) => [lease.key, lease]));
     this.#revision = revision;
+    this.#proof = held && keys.get(held.key);
     if (this.#listed) health.count('resyncs');
     this.#listed = true;
     health.synced = true;
@@ -137,10 +140,15 @@ export class Follower {
 
   #take({ events, revision, fragment }: WatchResponse): void {
     for (const { deleted, kv } of events) {
+      if (kv.key === this.#proof?.key) this.#proof = undefined;
       if (kv.key === this.#own.held?.key) {
         const isOurs = this.#own.observe(deleted ? undefined : kv, kv.modRevision);
+        if (isOurs && !deleted) this.#proof = kv;
         if (isOurs || deleted) continue;
-      } else if (!deleted && this.#own.claims(kv)) continue;
+      } else if (!deleted && this.#own.claims(kv)) {
+        this.#proof = kv;
+        continue;
+      }
       if (deleted) this.#store.health.unskip(kv.key);
       this.#change(kv.key, deleted ? undefined : this.#read(kv));
     }
@@ -185,4 +193,3 @@ export class Follower {
 }
 
 const PERMISSION_DENIED = 7;
-const UNAVAILABLE = 14;

@@ -266,6 +266,8 @@ export class OwnLease {
       this.#previous = held.subnets;
       if (seconds !== undefined) this.#lasts(held, seconds);
       this.listener?.holds(held.key);
+      // What happened to the key before it was known to be ours, was another's for whoever heard of it.
+      await this.#look(this.#held);
     }
     this.#store.works('own lease');
   }

@@ -3,10 +3,12 @@
  * that listens leaves it out by the port of the socket, so that a reconciler's own writing never wakes it.
  */
 import { AF_INET } from '../io/family.ts';
+import { IFADDRMSG_BYTES, RTM_DELADDR, RTM_NEWADDR } from '../netlink/addresses.ts';
 import { readLink } from '../netlink/links.ts';
 import { type Message, viewOf } from '../netlink/message.ts';
 import { NUD_PERMANENT, readNeighbour } from '../netlink/neighbours.ts';
-import { RTN_UNICAST, readTableRoute } from '../netlink/route-table.ts';
+import { RTN_UNICAST } from '../netlink/route-numbers.ts';
+import { readTableRoute } from '../netlink/route-table.ts';
 import {
   GROUP_IPV4_ADDRESS,
   GROUP_IPV4_ROUTE,
@@ -25,10 +27,6 @@ export const WATCHED_GROUPS = [
   GROUP_IPV6_ADDRESS,
   GROUP_IPV6_ROUTE,
 ];
-
-const RTM_NEWADDR = 20;
-const RTM_DELADDR = 21;
-const IFADDRMSG_BYTES = 8;
 
 /** What a reconciler holds, as far as announcements are compared with it. */
 export interface Concerns {

@@ -1,10 +1,9 @@
 /** The devices of a flannel network, one a family: what they are called and how they are made. */
+import { AF_INET, AF_INET6 } from '../io/family.ts';
 import type { DeviceRequest } from '../types.ts';
+import { overheadOf } from '../vtep/device.ts';
 import type { BackendConfig, NetConfig } from './lease.ts';
 import type { IpVersion } from './prefix.ts';
-
-/** Outer headers of each family: IP, UDP, VXLAN, inner Ethernet. */
-const OVERHEAD_BYTES = { 4: 50, 6: 70 };
 
 /** Families in use, IPv4 first. */
 export function familiesOf({ enableIpv4, enableIpv6 }: NetConfig): IpVersion[] {
@@ -21,7 +20,8 @@ export function overlayName(version: IpVersion, { vni }: BackendConfig): string 
  * IPv4 too: pods have one MTU. More than the interface takes is no use to anybody.
  */
 export function overlayMtu(config: NetConfig, underlayMtu: number): number {
-  return Math.min(config.backend.mtu ?? underlayMtu, underlayMtu) - OVERHEAD_BYTES[config.enableIpv6 ? 6 : 4];
+  const overhead = overheadOf(config.enableIpv6 ? AF_INET6 : AF_INET, false);
+  return Math.min(config.backend.mtu ?? underlayMtu, underlayMtu) - overhead;
 }
 
 export interface OverlayOptions {

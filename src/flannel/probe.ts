@@ -13,9 +13,10 @@ import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
 import type { EchoReply } from '../io/icmp.ts';
 import { Routes } from '../netlink/routes.ts';
 import { ProbeSockets } from './probe-sockets.ts';
+import { ProbedPeers } from './probed-peers.ts';
 import { Queue } from './queue.ts';
 import {
-  Probed,
+  type Probed,
   type ProbePeer,
   problemOf,
   type Reachability,
@@ -37,10 +38,7 @@ const TICK_MIN_MS = 20;
 const BURST = 50;
 /** Answers that come later than that say nothing of now. */
 const LATEST_MS = 60_000;
-/** A tag is a place, and how many peers had it before. */
-const PLACE_BITS = 20;
 const NUMBER_MAX = 0x7fffffff;
-const PLACE_MASK = (1 << PLACE_BITS) - 1;
 /** So many silent peers, and none that answers, say that the overlay doesn't work. */
 const SILENT_ENOUGH = 100;
 
@@ -74,14 +72,7 @@ export class Prober {
   readonly #interval: number;
   readonly #timeout: number;
   readonly #perSecond: number;
-  /** By key and family. */
-  #peers = new Map<string, Probed>();
-  /** The same in the order in which they are asked. */
-  #order: Probed[] = [];
-  #next = 0;
-  #places: (Probed | undefined)[] = [];
-  /** Tags for those to come whose places are free. */
-  #vacant: number[] = [];
+  readonly #peers = new ProbedPeers();
   #given: readonly ProbePeer[] = [];
   /** To be asked before all others. */
   readonly #urgent = new Queue<{ peer: Probed; large: boolean }>();
@@ -119,18 +110,9 @@ export class Prober {
   setPeers(peers: readonly ProbePeer[]): void {
     if (this.#closed) return;
     this.#given = peers;
-    const kept = new Map<string, Probed>();
-    // Of two with one name the last one counts.
-    for (const [name, peer] of new Map(peers.map((one) => [nameOf(one.key, one.family), one]))) {
-      if (this.#addressOf(peer.family) === undefined) continue;
-      const known = this.#peers.get(name);
-      const same = known?.found.address === peer.address && known.found.publicIp === peer.publicIp;
-      kept.set(name, known !== undefined && same ? known : this.#add(peer));
-    }
-    for (const [name, peer] of this.#peers) if (kept.get(name) !== peer) this.#drop(peer);
-    this.#peers = kept;
-    this.#order = [...kept.values()];
-    if (this.#next >= this.#order.length) this.#next = 0;
+    const probed = peers.filter(({ family }) => this.#addressOf(family) !== undefined);
+    for (const peer of this.#peers.set(probed, (family) => this.#mtuOf(family)))
+      this.#urgent.push({ peer, large: false });
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#arm();
@@ -141,23 +123,23 @@ export class Prober {
     const none = { address: undefined, addressV6: undefined, mtuV6: undefined };
     this.#options = { ...this.#options, ...none, ...options };
     this.#sockets.close();
-    for (const peer of this.#order) peer.setMtu(this.#mtuOf(peer.found.family));
+    for (const peer of this.#peers.all) peer.setMtu(this.#mtuOf(peer.found.family));
     // A family may have come or gone.
     this.setPeers(this.#given);
   }
 
   /** What is known of a peer. The object changes with what is found out. */
   of(key: string, family: Family): Readonly<Reachability> | undefined {
-    return this.#peers.get(nameOf(key, family))?.found;
+    return this.#peers.find(key, family)?.found;
   }
 
   all(): Readonly<Reachability>[] {
-    return this.#order.map(({ found }) => found);
+    return this.#peers.all.map(({ found }) => found);
   }
 
   problems(): ReachabilityProblem[] {
     const { vni, port } = this.#options;
-    return this.#order.flatMap(({ found }) => {
+    return this.#peers.all.flatMap(({ found }) => {
       const problem = problemOf(found, { vni, port, mtu: this.#mtuOf(found.family) });
       return problem === undefined ? [] : [problem];
     });
@@ -170,11 +152,11 @@ export class Prober {
    */
   ready(): { ok: boolean; reasons: string[] } {
     let silent = 0;
-    for (const { found } of this.#order) {
+    for (const { found } of this.#peers.all) {
       if (found.state === 'answers') return { ok: true, reasons: [] };
       if (found.state === 'silent') ++silent;
     }
-    const ok = silent === 0 || silent < Math.min(this.#order.length, SILENT_ENOUGH);
+    const ok = silent === 0 || silent < Math.min(this.#peers.all.length, SILENT_ENOUGH);
     return { ok, reasons: ok ? [] : [`none of ${silent} peers answers in the overlay`] };
   }
 
@@ -185,30 +167,14 @@ export class Prober {
     this.#routes?.close();
     this.#routes = undefined;
     this.#peers.clear();
-    this.#order = [];
     this.#waiting.clear();
     this.#urgent.clear();
-  }
-
-  #add(peer: ProbePeer): Probed {
-    const tag = this.#vacant.pop() ?? this.#places.length;
-    const probed = new Probed(peer, tag, this.#mtuOf(peer.family));
-    this.#places[tag & PLACE_MASK] = probed;
-    this.#urgent.push({ peer: probed, large: false });
-    return probed;
-  }
-
-  #drop(peer: Probed): void {
-    if (peer.tag < 0) return;
-    this.#places[peer.tag & PLACE_MASK] = undefined;
-    this.#vacant.push((peer.tag + PLACE_MASK + 1) >>> 0);
-    peer.tag = -1;
   }
 
   /** Sets the timer for what has to be done next; none when there is nothing. */
   #arm(): void {
     if (this.#closed || this.#timer !== undefined) return;
-    if (this.#order.length === 0 && this.#waiting.first === undefined) return;
+    if (this.#peers.all.length === 0 && this.#waiting.first === undefined) return;
     const first = this.#waiting.first;
     let delay = Math.min(this.#interval / TICKS_PER_INTERVAL, BURST / 2 / this.#rate());
     if (this.#urgent.length > 0) delay = TICK_MIN_MS;
@@ -220,7 +186,7 @@ export class Prober {
 
   /** Requests of the rounds a millisecond. */
   #rate(): number {
-    return Math.min(this.#order.length / this.#interval, this.#perSecond / 1000);
+    return Math.min(this.#peers.all.length / this.#interval, this.#perSecond / 1000);
   }
 
   readonly #tick = (): void => {
@@ -242,9 +208,8 @@ export class Prober {
       if (next === undefined) break;
       if (next.peer.tag >= 0) this.#send(next.peer, next.large ? 'large' : 'small', now);
     }
-    for (let left = this.#order.length; left > 0 && this.#credit >= 1 && this.#budget >= 1; --left) {
-      const peer = this.#order[this.#next]!;
-      this.#next = (this.#next + 1) % this.#order.length;
+    for (let left = this.#peers.all.length; left > 0 && this.#credit >= 1 && this.#budget >= 1; --left) {
+      const peer = this.#peers.next();
       this.#credit -= 1;
       // Who is new is asked first of all.
       const isNew = peer.found.state === 'unknown' && this.#urgent.length > 0;
@@ -318,8 +283,8 @@ export class Prober {
   }
 
   readonly #heard = ({ tag, number: wire, rttMs, from }: EchoReply): void => {
-    const peer = this.#places[tag & PLACE_MASK];
-    if (peer?.tag !== tag || rttMs > LATEST_MS) return;
+    const peer = this.#peers.byTag(tag);
+    if (peer === undefined || rttMs > LATEST_MS) return;
     const number = wire >>> 1;
     if (equal(from, peer.publicBytes)) {
       peer.hostAnswered = number;
@@ -343,10 +308,6 @@ export class Prober {
   #mtuOf(family: Family): number {
     return family === AF_INET ? this.#options.mtu : (this.#options.mtuV6 ?? this.#options.mtu);
   }
-}
-
-function nameOf(key: string, family: Family): string {
-  return `${family} ${key}`;
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

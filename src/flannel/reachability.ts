@@ -2,13 +2,12 @@
 import ipaddr from 'ipaddr.js';
 import { errorName } from '../io/errno.ts';
 import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
+import { overheadOf } from '../vtep/device.ts';
 
 /** Requests in a row that may stay without answer before a peer counts as silent, or its large packets as lost. */
 const MISSES_MAX = 3;
 /** Share of a new round trip in the smoothed one, as in TCP (RFC 6298). */
 const SMOOTHING = 1 / 8;
-/** Outer headers, UDP, VXLAN and the inner Ethernet header. */
-const OVERHEAD_BYTES = { [AF_INET]: 50, [AF_INET6]: 70 };
 
 export interface ProbePeer {
   /** Of its lease. A peer of both families stands in the list twice. */
@@ -99,7 +98,7 @@ export class Probed {
 
   /** The device's, in bytes. What was found out of the former one no longer counts. */
   setMtu(mtu: number): void {
-    const neededMtu = mtu + OVERHEAD_BYTES[this.publicFamily];
+    const neededMtu = mtu + overheadOf(this.publicFamily, false);
     if (neededMtu === this.found.neededMtu) return;
     this.found.neededMtu = neededMtu;
     this.found.fullSize = 'unknown';

@@ -5,6 +5,7 @@ import { type Address, dumpAddresses, RTM_DELADDR, RTM_NEWADDR } from '../netlin
 import { dumpDefaultRoutes, readDefaultRoute } from '../netlink/default-routes.ts';
 import { dumpLinks, type Link, RTM_DELLINK, RTM_NEWLINK } from '../netlink/links.ts';
 import type { Message } from '../netlink/message.ts';
+import { RTM_DELROUTE, RTM_NEWROUTE } from '../netlink/route-numbers.ts';
 import { Routes } from '../netlink/routes.ts';
 import {
   GROUP_IPV4_ADDRESS,
@@ -19,8 +20,6 @@ import { choose, type Host, type Underlay, type UnderlayOptions } from './underl
 
 export type { Underlay, UnderlayOptions } from './underlay-choice.ts';
 
-const RTM_NEWROUTE = 24;
-const RTM_DELROUTE = 25;
 /** Changes come in bunches. */
 const SETTLE_MS = 50;
 /** While the kernel's announcements can't be heard, it is looked so often. */

@@ -90,7 +90,7 @@ class BatchedUnderlay implements Underlay {
       throw new VtepError('IN_USE', 'batched underlay: another VTEP has had it: make another');
     this.#sink = sink;
     this.#segments = hasUdpSegment();
-    this.#inbox = new Inbox((bytes, sender, port, tos) => sink.arrived(bytes, sender, port, tos));
+    this.#inbox = new Inbox((...arrived) => sink.arrived(...arrived));
   }
 
   owns(address: string): boolean {

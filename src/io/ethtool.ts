@@ -2,11 +2,10 @@
  * Can an interface, or whoever drives it, cut UDP tunnels' super-frames? Asked as `ethtool -k` does (linux/ethtool.h).
  */
 import { AF_INET } from './family.ts';
-import { nameOf } from './interface.ts';
+import { IFNAMSIZ, nameOf } from './interface.ts';
+import { SOCK_CLOEXEC, SOCK_DGRAM } from './socket-numbers.ts';
 import { syscalls } from './syscalls.ts';
 
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
 const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GSTRINGS = 0x1b;
 const ETHTOOL_GSSET_INFO = 0x37;
@@ -20,7 +19,6 @@ const STRINGS_OFFSET = 12;
 const BLOCKS_OFFSET = 8;
 const BLOCK_BYTES = 16;
 const BLOCK_ACTIVE_OFFSET = 8;
-const IFNAMSIZ = 16;
 
 const PLAIN = 'tx-udp_tnl-segmentation';
 const SUMMED = 'tx-udp_tnl-csum-segmentation';

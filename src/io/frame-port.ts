@@ -8,8 +8,12 @@
 
 /** What a port tells its device. */
 export interface FrameSink {
-  /** Frames that the device is to send, the oldest first. Never throws. */
-  frames(batch: readonly Uint8Array[]): void;
+  /**
+   * Frames that the device is to send, the oldest first. Never throws.
+   * @param headers struct virtio_net_hdr, 10 bytes, of those that have one: checksums that are open are completed, and
+   *   super-frames cut
+   */
+  frames(batch: readonly Uint8Array[], headers?: readonly (Uint8Array | undefined)[]): void;
   /** There will be no more: the port was closed, by itself or under us. */
   closed(error?: Error): void;
   /** A line for the log. */

@@ -24,31 +24,33 @@ import {
 import { EACCES, systemError } from './errno.ts';
 import { AF_INET, addressBytes, type Family } from './family.ts';
 import { Scratch } from './scratch.ts';
+import {
+  ICMP_FILTER,
+  ICMP6_FILTER,
+  IP_FREEBIND,
+  IP_MTU_DISCOVER,
+  IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
+  IPV6_DONTFRAG,
+  IPV6_FREEBIND,
+  IPV6_MTU_DISCOVER,
+  MSG_DONTWAIT,
+  MSG_TRUNC,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_TIMESTAMPNS,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_RAW,
+  SOL_SOCKET,
+} from './socket-numbers.ts';
 import { type Syscalls, syscalls } from './syscalls.ts';
 
-const SOCK_DGRAM = 2;
-const SOCK_RAW = 3;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const IPPROTO_ICMP = 1;
-const IPPROTO_ICMPV6 = 58;
-const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
-const SO_RCVBUFFORCE = 33;
-const SO_TIMESTAMPNS = 35;
-const SOL_IP = 0;
-const IP_MTU_DISCOVER = 10;
-const IP_FREEBIND = 15;
-const SOL_IPV6 = 41;
-const IPV6_MTU_DISCOVER = 23;
-const IPV6_DONTFRAG = 62;
-const IPV6_FREEBIND = 78;
-const SOL_RAW = 255;
-const ICMP_FILTER = 1;
-const ICMP6_FILTER = 1;
 const CLOCK_REALTIME = 0;
-const MSG_DONTWAIT = 0x40;
-const MSG_TRUNC = 0x20;
 
 /** The kernel's own numbers (IP_PMTUDISC_*), of both families. */
 const MTU_DISCOVERY = { obey: 2, ignore: 3 };

@@ -1,6 +1,7 @@
 /**
  * Datagrams that come in to listening sockets: batches of messages (recvmmsg) into memory that stays where it is, and
- * out of them the datagrams, each with its sender, port and outer TOS. Bundles (UDP_GRO) are taken apart.
+ * out of them the datagrams, each with its sender, port and outer TOS. Bundles (UDP_GRO) are handed on whole: what lies in
+ * them says whether they are some.
  */
 import ipaddr from 'ipaddr.js';
 import {
@@ -26,6 +27,7 @@ import {
 } from '../../assembly/layout.ts';
 import { EAGAIN, ECONNREFUSED, EINTR, errorName } from './errno.ts';
 import { AF_INET } from './family.ts';
+import { MSG_DONTWAIT } from './socket-numbers.ts';
 import { type Syscalls, syscalls } from './syscalls.ts';
 
 const MESSAGES = 32;
@@ -40,10 +42,9 @@ const IOVECS_BASE = NAMES_BASE + MESSAGES * NAME_BYTES;
 const CONTROLS_BASE = IOVECS_BASE + MESSAGES * IOVEC_BYTES;
 const BUFFERS_BASE = CONTROLS_BASE + MESSAGES * CONTROL_BYTES;
 const PAGES = Math.ceil((BUFFERS_BASE + MESSAGES * STRIDE_BYTES) / PAGE_BYTES);
-const MSG_DONTWAIT = 0x40;
 
 /** The bytes are the inbox's again when it returns. */
-export type Arrived = (bytes: Uint8Array, sender: string, port: number, tos: number) => void;
+export type Arrived = (bytes: Uint8Array, sender: string, port: number, tos: number, segment: number) => void;
 
 export class Inbox {
   readonly messages = MESSAGES;
@@ -113,14 +114,8 @@ export class Inbox {
       at += Math.max(CMSGHDR_BYTES, (size + 7) & ~7);
     }
     const start = BUFFERS_BASE + index * STRIDE_BYTES;
-    const step = segment > 0 ? segment : Math.max(1, length);
-    // An empty datagram is one, too.
-    let at = 0;
-    do {
-      const bytes = this.#bytes.subarray(start + at, start + Math.min(at + step, length));
-      this.#arrived(bytes, sender, port, tos);
-      at += step;
-    } while (at < length);
+    const bytes = this.#bytes.subarray(start, start + length);
+    this.#arrived(bytes, sender, port, tos, segment > 0 && segment < length ? segment : 0);
   }
 
   #senderOf(name: number): string {

@@ -4,16 +4,16 @@
  */
 import { AF_INET } from '../../assembly/layout.ts';
 import { systemError } from './errno.ts';
+import { SOCK_CLOEXEC, SOCK_DGRAM } from './socket-numbers.ts';
 import { syscalls } from './syscalls.ts';
 
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
 const SIOCGIFNAME = 0x8910;
 const SIOCGIFFLAGS = 0x8913;
 const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFINDEX = 0x8933;
-const IFNAMSIZ = 16;
+/** Bytes of a name in requests, its end included. */
+export const IFNAMSIZ = 16;
 const IFF_UP = 1;
 
 let control = -1;

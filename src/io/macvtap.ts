@@ -6,7 +6,7 @@
  *   openMacvtap('/dev/tap7')          7 = ifindex of macvtap0
  *
  * What is sent to veth0 is read here, and what is written here leaves through it. A frame has a virtio header before
- * it, and may be a TCP super-frame: on the way in those are split, on the way out the kernel does that.
+ * it, and may be a TCP super-frame: the device cuts those that come in, and the kernel those that go out.
  */
 import {
   closeSync,
@@ -21,7 +21,6 @@ import {
 import { VIRTIO_HEADER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import type { FramePort, FrameSink } from './frame-port.ts';
-import { splitFrame } from './split.ts';
 
 const READ_BYTES = 65_536 + VIRTIO_HEADER_BYTES + 32;
 const BURST_FRAMES = 32;
@@ -70,8 +69,6 @@ class MacvtapPort implements FramePort {
   #seen = 0;
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
-  /** Frames whose virtio header was nonsense. */
-  dropped = 0;
 
   constructor(path: string, fd: number, poll: number) {
     this.#path = path;
@@ -132,16 +129,15 @@ class MacvtapPort implements FramePort {
   #round(): void {
     this.#timer = undefined;
     const batch: Uint8Array[] = [];
+    const headers: Uint8Array[] = [];
     for (const buffer of this.#buffers) {
       const count = this.#read(buffer);
       if (count <= VIRTIO_HEADER_BYTES) break;
-      const frame = buffer.subarray(VIRTIO_HEADER_BYTES, count);
-      const frames = splitFrame(frame, buffer.subarray(0, VIRTIO_HEADER_BYTES));
-      if (frames === undefined) ++this.dropped;
-      else batch.push(...frames);
+      batch.push(buffer.subarray(VIRTIO_HEADER_BYTES, count));
+      headers.push(buffer.subarray(0, VIRTIO_HEADER_BYTES));
     }
     if (this.#isClosed) return;
-    if (batch.length > 0) this.#sink!.frames(batch);
+    if (batch.length > 0) this.#sink!.frames(batch, headers);
     if (this.#isClosed) return;
     this.#idle = batch.length > 0 ? 0 : this.#idle + 1;
     if (this.#idle >= IDLE_ROUNDS && this.#hasGone()) this.#ended(new Error('the macvtap has been deleted'));

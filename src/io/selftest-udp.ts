@@ -21,11 +21,9 @@ import {
 } from '../../assembly/layout.ts';
 import { errorName } from './errno.ts';
 import { Scratch } from './scratch.ts';
+import { SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from './socket-numbers.ts';
 import type { Syscalls } from './syscalls.ts';
 
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 const POLLIN = 1;
 /** Over loopback a datagram has arrived when the call that sent it returns; longer only where softirqs lag. */
 const WAIT_MILLISECONDS = 5;

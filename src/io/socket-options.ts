@@ -1,9 +1,7 @@
 /** Socket options, whose values are 32-bit numbers but for filters. */
 import { systemError } from './errno.ts';
+import { SO_ATTACH_FILTER, SOL_SOCKET } from './socket-numbers.ts';
 import { syscalls } from './syscalls.ts';
-
-export const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
 
 /** struct sock_filter: one instruction of classic BPF. */
 type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, value: number];

@@ -6,7 +6,7 @@
 import { VIRTIO_TUNNEL_HEADER_BYTES } from '../../assembly/layout.ts';
 import { VtepError } from '../errors.ts';
 import { EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, errorName, systemError } from './errno.ts';
-import { indexOf } from './interface.ts';
+import { IFNAMSIZ, indexOf } from './interface.ts';
 import { type Syscalls, syscalls } from './syscalls.ts';
 
 const O_RDWR = 2;
@@ -29,7 +29,6 @@ const TUN_F_USO4 = 0x20;
 const TUN_F_USO6 = 0x40;
 const TUN_F_UDP_TUNNEL_GSO = 0x80;
 const TUN_F_UDP_TUNNEL_GSO_CSUM = 0x100;
-const IFNAMSIZ = 16;
 /** The kernel puts the first free number in. */
 const UNDERLAY_TAP_NAMES = 'vxgso%d';
 

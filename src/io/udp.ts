@@ -3,62 +3,56 @@
  * which only send. Whatever the kernel's driver sets per device is a socket option here.
  */
 import ipaddr from 'ipaddr.js';
-import { SO_TIMESTAMPNS, SOCKADDR_IN6_BYTES, UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
+import { SOCKADDR_IN6_BYTES, UDP_GRO, UDP_SEGMENT } from '../../assembly/layout.ts';
 import { EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ENODEV, systemError } from './errno.ts';
 import { AF_INET, AF_INET6, type Family } from './family.ts';
 import {
-  attachFilter,
-  buffer,
-  get,
+  IP_ADD_MEMBERSHIP,
+  IP_DROP_MEMBERSHIP,
+  IP_MTU_DISCOVER,
+  IP_MULTICAST_ALL,
+  IP_MULTICAST_LOOP,
+  IP_MULTICAST_TTL,
+  IP_PMTUDISC_DO,
+  IP_PMTUDISC_DONT,
+  IP_RECVTOS,
+  IP_TTL,
+  IPV6_AUTOFLOWLABEL,
+  IPV6_DONTFRAG,
+  IPV6_FLOWINFO_SEND,
+  IPV6_FREEBIND,
+  IPV6_JOIN_GROUP,
+  IPV6_LEAVE_GROUP,
+  IPV6_MULTICAST_ALL,
+  IPV6_MULTICAST_HOPS,
+  IPV6_MULTICAST_LOOP,
+  IPV6_RECVPKTINFO,
+  IPV6_RECVTCLASS,
+  IPV6_UNICAST_HOPS,
+  IPV6_V6ONLY,
+  SK_MEMINFO_DROPS,
+  SK_MEMINFO_WORDS,
+  SO_BROADCAST,
+  SO_MEMINFO,
+  SO_NO_CHECK,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_REUSEPORT,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
+  SO_TIMESTAMPNS,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOL_IP,
+  SOL_IPV6,
   SOL_SOCKET,
-  set,
-  TAKE_NO_BROADCAST,
-  TAKE_NOTHING,
-  trySet,
-} from './socket-options.ts';
+  SOL_UDP,
+  UDP_NO_CHECK6_RX,
+  UDP_NO_CHECK6_TX,
+} from './socket-numbers.ts';
+import { attachFilter, buffer, get, set, TAKE_NO_BROADCAST, TAKE_NOTHING, trySet } from './socket-options.ts';
 import { syscalls } from './syscalls.ts';
-
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SO_BROADCAST = 6;
-const SO_NO_CHECK = 11;
-const SO_REUSEPORT = 15;
-const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
-const SO_MEMINFO = 55;
-const SK_MEMINFO_DROPS = 8;
-const SK_MEMINFO_WORDS = 9;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
-const SOL_IP = 0;
-const IP_TTL = 2;
-const IP_MULTICAST_TTL = 33;
-const IP_MULTICAST_LOOP = 34;
-const IP_ADD_MEMBERSHIP = 35;
-const IP_DROP_MEMBERSHIP = 36;
-const IP_MULTICAST_ALL = 49;
-const IP_MTU_DISCOVER = 10;
-const IP_RECVTOS = 13;
-const IP_PMTUDISC_DONT = 0;
-const IP_PMTUDISC_DO = 2;
-const SOL_IPV6 = 41;
-const IPV6_UNICAST_HOPS = 16;
-const IPV6_MULTICAST_HOPS = 18;
-const IPV6_MULTICAST_LOOP = 19;
-const IPV6_JOIN_GROUP = 20;
-const IPV6_LEAVE_GROUP = 21;
-const IPV6_V6ONLY = 26;
-const IPV6_MULTICAST_ALL = 29;
-const IPV6_FLOWINFO_SEND = 33;
-const IPV6_RECVPKTINFO = 49;
-const IPV6_DONTFRAG = 62;
-const IPV6_RECVTCLASS = 66;
-const IPV6_FREEBIND = 78;
-const IPV6_AUTOFLOWLABEL = 70;
-const SOL_UDP = 17;
-const UDP_NO_CHECK6_TX = 101;
-const UDP_NO_CHECK6_RX = 102;
 
 /** Instead of a descriptor: somebody else holds the port. */
 export const PORT_TAKEN = -1;

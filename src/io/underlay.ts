@@ -29,8 +29,10 @@ export interface UnderlaySink {
   /**
    * A datagram came to `port`. The bytes are the underlay's again when it returns.
    * @param sender its address; @param tos outer TOS or traffic class, where that is known, else 0
+   * @param segment what UDP_GRO says of the bytes: several datagrams of so many, of which the last may be shorter, or one
+   *   with a super-frame of UDP; absent or 0: they are one
    */
-  arrived(bytes: Uint8Array, sender: string, port: number, tos: number): void;
+  arrived(bytes: Uint8Array, sender: string, port: number, tos: number, segment?: number): void;
   /** What `send` had taken did not leave after all. @param bytes length of the datagram */
   lost(device: number, bytes: number, reason: LossReason): void;
   /** A line for the log. */

@@ -1,13 +1,10 @@
 /** Datagrams to a socket of this machine, which Node's own `dgram` has no words for. */
 import { VtepError } from '../errors.ts';
 import { systemError } from './errno.ts';
+import { MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM } from './socket-numbers.ts';
 import { syscalls } from './syscalls.ts';
 
 const AF_UNIX = 1;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
 /** sun_path; a path needs its terminating zero, a name in the abstract namespace its leading one. */
 const PATH_BYTES = 108;
 const FAMILY_BYTES = 2;

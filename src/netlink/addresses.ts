@@ -6,7 +6,7 @@ import type { NetlinkSocket } from './socket.ts';
 export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
 const RTM_GETADDR = 22;
-const IFADDRMSG_BYTES = 8;
+export const IFADDRMSG_BYTES = 8;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_FLAGS = 8;

@@ -1,21 +1,23 @@
 /** Default routes of the main table, as rtnetlink tells of them: where a host's traffic goes that goes anywhere. */
 import { AF_INET, AF_INET6, type Family } from '../io/family.ts';
 import { type Message, numberOf, readAttributes, viewOf } from './message.ts';
+import {
+  RT_TABLE_MAIN,
+  RTA_MULTIPATH,
+  RTA_OIF,
+  RTA_TABLE,
+  RTM_DELROUTE,
+  RTM_F_CLONED,
+  RTM_GETROUTE,
+  RTM_NEWROUTE,
+  RTMSG_BYTES,
+  RTMSG_FLAGS_OFFSET,
+  RTMSG_TABLE_OFFSET,
+  RTMSG_TYPE_OFFSET,
+  RTN_UNICAST,
+} from './route-numbers.ts';
 import type { NetlinkSocket } from './socket.ts';
 
-const RTM_NEWROUTE = 24;
-const RTM_DELROUTE = 25;
-const RTM_GETROUTE = 26;
-const RTMSG_BYTES = 12;
-const TABLE_OFFSET = 4;
-const TYPE_OFFSET = 7;
-const FLAGS_OFFSET = 8;
-const RTM_F_CLONED = 0x200;
-const RT_TABLE_MAIN = 254;
-const RTN_UNICAST = 1;
-const RTA_OIF = 4;
-const RTA_MULTIPATH = 9;
-const RTA_TABLE = 15;
 const RTNEXTHOP_IFINDEX_OFFSET = 4;
 
 export interface DefaultRoute {
@@ -32,11 +34,14 @@ export function readDefaultRoute(message: Message): DefaultRoute | undefined {
   // Byte 1 is the length of the destination's prefix.
   if ((family !== AF_INET && family !== AF_INET6) || body[1] !== 0) return undefined;
   const view = viewOf(body);
-  if (body[TYPE_OFFSET] !== RTN_UNICAST || (view.getUint32(FLAGS_OFFSET, true) & RTM_F_CLONED) !== 0) {
+  if (
+    body[RTMSG_TYPE_OFFSET] !== RTN_UNICAST ||
+    (view.getUint32(RTMSG_FLAGS_OFFSET, true) & RTM_F_CLONED) !== 0
+  ) {
     return undefined;
   }
   const attributes = readAttributes(body, RTMSG_BYTES);
-  if ((numberOf(attributes.get(RTA_TABLE)) ?? body[TABLE_OFFSET]) !== RT_TABLE_MAIN) return undefined;
+  if ((numberOf(attributes.get(RTA_TABLE)) ?? body[RTMSG_TABLE_OFFSET]) !== RT_TABLE_MAIN) return undefined;
   const hops = attributes.get(RTA_MULTIPATH);
   const first = hops === undefined ? undefined : numberOf(hops.subarray(RTNEXTHOP_IFINDEX_OFFSET));
   const out = numberOf(attributes.get(RTA_OIF)) ?? first;

@@ -17,27 +17,28 @@ import {
   viewOf,
   writeMessage,
 } from './message.ts';
+import {
+  RT_TABLE_MAIN,
+  RTA_DST,
+  RTA_GATEWAY,
+  RTA_OIF,
+  RTA_PRIORITY,
+  RTA_TABLE,
+  RTA_VIA,
+  RTM_DELROUTE,
+  RTM_F_CLONED,
+  RTM_F_FIB_MATCH,
+  RTM_GETROUTE,
+  RTM_NEWROUTE,
+  RTMSG_BYTES,
+  RTN_UNICAST,
+} from './route-numbers.ts';
 import type { NetlinkSocket } from './socket.ts';
 
-export const RTM_NEWROUTE = 24;
-export const RTM_DELROUTE = 25;
-const RTM_GETROUTE = 26;
-const RTMSG_BYTES = 12;
-const RTA_DST = 1;
-const RTA_OIF = 4;
-const RTA_GATEWAY = 5;
-const RTA_PRIORITY = 6;
-const RTA_TABLE = 15;
-const RTA_VIA = 18;
-const RT_TABLE_MAIN = 254;
 const RT_SCOPE_UNIVERSE = 0;
 /** Of a request to remove: any. */
 const RT_SCOPE_NOWHERE = 255;
-export const RTN_UNICAST = 1;
 const RTNH_F_ONLINK = 4;
-/** The route is a copy that the kernel made for itself. */
-const RTM_F_CLONED = 0x200;
-const RTM_F_FIB_MATCH = 0x2000;
 
 export interface TableRoute {
   family: Family;

@@ -11,18 +11,20 @@ import {
   MESSAGE_HEADER_BYTES,
   NLM_F_REQUEST,
 } from './message.ts';
+import {
+  RTA_DST,
+  RTA_IIF,
+  RTA_METRICS,
+  RTA_OIF,
+  RTA_PREFSRC,
+  RTA_SRC,
+  RTM_GETROUTE,
+  RTM_NEWROUTE,
+  RTMSG_BYTES,
+  RTMSG_TYPE_OFFSET,
+} from './route-numbers.ts';
 import { NetlinkSocket } from './socket.ts';
 
-const RTM_NEWROUTE = 24;
-const RTM_GETROUTE = 26;
-const RTMSG_BYTES = 12;
-const RTMSG_TYPE_OFFSET = 7;
-const RTA_DST = 1;
-const RTA_OIF = 4;
-const RTA_METRICS = 8;
-const RTA_SRC = 2;
-const RTA_IIF = 3;
-const RTA_PREFSRC = 7;
 const RTAX_MTU = 2;
 const RTAX_HOPLIMIT = 10;
 

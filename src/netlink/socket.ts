@@ -4,6 +4,15 @@
  */
 import { VtepError } from '../errors.ts';
 import { EAGAIN, EINTR, ENOBUFS, errorName, systemError } from '../io/errno.ts';
+import {
+  MSG_DONTWAIT,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_RCVTIMEO,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from '../io/socket-numbers.ts';
 import { type Syscalls, syscalls } from '../io/syscalls.ts';
 import {
   MESSAGE_HEADER_BYTES,
@@ -21,19 +30,12 @@ import {
 } from './message.ts';
 
 const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const SOCK_CLOEXEC = 0o2000000;
 const NETLINK_ROUTE = 0;
-const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
-const SO_RCVTIMEO = 20;
-const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
-const MSG_DONTWAIT = 0x40;
 const NLMSGERR_ATTR_MSG = 1;
 /** An answer to one message of a batch: i32 errno, the header of what it answers, attributes. */
 const ACK_ERROR_BYTES = 4;

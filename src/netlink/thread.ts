@@ -4,6 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { EAGAIN, EINTR, ENOBUFS, errorName } from '../io/errno.ts';
+import { MSG_DONTWAIT } from '../io/socket-numbers.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type { Heard, Order, ThreadStart } from './listening.ts';
 import { aligned, MESSAGE_HEADER_BYTES, viewOf } from './message.ts';
@@ -13,7 +14,6 @@ const POLLIN = 1;
 const POLLFD_BYTES = 8;
 const POLLFD_EVENTS_OFFSET = 4;
 const POLLFD_REVENTS_OFFSET = 6;
-const MSG_DONTWAIT = 0x40;
 /** Handed over at a time: the main thread is woken once for a burst, and gets one piece of memory for it. */
 const BATCH_BYTES = 4 * DATAGRAM_BYTES;
 

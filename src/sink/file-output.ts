@@ -1,12 +1,14 @@
 /**
  * Blocks into a file, or into a row of files. A file of a row has its final name only when it is complete, so that
- * whoever collects them never takes half of one; until then ".part" is behind it. All are for their owner alone.
+ * whoever collects them never takes half of one; until then ".part" is behind it, for good when the disk is full. What is
+ * in a file are whole blocks then, too. All are for their owner alone.
  */
 import {
   closeSync,
   constants,
   fchmodSync,
   fstatSync,
+  ftruncateSync,
   openSync,
   renameSync,
   rmSync,
@@ -32,6 +34,8 @@ export const ROTATION_MIN_BYTES = 1048576;
 const LAST_BLOCKS_BYTES = SINK_DATAGRAM_MAX_BYTES + SINK_BLOCK_EXTRA_BYTES;
 const OWNER_ONLY = 0o600;
 const PART = '.part';
+/** A block of pcapng begins with its type and its length, 4 bytes each. */
+const BLOCK_LENGTH_OFFSET = 4;
 const RETRY_MS = 1;
 
 const nap = new Int32Array(new SharedArrayBuffer(4));
@@ -45,6 +49,8 @@ export class FileOutput implements Output {
   #number = 0;
   #written = 0;
   #since = 0;
+  /** Writing has failed: what is open will not become complete. */
+  #broken = false;
   /** Names of the files that are open, the oldest first; and of those that are complete. */
   readonly #pending: string[] = [];
   readonly #kept: string[] = [];
@@ -72,8 +78,10 @@ export class FileOutput implements Output {
       } catch (error) {
         const { code, message } = error as NodeJS.ErrnoException;
         if (code === 'EPIPE') throw new SinkEnded();
-        if (code !== 'EAGAIN' && code !== 'EINTR')
+        if (code !== 'EAGAIN' && code !== 'EINTR') {
+          this.#cutBack(blocks, at);
           throw new VtepError('SYSTEM', `sink: writing ${this.#pending[0] ?? 'standard output'}: ${message}`);
+        }
         if (this.#stopped()) throw new SinkEnded();
         Atomics.wait(nap, 0, 0, RETRY_MS);
       }
@@ -108,6 +116,17 @@ export class FileOutput implements Output {
     this.#owned = false;
   }
 
+  /** Of these blocks no more than `written` bytes went into the file: what is no whole one goes. */
+  #cutBack(blocks: Uint8Array, written: number): void {
+    this.#broken = true;
+    if (!this.#owned || !fstatSync(this.#fd).isFile()) return;
+    const view = new DataView(blocks.buffer, blocks.byteOffset, blocks.byteLength);
+    let whole = 0;
+    for (let next = 0; next <= written; next += view.getUint32(next + BLOCK_LENGTH_OFFSET, true))
+      whole = next;
+    ftruncateSync(this.#fd, this.#written + whole);
+  }
+
   #open(): number {
     const { O_CREAT, O_TRUNC, O_WRONLY } = constants;
     const name = this.#rotation === undefined ? this.#path : numbered(this.#path, ++this.#number);
@@ -137,7 +156,7 @@ export class FileOutput implements Output {
   #complete(): void {
     closeSync(this.#fd);
     const name = this.#pending.shift()!;
-    if (this.#rotation === undefined) return;
+    if (this.#rotation === undefined || this.#broken) return;
     renameSync(`${name}${PART}`, name);
     this.#kept.push(name);
     const { files } = this.#rotation;

@@ -3,10 +3,10 @@ import { SINK_RECEIVE_COUNT, SINK_RECEIVES_BASE } from '../../assembly/sink-layo
 import { EAGAIN, ECONNREFUSED, EINTR, errorName } from '../io/errno.ts';
 import { EPOLL_EVENT_BYTES, EPOLL_TOKEN_OFFSET, type Poller, WAKE_TOKEN } from '../io/poller.ts';
 import { Scratch } from '../io/scratch.ts';
+import { MSG_DONTWAIT } from '../io/socket-numbers.ts';
 import { syscalls } from '../io/syscalls.ts';
 import type { Recorder } from './recorder.ts';
 
-const MSG_DONTWAIT = 0x40;
 const EVENT_COUNT = 64;
 /** Batches of one socket before the others get their turn. */
 const ROUNDS = 16;

@@ -74,6 +74,7 @@ export function settingsOf(options: SinkOptions): Settings {
   const { size = 0, seconds = 0, files = 0 } = rotation ?? {};
   if (rotation !== undefined && size === 0 && seconds === 0)
     throw new VtepError('USAGE', 'sink: rotation needs a size or seconds');
+  if (options.signal?.aborted) throw new VtepError('USAGE', 'sink: signal: it has been aborted already');
   return {
     engine,
     ports,
@@ -93,7 +94,7 @@ const TYPES: Shape = {
 };
 
 function checkTypes(options: SinkOptions): void {
-  checkShape('sink', options, {}, TYPES);
+  checkShape('sink', options, {}, TYPES, ['rotation', 'signal']);
   const { engine = 'portable', rotation = {}, signal } = options;
   checkShape('sink: rotation', rotation, {}, { size: 'number', seconds: 'number', files: 'number' });
   if (engine !== 'batched' && engine !== 'portable')

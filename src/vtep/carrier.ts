@@ -2,18 +2,21 @@
  * Carries packets of a portable VTEP: frames of ports through encap to the underlay, and its datagrams through decap
  * to the ports, in batches, on this thread.
  */
+import { ARRIVAL_COUNT, RECEIVE_BUFFER_BYTES, VIRTIO_HEADER_BYTES } from '../../assembly/layout.ts';
 import { addToCounter, type CounterName } from '../dataplane/counters.ts';
+import { datagramsIn } from '../dataplane/datagrams.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
+import { FRAME_BYTES } from '../dataplane/frames.ts';
 import type { CompiledHook, HookProgram } from '../dataplane/hook-program.ts';
 import type { HookDirection, HookFailure, HookFunction } from '../dataplane/hook-types.ts';
 import { Queue } from '../dataplane/queue.ts';
+import { VtepError } from '../errors.ts';
 import type { FramePort } from '../io/frame-port.ts';
 import { splitFrame } from '../io/split.ts';
 import type { LossReason, Underlay } from '../io/underlay.ts';
 import type { Logger } from './options.ts';
 
 const BATCH_PACKETS = 32;
-const SLOT_BYTES = 65_536;
 /** The worker blocks of the one queue. */
 const ENCAP_BLOCK = 0;
 const DECAP_BLOCK = 1;
@@ -28,11 +31,15 @@ const LOSSES: Readonly<Record<LossReason, CounterName>> = {
   error: 'drop_send_error',
 };
 
+/** By place of the frame; undefined: it has none. */
+type Headers = readonly (Uint8Array | undefined)[];
+
 interface Received {
   bytes: Uint8Array;
   sender: string;
   port: number;
   tos: number;
+  segment: number;
 }
 
 export class Carrier {
@@ -47,6 +54,8 @@ export class Carrier {
   /** Datagrams in the first slots, and the port that they came to. */
   #waiting = 0;
   #port = 0;
+  /** How many there may be in all, where slots hold bundles. */
+  #datagramsWaiting = 0;
   /** What came while the slots were being walked. */
   #received: Received[] = [];
   #isWalking = false;
@@ -54,7 +63,7 @@ export class Carrier {
   #isSending = false;
   /** What came while a batch was being sent, by a port or underlay that calls back at once. */
   #later: (() => void)[] = [];
-  #replies: { device: number; frame: Uint8Array }[] = [];
+  #replies: { device: number; frames: Uint8Array[]; headers: Uint8Array[] }[] = [];
   #isClosed = false;
   batches = 0;
 
@@ -65,9 +74,9 @@ export class Carrier {
     this.#log = log;
     this.#queue = new Queue(plane.views, plane.exports);
     this.#queue.hookFailed = hookFailed;
-    this.#frames = this.#queue.frames(BATCH_PACKETS, SLOT_BYTES);
-    this.#datagrams = this.#queue.datagrams(BATCH_PACKETS, SLOT_BYTES);
-    this.#queue.replied = (device, frame) => this.#replies.push({ device, frame: new Uint8Array(frame) });
+    this.#frames = this.#queue.frames(BATCH_PACKETS, FRAME_BYTES);
+    this.#datagrams = this.#queue.datagrams(BATCH_PACKETS, RECEIVE_BUFFER_BYTES);
+    this.#queue.replied = (device, frame, virtio) => this.#keep(device, new Uint8Array(frame), virtio);
   }
 
   /** Frames for the device go to the port from now on; undefined: nowhere. */
@@ -85,17 +94,18 @@ export class Carrier {
     return this.#queue.setHook(device, direction, hook);
   }
 
-  /** Frames that a device is to send. Never throws. */
-  send(device: number, frames: readonly Uint8Array[]): void {
+  /** Frames that a device is to send. Never throws. @param headers virtio headers of those that have some */
+  send(device: number, frames: readonly Uint8Array[], headers: Headers = []): void {
     if (this.#isClosed || !this.#ports.has(device)) return;
     if (this.#isSending) {
       const copies = frames.map((frame) => new Uint8Array(frame));
-      this.#postpone(() => this.send(device, copies));
+      const kept = headers.map((header) => (header === undefined ? header : new Uint8Array(header)));
+      this.#postpone(() => this.send(device, copies, kept));
       return;
     }
     this.#isSending = true;
     try {
-      for (let at = 0; at < frames.length; ) at = this.#sendSome(device, frames, at);
+      for (let at = 0; at < frames.length; ) at = this.#sendSome(device, frames, headers, at);
     } catch (error) {
       this.#log('error', `encap: ${String((error as Error).stack ?? error)}`);
     } finally {
@@ -106,15 +116,15 @@ export class Carrier {
     this.#plane.relayEvents(ENCAP_BLOCK);
   }
 
-  /** A datagram from the underlay, whose bytes are its own again when this returns. */
-  receive(bytes: Uint8Array, sender: string, port: number, tos: number): void {
+  /** A datagram from the underlay, or a bundle of them, whose bytes are its own again when this returns. */
+  receive(bytes: Uint8Array, sender: string, port: number, tos: number, segment = 0): void {
     if (this.#isClosed) return;
-    const hasToWalk =
-      this.#waiting === this.#datagrams.slots.length || (this.#waiting > 0 && this.#port !== port);
+    const received = { bytes, sender, port, tos, segment };
+    const hasToWalk = this.#waiting > 0 && !this.#hasRoomFor(received);
     // No decap in the midst of an encap, whose place in memory its hooks may need.
     if (this.#isWalking || this.#received.length > 0 || (this.#isSending && hasToWalk))
-      this.#received.push({ bytes: new Uint8Array(bytes), sender, port, tos });
-    else this.#take(bytes, sender, port, tos);
+      this.#received.push({ ...received, bytes: new Uint8Array(bytes) });
+    else this.#take(received);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // Those that the same turn of the event loop brings make a batch.
@@ -136,18 +146,19 @@ export class Carrier {
   }
 
   /** One batch. Returns where the next one begins. */
-  #sendSome(device: number, frames: readonly Uint8Array[], first: number): number {
+  #sendSome(device: number, frames: readonly Uint8Array[], headers: Headers, first: number): number {
     const { slots } = this.#frames;
     let count = 0;
     let at = first;
     for (; at < frames.length && count < slots.length; ++at) {
       const frame = frames[at];
-      if (!(frame instanceof Uint8Array) || frame.length > SLOT_BYTES) {
+      const header = headers[at];
+      if (!isFrame(frame) || (header !== undefined && !isHeader(header))) {
         this.#count(ENCAP_BLOCK, device, 'drop_tap_read', 1);
         continue;
       }
       const slot = slots[count++]!;
-      slot.write(frame);
+      slot.write(frame, header);
       slot.device = device;
     }
     if (count === 0 || !this.#plane.devices.isUp(device)) return at;
@@ -181,21 +192,30 @@ export class Carrier {
     this.#isScheduled = false;
     if (this.#isClosed) return;
     this.#walk();
-    for (const { bytes, sender, port, tos } of this.#received.splice(0)) this.#take(bytes, sender, port, tos);
+    for (const received of this.#received.splice(0)) this.#take(received);
     this.#walk();
     if (!this.#isClosed) this.#plane.relayEvents(DECAP_BLOCK);
   }
 
-  /** Into a slot; those before it are walked when they came to another port, or there is none left. */
-  #take(bytes: Uint8Array, sender: string, port: number, tos: number): void {
-    const { slots } = this.#datagrams;
-    if (this.#waiting === slots.length || this.#port !== port) this.#walk();
+  #hasRoomFor({ bytes, port, segment }: Received): boolean {
+    const datagrams = this.#datagramsWaiting + datagramsIn(bytes.length, segment);
+    return this.#waiting < this.#datagrams.slots.length && this.#port === port && datagrams <= ARRIVAL_COUNT;
+  }
+
+  /** Into a slot; those before it are walked when they came to another port, or there is no room left. */
+  #take(received: Received): void {
+    if (!this.#hasRoomFor(received)) this.#walk();
     if (this.#isClosed) return;
+    const { bytes, sender, port, tos, segment } = received;
     this.#port = port;
-    const slot = slots[this.#waiting]!;
+    const slot = this.#datagrams.slots[this.#waiting]!;
+    const datagrams = datagramsIn(bytes.length, segment);
     try {
+      if (!(datagrams <= ARRIVAL_COUNT)) throw new VtepError('USAGE', `a bundle of ${datagrams} datagrams`);
       slot.write(bytes, sender);
       slot.tos = tos;
+      slot.segment = segment;
+      this.#datagramsWaiting += datagrams;
       ++this.#waiting;
     } catch {
       // No datagram that a socket could have handed out.
@@ -208,6 +228,7 @@ export class Carrier {
     const count = this.#waiting;
     if (count === 0 || this.#isClosed) return;
     this.#waiting = 0;
+    this.#datagramsWaiting = 0;
     this.#isWalking = true;
     try {
       this.#walkSlots(count);
@@ -261,7 +282,15 @@ export class Carrier {
 
   #handReplies(): void {
     if (this.#replies.length === 0) return;
-    for (const { device: to, frame } of this.#replies.splice(0)) this.#hand(to, [frame]);
+    for (const { device, frames, headers } of this.#replies.splice(0)) this.#hand(device, frames, headers);
+  }
+
+  /** A frame for a port, which is handed over when the batch has left. @param virtio absent: it is whole */
+  #keep(device: number, frame: Uint8Array, virtio?: Uint8Array): void {
+    const takesAny = this.#ports.get(device)?.takesSuperFrames === true;
+    const frames = virtio === undefined || takesAny ? [frame] : (splitFrame(frame, virtio) ?? []);
+    const headers = virtio !== undefined && takesAny ? [new Uint8Array(virtio)] : [];
+    this.#replies.push({ device, frames, headers });
   }
 
   /** Frames that have arrived, to the device's port. */
@@ -288,4 +317,12 @@ export class Carrier {
   #count(block: number, device: number, name: CounterName, amount: number): void {
     addToCounter(this.#plane.views, block, device, name, amount);
   }
+}
+
+function isFrame(frame: unknown): frame is Uint8Array {
+  return frame instanceof Uint8Array && frame.length <= FRAME_BYTES;
+}
+
+function isHeader(header: unknown): boolean {
+  return header instanceof Uint8Array && header.length === VIRTIO_HEADER_BYTES;
 }

@@ -1,6 +1,7 @@
 /** Devices come and go: every step of the one can be undone, and the other undoes them in reverse. */
 import { AF_INET, MESSAGE_COUNT } from '../../assembly/layout.ts';
 import { clearCounters } from '../dataplane/counters.ts';
+import { AGEING_DEFAULT_SECONDS } from '../dataplane/device-features.ts';
 import { VtepError } from '../errors.ts';
 import { closeTap, openTap } from '../io/tap.ts';
 import { ipBatch } from '../netlink/ip.ts';
@@ -23,7 +24,6 @@ import { releaseSource, retainSource } from './sources.ts';
 
 /** Frames that a TAP may hold for us: bursts of many flows, each with its 64 KiB in flight. */
 const TAP_QUEUE_FRAMES = 4096;
-const AGEING_DEFAULT = 300;
 
 /** Makes a device; it is down. @throws VtepError; then nothing is left behind */
 export async function createDevice(core: Core, asked: DeviceConfig): Promise<Device> {
@@ -39,7 +39,7 @@ export async function createDevice(core: Core, asked: DeviceConfig): Promise<Dev
     ...asked,
     mtu: mtuOf(asked, family),
     address: asked.gpe ? '' : (asked.address ?? randomMac()),
-    ageing: asked.ageing || AGEING_DEFAULT,
+    ageing: asked.ageing || AGEING_DEFAULT_SECONDS,
     reserved_bits: reservedBitsOf(asked),
   };
   const undo: (() => unknown)[] = [];

@@ -1,7 +1,7 @@
 /** One device of a VTEP: what it is made of, and what follows from its configuration. */
 import ipaddr from 'ipaddr.js';
 import { AF_INET, AF_INET6 } from '../../assembly/layout.ts';
-import type { DeviceFeatures } from '../dataplane/device-features.ts';
+import { type DeviceFeatures, MTU_DEFAULT } from '../dataplane/device-features.ts';
 import type { DeviceRecord } from '../dataplane/devices.ts';
 import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
@@ -12,17 +12,21 @@ import type { Listener } from './listeners.ts';
 import type { Place } from './places.ts';
 
 // The rules of the daemon ask for it too.
-export { reservedBits } from '../dataplane/device-features.ts';
+export { formatBits, usedBits } from '../dataplane/device-features.ts';
 
 export const MTU_MIN = 68;
 /** A TAP takes no more (65535 less its Ethernet header). */
 export const MTU_MAX = 65521;
 /** What the kernel's device takes, and its sentences name. */
 const MTU_MAX_KERNEL = 65535;
-const MTU_DEFAULT = 1500;
 /** Outer headers, UDP and VXLAN, and the inner Ethernet header, which GPE has none of. */
 const OVERHEAD_BYTES = { [AF_INET]: 36, [AF_INET6]: 56 };
 const ETHERNET_BYTES = 14;
+
+/** What an underlay packet has beside the inner IP packet. */
+export function overheadOf(family: Family, gpe: boolean): number {
+  return OVERHEAD_BYTES[family] + (gpe ? 0 : ETHERNET_BYTES);
+}
 
 /** What stands in the record of a TUN, which has none. */
 export const NO_MAC = '00:00:00:00:00:00';
@@ -84,8 +88,7 @@ export function mtuMax(config: DeviceConfig, family: Family): number {
   if (config.dev === undefined) return MTU_MAX;
   const underlay = stateOf(config.dev);
   if (underlay === undefined) throw noDevice(config.dev);
-  const overhead = OVERHEAD_BYTES[family] + (config.gpe ? 0 : ETHERNET_BYTES);
-  return Math.min(MTU_MAX, Math.max(MTU_MIN, underlay.mtu - overhead));
+  return Math.min(MTU_MAX, Math.max(MTU_MIN, underlay.mtu - overheadOf(family, config.gpe)));
 }
 
 /** The MTU asked for, or what `dev` leaves; larger than that is cut down, as the kernel does at creation. */

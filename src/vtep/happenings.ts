@@ -35,6 +35,7 @@ export class Happenings extends EventEmitter<VtepEvents> {
   protected watch(plane: Dataplane, log: Logger): void {
     this.#plane = plane;
     this.#log = log;
+    plane.notices.failed = (error) => this.#failed('subscribe', error);
     plane.notices.subscribe(
       (event, cause) => this.#tell(event, cause),
       () => this.#isHeard,
@@ -94,9 +95,13 @@ export class Happenings extends EventEmitter<VtepEvents> {
   #safely(name: keyof VtepEvents, message: FdbEntry | VtepEvent | VtepDrop | object, on?: Channel): void {
     try {
       (this as EventEmitter).emit(name, message);
-      if (on?.hasSubscribers) on.publish(message);
     } catch (error) {
-      this.#log('error', `a listener of "${name}" failed: ${String((error as Error)?.stack ?? error)}`);
+      this.#failed(name, error);
     }
+    if (on?.hasSubscribers) on.publish(message);
+  }
+
+  #failed(name: string, error: unknown): void {
+    this.#log('error', `a listener of "${name}" failed: ${String((error as Error)?.stack ?? error)}`);
   }
 }

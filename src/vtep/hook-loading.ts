@@ -26,6 +26,8 @@ export interface Loaded {
   readonly kind: HookCode['kind'];
   readonly seat: Seat;
   readonly generation: number;
+  /** Of a module in WebAssembly, of its block; -1 = it has none. */
+  readonly area: number;
   /** Returns why it failed, undefined = it didn't. @param records address of the first */
   run(records: number, count: number): string | undefined;
   close(): void;
@@ -77,7 +79,7 @@ function loadModule(
     });
     if (rules !== undefined) instance.configure(rules);
     return {
-      ...{ kind: 'wasm', generation, seat: { device, direction }, close },
+      ...{ kind: 'wasm', generation, seat: { device, direction }, area, close },
       run: (records, count) => instance.run(records, count)?.message,
     };
   } catch (error) {
@@ -102,7 +104,7 @@ async function loadScript(
   }
   const script = new HookScript(program, context, direction);
   return {
-    ...{ kind: 'js', generation, seat: { device, direction }, close() {} },
+    ...{ kind: 'js', generation, seat: { device, direction }, area: -1, close() {} },
     run: (records, count) => script.run(records, count)?.message,
   };
 }

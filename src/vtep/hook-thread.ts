@@ -14,16 +14,19 @@ import {
   HOOK_RECORD_BYTES,
   HOOK_RECORD_VERDICT_OFFSET,
   HOOK_RECORDS_OFFSET,
+  HOOK_STOPPED,
   HOOK_UNDECIDED,
   WORKER_HOOKED_OFFSET,
 } from '../../assembly/layout.ts';
 import type { HookDirection } from '../types.ts';
 import { type Loaded, loadProgram } from './hook-loading.ts';
 import {
+  AREAS_OFFSET,
   CALLING,
   CONTROL_CALLS,
   CONTROL_DESCRIPTORS,
   CONTROL_DESCRIPTORS_MAX,
+  CONTROL_GENERATION,
   CONTROL_HELD,
   CONTROL_HELD_BY,
   CONTROL_HELD_COUNT,
@@ -37,6 +40,7 @@ import {
   type HookOrder,
   type HookReport,
   type HookStart,
+  type HookState,
   IDLE,
   LOADING,
   type Program,
@@ -60,8 +64,11 @@ export class HookThread {
   readonly #port: MessagePort;
   readonly #words: Int32Array;
   readonly #shown: Float64Array;
+  readonly #places: Int32Array;
   /** By number. */
   readonly #seats = new Map<number, Loaded>();
+  /** Numbers of seats that nothing passes. */
+  readonly #closed = new Set<number>();
   /** By generation. */
   readonly #prepared = new Map<number, Loaded>();
   readonly #toldAt = new Map<number, number>();
@@ -74,6 +81,7 @@ export class HookThread {
     this.#port = port;
     this.#words = new Int32Array(control);
     this.#shown = new Float64Array(control, STATS_OFFSET);
+    this.#places = new Int32Array(control, AREAS_OFFSET);
     for (const context of Object.values(contexts))
       context.bytes.fill(0, context.base + WORKER_HOOKED_OFFSET, context.base + WORKER_HOOKED_OFFSET + 256);
   }
@@ -83,15 +91,22 @@ export class HookThread {
     return this.#loading > 0;
   }
 
-  /** Prepares and seats programs to begin with; one that fails now is left out. */
-  async begin(programs: readonly Program[]): Promise<void> {
+  /** Prepares and seats what there is to begin with. A program that fails now is stopped. */
+  async begin({ programs, closed }: HookState): Promise<void> {
+    for (const seat of closed) this.#close(seat);
     for (const program of programs) {
+      const { device, direction, generation, onstop } = program;
+      const seat: Seat = { device, direction };
+      // It is looked at from outside, as when it is called.
+      if (program.code.kind === 'js') this.#enter(CALLING, seatNumber(seat), generation);
       try {
         await this.#prepare(program);
-        this.#switch(program.generation);
+        this.#switch(generation);
       } catch (error) {
-        this.#report({ fault: messageOf(error), seat: program, generation: program.generation });
+        if (onstop === 'drop') this.#close(seat);
+        this.#report({ fault: messageOf(error), seat, generation, isLast: true });
       }
+      Atomics.store(this.#words, CONTROL_STATE, IDLE);
     }
   }
 
@@ -113,6 +128,7 @@ export class HookThread {
           }
         } else if (order.step === 'switch') this.#switch(order.generation);
         else if (order.step === 'remove') this.#remove(order.seat);
+        else if (order.step === 'close') this.#close(order.seat);
         else this.#forget(order.generation);
         done();
       } catch (error) {
@@ -188,24 +204,25 @@ export class HookThread {
   #run(seat: Seat, context: WorkerContext, records: number, count: number): void {
     const number = seatNumber(seat);
     const loaded = this.#seats.get(number);
-    // It has gone with the thread before this one, which had not come to the end of them.
+    // It has been stopped; maybe with the thread before this one, which had not come to the end of them.
     if (loaded === undefined) {
-      settle(context, records, count);
+      settle(context, records, count, this.#closed.has(number) ? HOOK_STOPPED : HOOK_FAULT);
       return;
     }
     this.#shown[number]! += count;
     const isScript = loaded.kind === 'js';
-    if (isScript) this.#enter(CALLING, number);
+    if (isScript) this.#enter(CALLING, number, loaded.generation);
     const fault = loaded.run(records, count);
     if (isScript) Atomics.store(this.#words, CONTROL_STATE, IDLE);
     if (fault === undefined) return;
-    settle(context, records, count);
+    settle(context, records, count, HOOK_FAULT);
     this.#fault(seat, loaded.generation, fault);
   }
 
-  #enter(state: number, seat: number): void {
+  #enter(state: number, seat: number, generation: number): void {
     this.#words[CONTROL_CALLS] = this.#words[CONTROL_CALLS]! + 1;
     this.#words[CONTROL_SEAT] = seat;
+    this.#words[CONTROL_GENERATION] = generation;
     Atomics.store(this.#words, CONTROL_STATE, state);
   }
 
@@ -239,6 +256,8 @@ export class HookThread {
     const number = seatNumber(loaded.seat);
     this.#seats.get(number)?.close();
     this.#seats.set(number, loaded);
+    this.#closed.delete(number);
+    this.#place(number, loaded);
     this.#toldAt.delete(number);
     this.#mark(loaded.seat, 1);
   }
@@ -253,6 +272,23 @@ export class HookThread {
     this.#mark(seat, 0);
     this.#seats.get(number)?.close();
     this.#seats.delete(number);
+    this.#closed.delete(number);
+    this.#place(number, undefined);
+  }
+
+  /** Tells the host where the counters of a module are. */
+  #place(seat: number, loaded: Loaded | undefined): void {
+    const isThere = loaded !== undefined && loaded.area >= 0;
+    Atomics.store(this.#places, seat * 2, 0);
+    if (!isThere) return;
+    this.#places[seat * 2 + 1] = loaded.area;
+    Atomics.store(this.#places, seat * 2, loaded.generation);
+  }
+
+  #close(seat: Seat): void {
+    this.#remove(seat);
+    this.#closed.add(seatNumber(seat));
+    this.#mark(seat, 1);
   }
 
   /** Tells the walk whether to park frames of the device. */
@@ -266,11 +302,11 @@ export class HookThread {
   }
 }
 
-/** What no program has decided is lost to the fault. */
-function settle({ u32 }: WorkerContext, records: number, count: number): void {
+/** What no program has decided gets this verdict. */
+function settle({ u32 }: WorkerContext, records: number, count: number, undecided: number): void {
   for (let index = 0; index < count; ++index) {
     const verdict = (records + index * HOOK_RECORD_BYTES + HOOK_RECORD_VERDICT_OFFSET) >>> 2;
-    if ((u32[verdict]! & ~HOOK_MIRROR) === HOOK_UNDECIDED) u32[verdict] = HOOK_FAULT;
+    if ((u32[verdict]! & ~HOOK_MIRROR) === HOOK_UNDECIDED) u32[verdict] = undecided;
   }
 }
 

@@ -8,11 +8,19 @@
 import { pathToFileURL } from 'node:url';
 import { type CounterName, readCounter } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
-import { compileHook, HOOK_FUEL } from '../dataplane/hook-program.ts';
+import { compileHook, countersOfHook, HOOK_FUEL } from '../dataplane/hook-program.ts';
 import { VtepError } from '../errors.ts';
-import type { HookDirection, HookInfo, HookRequest, HookStats, VtepEvent } from '../types.ts';
+import type { HookDirection, HookInfo, HookRequest, HookStats, OnStop, VtepEvent } from '../types.ts';
 import type { Device } from './device.ts';
-import { type HookCode, type Program, type Seat, seatNumber } from './hook-messages.ts';
+import {
+  type HookCode,
+  type HookOrder,
+  type HookReport,
+  type HookState,
+  type Program,
+  type Seat,
+  seatNumber,
+} from './hook-messages.ts';
 import type { Logger } from './options.ts';
 import type { Workers } from './workers.ts';
 
@@ -20,6 +28,9 @@ import type { Workers } from './workers.ts';
 const LOOK_MILLISECONDS = 250;
 const LOOKS_MAX = 4;
 const HUNG = 'the program did not return within 1 s';
+
+/** Faults of WebAssembly drop, and so does one that can't go on at all; JavaScript is for looking, until told otherwise. */
+const ONSTOP: Record<HookInfo['kind'], OnStop> = { js: 'pass', wasm: 'drop' };
 
 const DIRECTIONS: readonly HookDirection[] = ['encap', 'decap'];
 
@@ -30,14 +41,18 @@ const COUNTED: Record<HookDirection, Record<Exclude<keyof HookStats, 'packets'>,
     redirected: 'hook_redirects',
     mirrored: 'hook_mirrors',
     faults: 'drop_hook_fault',
+    stopped: 'drop_hook_stopped',
   },
   decap: {
     dropped: 'drop_hook_received',
     redirected: 'hook_redirects_received',
     mirrored: 'hook_mirrors_received',
     faults: 'drop_hook_fault_received',
+    stopped: 'drop_hook_stopped_received',
   },
 };
+
+type HookFault = Extract<HookReport, { fault: string }>;
 
 interface Hook {
   readonly device: Device;
@@ -49,6 +64,8 @@ interface Hook {
   told: number;
   fault?: string;
   stopped?: string;
+  /** What instances that are no more have counted. */
+  counted: number[];
 }
 
 export interface HookParts {
@@ -70,7 +87,7 @@ export class Hooks {
 
   constructor(parts: HookParts) {
     this.#parts = parts;
-    parts.workers.onHookFault = ({ seat, generation, fault }) => this.#hear(seat, generation, fault);
+    parts.workers.onHookFault = (fault) => this.#hear(fault);
     parts.workers.onLeft = (thread) => void this.#replaceThread(thread, 'the program ended its thread');
   }
 
@@ -91,11 +108,12 @@ export class Hooks {
       throw new VtepError('EXISTS', `${what}: File exists: "hook replace" takes its place`);
     const generation = ++this.#generation;
     const code = codeOf(request, generation, what);
-    const { rules } = request;
-    const program: Program = { ...seat, generation, code, ...(rules !== undefined && { rules }) };
+    const { rules, onstop = ONSTOP[code.kind] } = request;
+    const program: Program = { ...seat, generation, code, onstop, ...(rules !== undefined && { rules }) };
     const hook: Hook = {
       ...{ device, program, file: request.file },
       ...{ before: before?.before ?? this.#count(seat), told: before?.told ?? this.#count(seat).faults },
+      counted: [],
     };
     await this.#place(hook, what);
     this.#tell(hook, before === undefined ? 'added' : 'replaced');
@@ -169,12 +187,15 @@ export class Hooks {
   async #remove(seat: Seat): Promise<void> {
     const { workers } = this.#parts;
     await workers.orderHooks(seat.direction, { step: 'remove', seat }).catch(() => undefined);
-    this.#settleDevice(seat, false);
+    this.#settleDevice(seat);
   }
 
   /** Frames that this host itself has for the device take the way of datagrams while there is a hook on decap. */
-  #settleDevice({ device, direction }: Seat, isOn = true): void {
-    if (direction === 'decap') this.#parts.plane.devices.setHooked(device, isOn);
+  #settleDevice(seat: Seat): void {
+    if (seat.direction !== 'decap') return;
+    const hook = this.#hooks.get(seatNumber(seat));
+    const isOn = hook !== undefined && (hook.stopped === undefined || hook.program.onstop === 'drop');
+    this.#parts.plane.devices.setHooked(seat.device, isOn);
   }
 
   #settleWatch(isLoading = false): void {
@@ -202,31 +223,73 @@ export class Hooks {
   async #replaceThread(thread: number, reason: string): Promise<void> {
     const { workers, log } = this.#parts;
     const under = workers.underJavaScript()[thread];
-    const hook = under?.isCall ? this.#hooks.get(seatNumber(under.seat)) : undefined;
-    if (hook !== undefined && hook.stopped === undefined) {
-      hook.stopped = reason;
-      hook.fault = reason;
-    }
-    const programsNow = () => {
-      ++this.#startedAnew;
-      return [...this.#hooks.values()].filter(({ stopped }) => !stopped).map(({ program }) => program);
+    const seated = under?.isCall ? this.#hooks.get(seatNumber(under.seat)) : undefined;
+    const hook = seated?.program.generation === under?.generation ? seated : undefined;
+    // Another thread may have met it first.
+    const isNews = hook !== undefined && hook.stopped === undefined;
+    if (isNews) markStopped(hook, reason);
+    await workers.replaceThread(
+      thread,
+      () => {
+        ++this.#startedAnew;
+        for (const each of this.#hooks.values()) each.counted = this.#counters(each, thread);
+        return this.#state();
+      },
+      reason,
+    );
+    if (isNews) await this.#takeOff(hook, `${reason}: its thread was started anew without it`);
+    else log('warn', `hook: ${reason}: its thread was started anew`);
+  }
+
+  /** What a module has counted itself. @param thread takes this one's instance alone */
+  #counters({ program, counted, stopped }: Hook, thread?: number): number[] {
+    const { code, generation } = program;
+    if (code.kind !== 'wasm') return [];
+    const { plane, workers } = this.#parts;
+    const areas = stopped === undefined ? workers.areasOf(program, generation, thread) : [];
+    const live = countersOfHook(code.compiled, plane.views.bytes, areas);
+    return live.map((count, index) => count + (counted[index] ?? 0));
+  }
+
+  #state(): HookState {
+    const all = [...this.#hooks.values()];
+    const stopped = all.filter((hook) => hook.stopped !== undefined);
+    return {
+      programs: all.filter((hook) => hook.stopped === undefined).map(({ program }) => program),
+      closed: stopped
+        .filter(({ program }) => program.onstop === 'drop')
+        .map(({ program }) => seatOnly(program)),
     };
-    await workers.replaceThread(thread, programsNow, reason);
-    if (hook === undefined) return;
-    const { direction } = hook.program;
+  }
+
+  /** One that is marked as stopped goes from all threads, unless another one has taken its place meanwhile. */
+  async #takeOff(hook: Hook, what: string): Promise<void> {
+    const { workers, log } = this.#parts;
+    const { device, program, file, stopped } = hook;
+    const { direction, onstop } = program;
+    const follows = onstop === 'drop' ? 'packets are dropped' : 'packets pass';
     log(
       'error',
-      `hook dev ${hook.device.config.name} ${direction} ${hook.file}: ${reason}: its thread was started anew without it`,
+      `hook dev ${device.config.name} ${direction} ${file}: ${what}: ${follows} until it is replaced`,
     );
-    // Unless another one has taken its place meanwhile.
-    if (this.#hooks.get(seatNumber(hook.program)) === hook) await this.#remove(hook.program);
-    this.#tell(hook, 'stopped', { reason });
+    if (this.#hooks.get(seatNumber(program)) === hook) {
+      const order: HookOrder = { step: onstop === 'drop' ? 'close' : 'remove', seat: seatOnly(program) };
+      await workers.orderHooks(direction, order).catch(() => undefined);
+      this.#settleDevice(program);
+    }
+    this.#tell(hook, 'stopped', { reason: stopped! });
     this.#settleWatch();
   }
 
-  #hear(seat: Seat, generation: number, fault: string): void {
+  #hear({ seat, generation, fault, isLast = false }: HookFault): void {
     const hook = this.#hooks.get(seatNumber(seat));
-    if (hook === undefined || hook.program.generation !== generation) return;
+    if (hook === undefined || hook.program.generation !== generation || hook.stopped !== undefined) return;
+    if (isLast) {
+      hook.counted = this.#counters(hook);
+      markStopped(hook, fault);
+      void this.#takeOff(hook, fault);
+      return;
+    }
     if (hook.fault === undefined) {
       const { config } = hook.device;
       this.#parts.log('warn', `hook dev ${config.name} ${seat.direction} ${hook.file}: it failed: ${fault}`);
@@ -248,12 +311,14 @@ export class Hooks {
 
   #info(hook: Hook): HookInfo {
     const { device, program, file, before, fault, stopped } = hook;
-    const { direction, generation, code } = program;
+    const { direction, generation, code, onstop } = program;
     const now = this.#count(program);
     const since = (key: keyof HookStats) => now[key] - before[key];
+    const counters = this.#counters(hook);
     return {
       ...{ ifname: device.config.name, direction, kind: code.kind, file, generation },
       ...(code.kind === 'wasm' && { fuel: code.fuel }),
+      onstop,
       ...(stopped !== undefined && { stopped }),
       ...(fault !== undefined && { fault }),
       stats: {
@@ -262,7 +327,9 @@ export class Hooks {
         redirected: since('redirected'),
         mirrored: since('mirrored'),
         faults: since('faults'),
+        stopped: since('stopped'),
       },
+      ...(counters.length > 0 && { counters }),
     };
   }
 
@@ -277,8 +344,19 @@ export class Hooks {
       redirected: read(names.redirected),
       mirrored: read(names.mirrored),
       faults: read(names.faults),
+      stopped: read(names.stopped),
     };
   }
+}
+
+function markStopped(hook: Hook, reason: string): void {
+  hook.stopped = reason;
+  hook.fault = reason;
+}
+
+/** Without what a program has beside it, for posting. */
+function seatOnly({ device, direction }: Seat): Seat {
+  return { device, direction };
 }
 
 function codeOf(request: Exclude<HookRequest, { op: 'del' }>, generation: number, what: string): HookCode {

@@ -2,6 +2,7 @@
 import { AF_INET6 } from '../../assembly/layout.ts';
 import { clearCounters } from '../dataplane/counters.ts';
 import type { Dataplane } from '../dataplane/dataplane.ts';
+import { MTU_DEFAULT } from '../dataplane/device-features.ts';
 import { Listening } from '../dataplane/listening.ts';
 import { SOURCE, SOURCE_DF } from '../dataplane/parcels.ts';
 import { VtepError } from '../errors.ts';
@@ -14,15 +15,13 @@ import {
   type Device,
   familyOf,
   mtuOf,
+  overheadOf,
   randomMac,
   recordOf,
   remoteOf,
 } from './device.ts';
 import type { Logger } from './options.ts';
 import { changed, checkNew, isMulticast, reservedBitsOf } from './rules.ts';
-
-/** Outer headers in front of an inner IP packet: IP, UDP, VXLAN, Ethernet. */
-const OVERHEAD_BYTES = { inet: 50, inet6: 70 };
 
 export type PortDevice = Pick<
   Device,
@@ -192,8 +191,8 @@ export class PortableDevices {
   #start(device: PortDevice): void {
     const { index, port, config } = device;
     port.start({
-      frames: (batch) => {
-        if (device.up) this.#carrier.send(index, batch);
+      frames: (batch, headers) => {
+        if (device.up) this.#carrier.send(index, batch, headers);
       },
       closed: (error) => this.#ended(device, error),
       warn: (message) => this.#log('warn', `link ${config.name}: ${message}`),
@@ -286,7 +285,7 @@ export class PortableDevices {
   /** What the port says, else what the underlay leaves, else the kernel's 1500. */
   #mtuFor(device: PortDevice): number {
     const outer = this.#underlay.mtu;
-    return device.port.mtu ?? (outer === undefined ? 1500 : outer - OVERHEAD_BYTES[familyWord(device)]);
+    return device.port.mtu ?? (outer === undefined ? MTU_DEFAULT : outer - overheadOf(device.family, false));
   }
 
   /** What the batched VTEP does with the kernel's help and this one can't do at all. @throws VtepError UNSUPPORTED */

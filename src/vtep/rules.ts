@@ -5,7 +5,13 @@
 import { readFileSync } from 'node:fs';
 import ipaddr from 'ipaddr.js';
 import { AF_INET6 } from '../../assembly/layout.ts';
-import { receiveBits, reservedBits } from '../dataplane/device-features.ts';
+import {
+  AGEING_DEFAULT_SECONDS,
+  formatBits,
+  receiveBits,
+  reservedBits,
+  usedBits,
+} from '../dataplane/device-features.ts';
 import { VtepError } from '../errors.ts';
 import type { Family } from '../io/family.ts';
 import { indexOf } from '../io/interface.ts';
@@ -23,9 +29,8 @@ import {
   remoteOf,
 } from './device.ts';
 
-const ALL_BITS = 0xffffffffffffffffn;
-const AGEING_DEFAULT = 300;
-const ADD_AGAIN = 'delete the device and add it again';
+/** What remedies everything that is fixed at creation. */
+export const ADD_AGAIN = 'delete the device and add it again';
 const UNICAST = /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i;
 
 /** A device that is to be made. @throws VtepError USAGE, EXISTS or UNSUPPORTED */
@@ -117,18 +122,18 @@ function checkScopes(config: DeviceConfig): void {
 
 /** The bits of a device, filled in. @throws VtepError USAGE when they are in use */
 export function reservedBitsOf(config: DeviceConfig): string {
-  const free = reservedBits(featuresOf(config));
-  if (config.reserved_bits === undefined) return hex(free);
+  const features = featuresOf(config);
+  if (config.reserved_bits === undefined) return formatBits(reservedBits(features));
   const wanted = BigInt(config.reserved_bits);
-  const used = ALL_BITS ^ free;
+  const used = usedBits(features);
   if ((wanted & used) !== 0n) {
     throw refusal(
       'reserved_bits',
-      `Used bits ${hex(used)} cannot overlap reserved bits ${hex(wanted)}`,
+      `Used bits ${formatBits(used)} cannot overlap reserved bits ${formatBits(wanted)}`,
       'leave those out',
     );
   }
-  return hex(wanted);
+  return formatBits(wanted);
 }
 
 /** Whether two devices would be handed the same datagrams. `local` has no part in it. */
@@ -163,7 +168,7 @@ export function changed(device: Pick<Device, 'config' | 'family'>, change: Devic
   }
   // A device that inherits the TTL goes on doing so: the kernel takes the new value and never uses it.
   if (ttl !== undefined && before.ttl !== 'inherit') config.ttl = ttl;
-  if (change.ageing === 0) config.ageing = AGEING_DEFAULT;
+  if (change.ageing === 0) config.ageing = AGEING_DEFAULT_SECONDS;
   checkFamilies(change, family);
   checkNeeds(config);
   checkAddresses(config);
@@ -246,8 +251,4 @@ function isIpv6Disabled(dev: string): boolean {
   } catch {
     return false;
   }
-}
-
-function hex(bits: bigint): string {
-  return `0x${bits.toString(16).padStart(16, '0')}`;
 }

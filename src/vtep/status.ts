@@ -4,19 +4,21 @@ import { type CounterName, readCounter, readCounters } from '../dataplane/counte
 import type { Dataplane } from '../dataplane/dataplane.ts';
 import { preferredBuild } from '../dataplane/engine-file.ts';
 import type { Views } from '../dataplane/memory.ts';
-import type { DeviceInfo, DirectionStats, HookInfo, VtepStatus, WorkerStatus } from '../types.ts';
+import type { DeviceInfo, DirectionStats, VtepStatus, WorkerStatus } from '../types.ts';
 import { version } from '../version.ts';
+import type { Core } from './core.ts';
 import type { Device } from './device.ts';
-import type { Listeners } from './listeners.ts';
-import { type Offloads, offloadTable } from './offloads.ts';
+import { offloadTable } from './offloads.ts';
 import { workerProfile } from './profile.ts';
 import { refusedSources } from './sources.ts';
-import type { Workers } from './workers.ts';
+
+/** Of a device, whatever carries its frames. */
+type Described = Pick<Device, 'index' | 'config' | 'family' | 'ifindex' | 'up'>;
 
 export function deviceInfo(
   { views, policies }: { views: Views; policies: Pick<Dataplane['policies'], 'ofDevice'> },
   workers: number,
-  device: Pick<Device, 'index' | 'config' | 'family' | 'ifindex' | 'up'>,
+  device: Described,
 ): DeviceInfo {
   const { index } = device;
   const config = { ...device.config };
@@ -52,6 +54,7 @@ export function deviceInfo(
         'drop_hook',
         'drop_hook_fault',
         'drop_hook_target',
+        'drop_hook_stopped',
       ),
     carrier_errors: noRoute,
     collisions: loops,
@@ -73,6 +76,7 @@ export function deviceInfo(
       'drop_hook_fault_received',
       'drop_hook_target_received',
       'drop_hook_forward',
+      'drop_hook_stopped_received',
     ),
     frame_errors: count('drop_reserved_bits', 'drop_ecn'),
     length_errors: count('drop_short_inner_ip_received'),
@@ -82,24 +86,27 @@ export function deviceInfo(
 
 export interface StatusSources {
   plane: Dataplane;
-  workers: Workers;
-  listeners: Listeners;
-  devices: Device[];
-  offloads: Offloads;
-  /** The underlay TAP: in use, or why not. */
-  underlay: string;
-  hooks: HookInfo[];
+  /** Threads that count, the first ones. */
+  workers: number;
+  devices: readonly Described[];
   /** Milliseconds since the epoch. */
   started: number;
 }
 
-export function vtepStatus(sources: StatusSources): VtepStatus {
-  const { plane, workers, listeners, devices, offloads, underlay, hooks, started } = sources;
+/** What only one kind of VTEP knows. */
+export type OwnStatus = Pick<VtepStatus, 'offloads' | 'workers' | 'listeners' | 'hooks'> & {
+  engine: Pick<VtepStatus['engine'], 'io' | 'uring'>;
+};
+
+export function vtepStatus(
+  { plane, workers, devices, started }: StatusSources,
+  { engine, offloads, workers: threads, listeners, hooks = [] }: OwnStatus,
+): VtepStatus {
   const { views } = plane;
-  const names = new Map(devices.map((device) => [device.index, device.config.name]));
   const counters: VtepStatus['counters'] = {};
+  const names = devices.map(({ index, config }) => [index, config.name] as const);
   for (const [index, name] of [[0, ''] as const, ...names]) {
-    const found = readCounters(views, workers.count, index);
+    const found = readCounters(views, workers, index);
     if (Object.keys(found).length > 0) counters[name] = found as Record<string, number>;
   }
   return {
@@ -107,15 +114,29 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
     pid: process.pid,
     uptime: Math.round((Date.now() - started) / 1000),
     engine: {
-      io: workers.uring === 'on' ? 'uring' : 'batched',
-      uring: workers.uring,
+      ...engine,
       wasm: preferredBuild() === 'scalar' ? 'scalar' : 'simd',
       memoryBytes: views.memory.buffer.byteLength,
     },
-    offloads: {
-      ...offloadTable(offloads, devices, refusedSources(views)),
-      'tunnel-gso': underlay,
-    },
+    ...{ offloads, workers: threads, listeners },
+    devices: devices.map((device) => deviceInfo(plane, workers, device)),
+    counters,
+    ...(hooks.length > 0 && { hooks }),
+    fdb: { entries: plane.entries, capacity: FDB_CAPACITY },
+    ...(plane.lostEvents > 0 && { lostEvents: plane.lostEvents }),
+  };
+}
+
+/** On TAPs and sockets. @param underlay the underlay TAP: in use, or why not */
+export function batchedStatus(
+  { plane: { views }, workers, listeners, offloads, hooks }: Omit<Core, 'devices'>,
+  devices: readonly Device[],
+  underlay: string,
+): OwnStatus {
+  const nameOf = (index: number) => devices.find((device) => device.index === index)?.config.name ?? '';
+  return {
+    engine: { io: workers.uring === 'on' ? 'uring' : 'batched', uring: workers.uring },
+    offloads: { ...offloadTable(offloads, devices, refusedSources(views)), 'tunnel-gso': underlay },
     workers: workers.statistics().map(({ name, index, kind, syscalls, batches, sleeps }) => ({
       name,
       ...profileOf(views, index),
@@ -128,16 +149,9 @@ export function vtepStatus(sources: StatusSources): VtepStatus {
     listeners: listeners.all().map(({ family, port, devices: of }) => ({
       family: family === AF_INET ? 'inet' : 'inet6',
       port,
-      devices: [...of].map((index) => names.get(index) ?? ''),
+      devices: [...of].map(nameOf),
     })),
-    devices: devices.map((device) => deviceInfo(plane, workers.count, device)),
-    counters,
-    ...(hooks.length > 0 && { hooks }),
-    fdb: {
-      entries: plane.entries,
-      capacity: FDB_CAPACITY,
-    },
-    ...(plane.lostEvents > 0 && { lostEvents: plane.lostEvents }),
+    hooks: hooks.show(),
   };
 }
 
@@ -146,6 +160,6 @@ function profileOf(views: Views, worker: number): Pick<WorkerStatus, 'profile'> 
   return profile === undefined ? {} : { profile };
 }
 
-function workerSum(views: Views, worker: number, devices: Device[], name: CounterName): number {
+function workerSum(views: Views, worker: number, devices: readonly Device[], name: CounterName): number {
   return devices.reduce((sum, device) => sum + readCounter(views, 1, device.index, name, worker), 0);
 }

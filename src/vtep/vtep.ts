@@ -23,31 +23,20 @@ import type {
   DeviceChange,
   DeviceInfo,
   DeviceRequest,
-  FdbEntry,
-  FdbFlush,
-  FdbRequest,
   HookInfo,
   HookRequest,
-  MdbEntry,
-  MdbFlush,
-  MdbRequest,
-  PeerInfo,
-  PeerRequest,
-  PolicyInfo,
-  PolicyRequest,
-  VniInfo,
-  VniRequest,
   Vtep,
   VtepEvent,
   VtepStatus,
 } from '../types.ts';
+import { Ageing } from './ageing.ts';
 import { changeDevice } from './changes.ts';
 import type { Core } from './core.ts';
 import { createDevice, destroyDevice } from './creation.ts';
 import type { Device } from './device.ts';
 import { Following } from './following.ts';
 import { Groups } from './groups.ts';
-import { Happenings } from './happenings.ts';
+import type { Happenings } from './happenings.ts';
 import { Hooks } from './hooks.ts';
 import { engineOf } from './io-engine.ts';
 import { followTables, KernelTables } from './kernel-tables.ts';
@@ -57,16 +46,14 @@ import { failuresOf, probeOffloads } from './offloads.ts';
 import type { VtepOptions } from './options.ts';
 import type { Place } from './places.ts';
 import type { Readers } from './readers.ts';
-import { deviceInfo, vtepStatus } from './status.ts';
+import { batchedStatus, deviceInfo, vtepStatus } from './status.ts';
 import { UnderlayTaps } from './underlay-tap.ts';
+import { CLOCK_MILLISECONDS, VtepCalls } from './vtep-calls.ts';
 import { SPIN_MICROSECONDS } from './waiting.ts';
 import { Workers } from './workers.ts';
 
-const CLOCK_MILLISECONDS = 500;
 /** Fewer, and both directions of a queue share a thread: no more busy threads than cores. */
 const CORES_PER_QUEUE = 4;
-/** From when a device goes up until it looks for old entries first, however short its ageing time is. */
-const FIRST_AGEING_SECONDS = 10;
 
 /**
  * @param readers fill in what a request for a device leaves out
@@ -78,26 +65,17 @@ export async function createVtep(options: VtepOptions, readers: Readers): Promis
   return vtep;
 }
 
-class BatchedVtep extends Happenings implements Vtep {
+class BatchedVtep extends VtepCalls implements Vtep {
   readonly #core: Core;
   readonly #following: Following;
+  readonly #ageing: Ageing;
   readonly #underlay: UnderlayTaps;
   readonly #started = Date.now();
   #home: Place | undefined;
   #clock: NodeJS.Timeout | undefined;
-  /** When each device that is up looks for old entries next, as `plane.tick` counts. */
-  readonly #ageingDue = new Map<Device, number>();
-  #closing: Promise<void> | undefined;
-  #turn: Promise<unknown> = Promise.resolve();
-  readonly #readers: Readers;
-  readonly #signal: AbortSignal | undefined;
-  readonly #onAbort = () => void this.close();
 
   constructor(options: VtepOptions, readers: Readers) {
-    super();
-    this.#readers = readers;
-    this.#signal = options.signal;
-    if (options.signal?.aborted) throw new VtepError('USAGE', 'signal: it has been aborted already');
+    super(readers, options.signal);
     const queues = options.queues ?? 1;
     const offloads = probeOffloads(options.offloads ?? {});
     for (const failure of failuresOf(offloads)) options.logger?.('warn', failure);
@@ -128,8 +106,9 @@ class BatchedVtep extends Happenings implements Vtep {
       tables: new KernelTables(followTables(plane, (reason) => this.#core.log('error', reason))),
       devices: new Map(),
       home: () => this.#home!,
-      inTurn: (work) => this.#inTurn(work),
+      inTurn: (work) => this.inTurn(work),
     };
+    this.#ageing = new Ageing(plane.fdb);
     this.watch(plane, this.#core.log);
     this.#following = new Following(this.#core);
     this.#underlay = new UnderlayTaps({ views: plane.views, workers, log: this.#core.log });
@@ -160,15 +139,12 @@ class BatchedVtep extends Happenings implements Vtep {
       throw error;
     }
     this.#clock = setInterval(() => this.#tick(), CLOCK_MILLISECONDS);
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true });
-    // It may have come to that meanwhile.
-    if (this.#signal?.aborted) await this.close();
+    await this.closeOnAbort();
   }
 
   addDevice(request: DeviceRequest): Promise<DeviceInfo> {
-    return this.#inTurn(async () => {
-      void this.#open;
-      const device = await createDevice(this.#core, this.#readers.device(request));
+    return this.change(async () => {
+      const device = await createDevice(this.#core, this.readers.device(request));
       this.#following.settle(device);
       await this.#settleUnderlay();
       return this.#info(device);
@@ -176,11 +152,10 @@ class BatchedVtep extends Happenings implements Vtep {
   }
 
   setDevice(name: string, change: DeviceChange): Promise<DeviceInfo> {
-    return this.#inTurn(async () => {
-      void this.#open;
+    return this.change(async () => {
       const device = this.#find(name);
       const { ageing } = device.config;
-      const wanted = this.#readers.change(change);
+      const wanted = this.readers.change(change);
       try {
         await changeDevice(this.#core, device, wanted);
       } finally {
@@ -188,14 +163,13 @@ class BatchedVtep extends Happenings implements Vtep {
         this.#following.settle(device);
         await this.#settleUnderlay();
       }
-      if (device.config.ageing !== ageing) this.#ageingDue.set(device, 0);
+      if (device.config.ageing !== ageing) this.#ageing.changed(device);
       return this.#info(device);
     });
   }
 
   deleteDevice(name: string): Promise<void> {
-    return this.#inTurn(async () => {
-      void this.#open;
+    return this.change(async () => {
       const device = this.#find(name);
       await destroyDevice(this.#core, device);
       this.forgetDrops(device.index);
@@ -208,125 +182,48 @@ class BatchedVtep extends Happenings implements Vtep {
     return [...this.#core.devices.values()].map((device) => this.#info(device));
   }
 
-  fdb(request: FdbRequest): void {
-    this.#open.fdb.apply(this.#readers.fdb(request));
-  }
-
-  fdbShow(dev?: string): FdbEntry[] {
-    return this.#open.fdb.show(this.#dev(dev));
-  }
-
-  fdbGet(dev: string, mac: string, vni?: number): FdbEntry {
-    return this.#open.fdb.get(...this.#readers.fdbKey(dev, mac, vni));
-  }
-
-  fdbFlush(filter: FdbFlush): number {
-    return this.#open.fdb.flush(this.#readers.fdbFlush(filter));
-  }
-
-  vni(request: VniRequest): void {
-    this.#open.vnis.apply(this.#readers.vni(request));
-  }
-
-  vniShow(dev?: string): VniInfo[] {
-    return this.#open.vnis.show(this.#dev(dev));
-  }
-
-  policy(request: PolicyRequest): void {
-    this.#open.policies.apply(this.#readers.policy(request));
-  }
-
-  policyShow(dev?: string): PolicyInfo[] {
-    return this.#open.policies.show(this.#dev(dev));
-  }
-
-  peer(request: PeerRequest): void {
-    this.#open.peers.apply(this.#readers.peer(request));
-  }
-
-  peerShow(dev?: string): PeerInfo[] {
-    return this.#open.peers.show(this.#dev(dev));
-  }
-
   hook(request: HookRequest): Promise<void> {
-    return this.#inTurn(async () => {
-      void this.#open;
-      const wanted = this.#readers.hook(request);
+    return this.change(async () => {
+      const wanted = this.readers.hook(request);
       await this.#core.hooks.apply(this.#find(wanted.dev), wanted);
     });
   }
 
   hookShow(dev?: string): HookInfo[] {
-    void this.#open;
-    const name = this.#dev(dev);
+    void this.open;
+    const name = this.dev(dev);
     if (name !== undefined) this.#find(name);
     return this.#core.hooks.show(name);
   }
 
-  mdb(request: MdbRequest): void {
-    this.#open.mdb.apply(this.#readers.mdb(request));
-  }
-
-  mdbShow(dev?: string): MdbEntry[] {
-    return this.#open.mdb.show(this.#dev(dev));
-  }
-
-  mdbGet(dev: string, grp: string, src?: string, src_vni?: number): MdbEntry[] {
-    return this.#open.mdb.get(...this.#readers.mdbKey(dev, grp, src, src_vni));
-  }
-
-  mdbFlush(filter: MdbFlush): number {
-    return this.#open.mdb.flush(this.#readers.mdbFlush(filter));
-  }
-
-  subscribe(listener: (event: VtepEvent) => void): () => void {
-    return this.#open.notices.subscribe(this.#readers.listener(listener));
-  }
-
   status(): VtepStatus {
-    const { plane, workers, listeners, offloads, devices } = this.#core;
-    return vtepStatus({
-      ...{ plane, workers, listeners, offloads, started: this.#started },
-      underlay: this.#underlay.state,
-      hooks: this.#core.hooks.show(),
-      devices: [...devices.values()],
-    });
+    const { plane, workers } = this.#core;
+    const devices = [...this.#core.devices.values()];
+    return vtepStatus(
+      { plane, workers: workers.count, devices, started: this.#started },
+      batchedStatus(this.#core, devices, this.#underlay.state),
+    );
   }
 
   responds(milliseconds: number): Promise<boolean> {
-    return this.#core.workers.responds(this.#readers.milliseconds(milliseconds));
+    return this.#core.workers.responds(this.readers.milliseconds(milliseconds));
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#inTurn(async () => {
-      this.#signal?.removeEventListener('abort', this.#onAbort);
-      clearInterval(this.#clock);
-      await this.#following.close();
-      for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
-      await this.#settleUnderlay();
-      this.#core.hooks.close();
-      await this.#core.workers.stop();
-    });
-    return this.#closing;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
-  /** @throws VtepError USAGE when it has been closed */
-  get #open(): Dataplane {
-    if (this.#closing !== undefined)
-      throw new VtepError('USAGE', 'vtep: it has been closed: create another one');
+  protected override get plane(): Dataplane {
     return this.#core.plane;
   }
 
-  #dev(name: string | undefined): string | undefined {
-    return name === undefined ? undefined : this.#readers.dev(name);
+  protected override async shut(): Promise<void> {
+    clearInterval(this.#clock);
+    await this.#following.close();
+    for (const device of this.#core.devices.values()) await destroyDevice(this.#core, device);
+    await this.#settleUnderlay();
+    this.#core.hooks.close();
+    await this.#core.workers.stop();
   }
 
   #find(asked: string): Device {
-    const name = this.#readers.dev(asked);
+    const name = this.readers.dev(asked);
     const device = this.#core.devices.get(name);
     if (device === undefined) {
       throw new VtepError(
@@ -356,24 +253,9 @@ class BatchedVtep extends Happenings implements Vtep {
   #tick(): void {
     const { plane, devices } = this.#core;
     // A device may have gone from outside.
-    if (this.#underlay.tick([...devices.values()])) void this.#inTurn(() => this.#settleUnderlay());
+    if (this.#underlay.tick([...devices.values()])) void this.inTurn(() => this.#settleUnderlay());
     this.tellDrops([[0, ''], ...[...devices.values()].map((one) => [one.index, one.config.name] as const)]);
     this.#core.hooks.tick();
-    const now = plane.tick();
-    for (const device of this.#ageingDue.keys()) {
-      if (!device.up || devices.get(device.config.name) !== device) this.#ageingDue.delete(device);
-    }
-    for (const device of devices.values()) {
-      if (!device.up) continue;
-      const due = this.#ageingDue.get(device) ?? now + FIRST_AGEING_SECONDS;
-      const next = now < due ? due : now + Math.max(1, plane.fdb.age(device.index).next);
-      this.#ageingDue.set(device, next);
-    }
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work);
-    this.#turn = result.catch(() => undefined);
-    return result;
+    this.#ageing.tick(plane.tick(), devices);
   }
 }

@@ -49,7 +49,7 @@ const hooks = new HookThread(
   start.hooks,
   Object.fromEntries(start.roles.map(({ kind }, index) => [kind, contexts[index]!])),
 );
-await hooks.begin(start.hooks.programs);
+await hooks.begin(start.hooks);
 const servers = start.roles.map(serverOf);
 parentPort?.postMessage(refused);
 await run(servers);

@@ -8,6 +8,8 @@ import { Worker } from 'node:worker_threads';
 import {
   HEADER_BASE,
   HEADER_PATHS_OFFSET,
+  HOOK_AREA_BYTES,
+  HOOK_AREAS_OFFSET,
   WORKER_BATCHES_OFFSET,
   WORKER_ROUNDS_OFFSET,
   WORKER_SLEEPS_OFFSET,
@@ -19,7 +21,7 @@ import { VtepError } from '../errors.ts';
 import { closePoller, openPoller, type Poller, unwatch, wake, watch } from '../io/poller.ts';
 import type { HookDirection } from '../types.ts';
 import { HookLine } from './hook-line.ts';
-import { CALLING, type HookOrder, type HookReport, type Program, type Seat } from './hook-messages.ts';
+import { CALLING, type HookOrder, type HookReport, type HookState, type Seat } from './hook-messages.ts';
 import type { IoEngine } from './io-engine.ts';
 import { LISTENER_TOKEN, type Role, type WorkerStart } from './worker-context.ts';
 
@@ -111,18 +113,18 @@ export class Workers {
       const start: WorkerStart = { roles, memory, module, address, engine, spin, poller: openPoller() };
       const hooks = new HookLine((fault) => this.onHookFault(fault));
       this.#threads.push({ start, hooks, isReplaced: false, worker: undefined as unknown as Worker });
-      return this.#run(this.#threads.length - 1, []);
+      return this.#run(this.#threads.length - 1, { programs: [], closed: [] });
     });
     process.on('exit', this.#leave);
     await Promise.all(ready);
   }
 
   /** Starts a thread. Resolves when it waits for work. */
-  #run(number: number, programs: readonly Program[], reason = ''): Promise<void> {
+  #run(number: number, state: HookState, reason = ''): Promise<void> {
     const thread = this.#threads[number]!;
     const { start } = thread;
     const name = nameOf(start.roles);
-    const hooks = thread.hooks.start(programs, reason);
+    const hooks = thread.hooks.start(state, reason);
     const worker = new Worker(fileURLToPath(import.meta.resolve('#worker')), {
       workerData: { ...start, hooks },
       transferList: [hooks.port],
@@ -143,6 +145,8 @@ export class Workers {
         resolve();
       });
       worker.once('error', (error) => reject(new VtepError('SYSTEM', `${name} worker: ${error.message}`)));
+      // A program has kept it from starting: another one takes its place.
+      worker.once('exit', () => resolve());
     });
   }
 
@@ -162,11 +166,9 @@ export class Workers {
   }
 
   /** Of each thread: what JavaScript of a hook it is in, undefined = in none. */
-  underJavaScript(): ({ calls: number; isCall: boolean; seat: Seat } | undefined)[] {
+  underJavaScript(): ({ calls: number; isCall: boolean; seat: Seat; generation: number } | undefined)[] {
     return this.#threads.map(({ hooks: { under } }) =>
-      under === undefined
-        ? undefined
-        : { calls: under.calls, isCall: under.state === CALLING, seat: under.seat },
+      under === undefined ? undefined : { ...under, isCall: under.state === CALLING },
     );
   }
 
@@ -175,20 +177,33 @@ export class Workers {
     return this.#threads.reduce((sum, { hooks }) => sum + hooks.shown(seat), 0);
   }
 
+  /** Addresses of what the instances of a module keep. @param thread of this one alone; absent: of all */
+  areasOf(seat: Seat, generation: number, thread?: number): number[] {
+    const threads = thread === undefined ? this.#threads : [this.#threads[thread]!];
+    return threads.flatMap(({ start, hooks }) => {
+      const area = hooks.areaOf(seat, generation);
+      const role = start.roles.find(({ kind }) => kind === seat.direction);
+      if (area === undefined || role === undefined) return [];
+      return workerBase(role.index) + HOOK_AREAS_OFFSET + area * HOOK_AREA_BYTES;
+    });
+  }
+
   /**
    * Ends a thread that does not come back and starts another one in its place. It goes on where the other one was: all
    * that it held is in the memory.
-   * @param programsNow asked once, when orders to the old thread have been refused and those to the new one are kept for it
+   * @param stateNow asked once, when orders to the old thread have been refused and those to the new one are kept for it
    */
-  async replaceThread(number: number, programsNow: () => readonly Program[], reason: string): Promise<void> {
+  async replaceThread(number: number, stateNow: () => HookState, reason: string): Promise<void> {
     const thread = this.#threads[number]!;
     thread.isReplaced = true;
     await thread.worker.terminate();
     if (this.#stopping) return;
     thread.hooks.closeDescriptors();
     const kinds = thread.start.roles.map(({ kind }) => kind as string);
-    const programs = programsNow().filter(({ direction }) => kinds.includes(direction));
-    await this.#run(number, programs, reason).catch((error: Error) => this.#failed(error.message));
+    const isIts = ({ direction }: Seat) => kinds.includes(direction);
+    const { programs, closed } = stateNow();
+    const state = { programs: programs.filter(isIts), closed: closed.filter(isIts) };
+    await this.#run(number, state, reason).catch((error: Error) => this.#failed(error.message));
   }
 
   /** Encap worker of a queue: wake for this TAP. */

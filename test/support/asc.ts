@@ -22,7 +22,17 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COMPILER = join(ROOT, 'node_modules/assemblyscript');
 const HOOKS = join(ROOT, 'hooks');
 const COMPILED = join(ROOT, 'build/hooks');
-export const ASC_OPTIONS = ['--runtime', 'stub', '--use', 'abort=', '--noAssert', '-O3', '--converge'];
+export const ASC_OPTIONS = [
+  '--runtime',
+  'stub',
+  '--use',
+  'abort=',
+  '--noAssert',
+  '-O3',
+  '--converge',
+  '--enable',
+  'simd',
+];
 const SECONDS = 60;
 
 /**

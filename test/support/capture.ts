@@ -68,6 +68,8 @@ const RECEIVE_BUFFER_BYTES = 64 << 20;
 const FRAME_BYTES = 256 << 10;
 const CONTROL_BYTES = 256;
 const DRAIN_MS = 2;
+/** What one look counts for at most: it takes longer only where this process had to wait for a core. */
+const LOOK_MS = 5;
 
 // The arena: message header, one iovec, the sender's address, control messages, then the frame itself.
 const IOVEC_AT = 64;
@@ -146,7 +148,7 @@ export class Capture {
   readonly #timer: NodeJS.Timeout;
   #frames: CapturedFrame[] = [];
   #missed = 0;
-  #lastNews = performance.now();
+  #news = 0;
 
   constructor(ifname: string, options: CaptureOptions = {}) {
     this.#options = { direction: 'both', udpPort: 0, limit: 200_000, ...options };
@@ -191,7 +193,7 @@ export class Capture {
     let data: Uint8Array = memory.bytes.slice(FRAME_AT, FRAME_AT + length);
     if (aux.status & TP_STATUS_VLAN_VALID) data = withTag(data, aux);
     if (udpPort !== 0 && udpDestination(data) !== udpPort) return;
-    this.#lastNews = performance.now();
+    this.#news++;
     if (this.#frames.length >= limit) {
       this.#missed++;
       return;
@@ -213,16 +215,21 @@ export class Capture {
     return frames;
   }
 
-  /** Ends when `frames` have come (0 = any number) and nothing new came for `quietMs`, or after `withinMs`. */
+  /**
+   * Ends when `frames` have come (0 = any number) and nothing new came for `quietMs`, or after `withinMs`. Both are of the
+   * time in which this process ran: on a busy machine the others, who were to send, had no more.
+   */
   async settle(frames: number, quietMs: number, withinMs: number): Promise<void> {
-    const started = performance.now();
-    this.#lastNews = started;
-    for (;;) {
+    let [waited, quiet, news] = [0, 0, this.#news];
+    for (let before = performance.now(); waited <= withinMs; ) {
       this.drain();
-      const now = performance.now();
-      if (now - started > withinMs) return;
-      if (this.#frames.length >= frames && now - this.#lastNews >= quietMs) return;
+      if (this.#news !== news) [quiet, news] = [0, this.#news];
+      if (this.#frames.length >= frames && quiet >= quietMs) return;
       await new Promise((done) => setTimeout(done, DRAIN_MS));
+      const now = performance.now();
+      waited += Math.min(now - before, LOOK_MS);
+      quiet += Math.min(now - before, LOOK_MS);
+      before = now;
     }
   }
 

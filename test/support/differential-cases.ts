@@ -77,6 +77,8 @@ export interface Outcome {
   /** By branch: cases played, of which equal, and states (FDB and counters) compared. */
   tally: Map<string, { cases: number; equal: number; states: number }>;
   divergences: Divergence[];
+  /** Frames that vxlane did not learn from, as it counts itself: a thread held the FDB that had lost its core. */
+  unlearned: number;
   /** Set when vxlane refused what the kernel did in the setup. */
   refused?: string;
 }

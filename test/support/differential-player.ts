@@ -123,6 +123,10 @@ export class Player {
   }
 }
 
+/** By how much has come. */
+export const stateOf = ({ wire, overlay, counts, events, fdb }: View): string =>
+  [total(wire), ...overlay.map(total), sorted(counts), events.length, fdb.join()].join();
+
 /** Does one twin lack what the other has? It may be on its way. */
 export function isLate(right: View, seen: View): boolean {
   return (

@@ -4,7 +4,7 @@
  */
 import type { Case, OptionSet, Outcome, Round, Subject } from './differential-cases.ts';
 import { differing, differingLines, isUnfinished, sorted, total, wrong } from './differential-compare.ts';
-import { burstsOf, type Frames, isLate, Player } from './differential-player.ts';
+import { burstsOf, type Frames, isLate, Player, stateOf } from './differential-player.ts';
 import { DEVICE, type Twin } from './differential-twins.ts';
 import { hexdump } from './traffic-frames.ts';
 import { comparable, faults, network } from './traffic-packets.ts';
@@ -18,10 +18,11 @@ const FOLLOWED = /^(neigh|nexthop|route|addr|sysctl) /;
 const FOLLOW_MS = 150;
 /** Monitors write to a pipe: what they say is there a little later. */
 const EVENTS_MS = 15;
-const REMOVAL_LOOKS = 20;
+const REMOVAL_LOOKS = 60;
+const SECOND_LOOKS = 5;
 
 export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<Outcome> {
-  const outcome: Outcome = { tally: new Map(), divergences: [] };
+  const outcome: Outcome = { tally: new Map(), divergences: [], unlearned: 0 };
   const { setup, teardown = [] } = set;
   try {
     for (const twin of [kernel, vxlane]) {
@@ -40,6 +41,7 @@ export async function play(set: OptionSet, kernel: Twin, vxlane: Twin): Promise<
       [new Player(kernel, devicesOf(set, kernel)), new Player(vxlane, devicesOf(set, vxlane))],
       outcome,
     );
+    outcome.unlearned = await vxlane.unlearned();
     await compareRemoval(set, kernel, vxlane, outcome);
     return outcome;
   } finally {
@@ -165,7 +167,7 @@ function rowOf({ tally }: Outcome, branch: string) {
   return row;
 }
 
-/** Sends the round's frames and looks at what has come of them, twice where vxlane seems to lack something. */
+/** Sends the round's frames and looks at what has come of them, again where one twin seems to lack something. */
 async function observe({ cases, waitMs = 0 }: Round, [kernel, vxlane]: [Player, Player]) {
   const none = (player: Player): Frames => ({
     wire: new Map(),
@@ -181,8 +183,12 @@ async function observe({ cases, waitMs = 0 }: Round, [kernel, vxlane]: [Player, 
   }
   if (waitMs > 0) await sleep(waitMs);
   let [wanted, given] = await Promise.all([kernel.view(right), vxlane.view(seen)]);
-  if (isLate(wanted, given)) {
-    seen = await vxlane.frames(SECOND_LOOK_MS);
+  for (let looks = 0, before = ''; looks < SECOND_LOOKS && isLate(wanted, given); looks++) {
+    // As long as something still comes, of the kernel's too: its packets wait for a core like everybody's.
+    const state = stateOf(wanted) + stateOf(given);
+    if (state === before) break;
+    before = state;
+    [right, seen] = await Promise.all([kernel.frames(SECOND_LOOK_MS), vxlane.frames(SECOND_LOOK_MS)]);
     [wanted, given] = await Promise.all([kernel.view(right), vxlane.view(seen)]);
   }
   return { wanted, given };

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { runCli } from '../../src/cli/program.ts';
+import { createClient } from '../../src/daemon/client.ts';
 import { Heard } from './differential-monitor.ts';
 import { type Bed, type Namespace, REPOSITORY } from './netns.ts';
 import { layer2 } from './scenario.ts';
@@ -30,7 +31,7 @@ export const SECOND_LOCAL6 = 'fd69::94';
 
 const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
 const OFF = { tx: false, tso: false, gso: false, gro: false };
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 /** A VNI that no case uses: its device keeps the port open on the far end. */
 const LISTENER_VNI = 0xfffffe;
 
@@ -56,6 +57,8 @@ export interface Twin {
   command(line: string): Promise<Said>;
   fdb(device: string): Promise<FdbRow[]>;
   counts(device: string): Promise<Counts>;
+  /** Frames of all devices there are that vxlane did not learn from because its FDB was being written to (`fdb_busy`). */
+  unlearned(): Promise<number>;
   /** What `bridge monitor fdb` and, of misses, `ip monitor neigh` have said of a device since the last call. */
   events(): string[];
   /** Throws with its last words if the VTEP has died. */
@@ -119,6 +122,7 @@ function kernelTwin(host: Host, far: Host): Twin {
     fdb: async (device) =>
       json('bridge', '-j', 'fdb', 'show', 'dev', device).filter((row: FdbRow) => !('master' in row)),
     counts: async (device) => json('ip', '-s', '-s', '-j', 'link', 'show', 'dev', device)[0].stats64,
+    unlearned: async () => 0,
     events: () => heard.take(),
     assertAlive: () => undefined,
   };
@@ -182,6 +186,10 @@ async function vxlaneTwin(bed: Bed, host: Host, far: Host): Promise<Twin> {
     fdb: (device) => json('fdb', 'show', 'dev', device),
     events: () => heard.take(),
     counts: async (device) => (await json('-s', '-s', 'link', 'show', 'dev', device))[0].stats64,
+    unlearned: async () => {
+      const { counters } = await createClient(socket).status();
+      return Object.values(counters).reduce((sum, { fdb_busy = 0 }) => sum + fdb_busy, 0);
+    },
     assertAlive,
   };
 }

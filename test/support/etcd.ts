@@ -1,7 +1,8 @@
 /** A real etcd of the machine's package on loopback ports, with a data directory of its own, and what tests do to it. */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -17,13 +18,24 @@ export function missingForEtcd(): string | null {
     : `needs ${missing.join(' and ')}: apt-get install etcd-server etcd-client`;
 }
 
-/** A port of 127.0.0.1 that nobody has at the moment. */
+/** Below those that the kernel gives to whoever asks for any (net.ipv4.ip_local_port_range). */
+const [FIRST_PORT, LAST_PORT] = [20_000, 32_000];
+let next = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
+
+/** A port of 127.0.0.1 that nobody has at the moment, and that nobody is given while a server is away from it. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    next = next < LAST_PORT ? next + 1 : FIRST_PORT;
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(next, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    const port = next;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 export interface EtcdOptions {
@@ -165,8 +177,9 @@ export class Cable {
       near.pipe(far).pipe(near);
     });
     this.#server = server;
-    await new Promise<void>((resolve) => server.listen(this.port, '127.0.0.1', resolve));
-    this.port = (server.address() as AddressInfo).port;
+    this.port ||= await freePort();
+    server.listen(this.port, '127.0.0.1');
+    await once(server, 'listening');
   }
 
   async cut(): Promise<void> {

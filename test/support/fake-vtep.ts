@@ -287,7 +287,8 @@ export class FakeVtep implements Vtep {
       ...{ ifname: dev, direction, kind: request.wasm === undefined ? 'js' : 'wasm', file: request.file },
       generation: this.hookRequests.length,
       ...(request.fuel !== undefined && { fuel: request.fuel }),
-      stats: known?.stats ?? { packets: 0, dropped: 0, redirected: 0, mirrored: 0, faults: 0 },
+      onstop: request.onstop ?? (request.wasm === undefined ? 'pass' : 'drop'),
+      stats: known?.stats ?? { packets: 0, dropped: 0, redirected: 0, mirrored: 0, faults: 0, stopped: 0 },
     });
   }
 

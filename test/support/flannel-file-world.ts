@@ -14,7 +14,7 @@ export const KERNEL = {
   ...{ address: '192.0.2.2', network: '10.244.2.0', pod: '10.244.2.2' },
   mac: '36:3c:de:36:68:58',
 };
-const READY_MS = 8000;
+const READY_MS = 20_000;
 
 export class World {
   readonly ours: Namespace;
@@ -161,7 +161,7 @@ export class World {
     return { mac: link.address, mtu: link.mtu, routes: routes.map(({ dst }) => dst).sort() };
   }
 
-  async until(what: string, holds: () => boolean, milliseconds = 5000): Promise<void> {
+  async until(what: string, holds: () => boolean, milliseconds = 15_000): Promise<void> {
     const deadline = performance.now() + milliseconds;
     let failure: unknown;
     for (;;) {

@@ -19,7 +19,7 @@ export const UNDERLAY = 'eth0';
 const UNDERLAY_NETWORK = '10.169.72';
 
 /** Calls until the work doesn't throw any more; then its last error, with the time that was given. */
-export async function eventually<T>(work: () => T | Promise<T>, withinMs = 5000): Promise<T> {
+export async function eventually<T>(work: () => T | Promise<T>, withinMs = 20_000): Promise<T> {
   const until = Date.now() + withinMs;
   for (;;) {
     try {

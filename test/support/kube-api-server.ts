@@ -3,15 +3,16 @@
  * of JSON lines with bookmarks, 410 Gone, strategic merge patches of a node's status. Everything that goes wrong in
  * the field can be made to: refusals, cut connections, an absence, a compaction, answers in tiny pieces.
  */
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { type Certificate, selfSigned } from './certificate.ts';
+import { freePort } from './etcd.ts';
 import { KubeStore, type NodeEvent } from './kube-store.ts';
 
 export interface Asked {
@@ -97,8 +98,9 @@ export class KubeApiServer {
       socket.on('close', () => this.#sockets.delete(socket));
       socket.on('error', () => {});
     });
-    await new Promise<void>((resolve) => this.#server!.listen(this.#port, '127.0.0.1', resolve));
-    this.#port = (this.#server.address() as AddressInfo).port;
+    this.#port ||= await freePort();
+    this.#server.listen(this.#port, '127.0.0.1');
+    await once(this.#server, 'listening');
   }
 
   /** Away, connections cut. `listen` brings it back at the same port. */

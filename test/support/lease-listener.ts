@@ -2,7 +2,7 @@
 import type { Lease, LeaseListener } from '../../src/flannel/lease.ts';
 import { until } from './own-namespace.ts';
 
-const WAIT_MS = 8000;
+const WAIT_MS = 15_000;
 
 export class Heard implements LeaseListener {
   readonly members = new Map<string, Lease>();

@@ -6,6 +6,7 @@ import {
   HOOK_REDIRECT,
   HOOK_ROOM_DECAP_BYTES,
   HOOK_ROOM_ENCAP_BYTES,
+  HOOK_STOPPED,
   HOOK_TARGET_TUNNEL,
   HOOK_UNDECIDED,
 } from '../../assembly/layout.ts';
@@ -62,7 +63,8 @@ export function judge(
   const isFrame = start >= 0 && start <= memory.length && length <= memory.length - start;
   const frame = isFrame ? memory.slice(start, start + length) : new Uint8Array(0);
   if (![HOOK_PASS, HOOK_DROP, HOOK_REDIRECT, HOOK_UNDECIDED].includes(action) || !isWhole(frame)) {
-    count(fate, device, name('drop_hook_fault'));
+    // Whoever wrote that number: it is dropped.
+    count(fate, device, name(action === HOOK_STOPPED ? 'drop_hook_stopped' : 'drop_hook_fault'));
     return;
   }
   if ((verdict & HOOK_MIRROR) !== 0) {

@@ -19,7 +19,7 @@ export const PEERS6 = ['2001:db8::2', '2001:db8::3', '2001:db8::4'] as const;
 const HOST_MAC = '02:50:00:00:00:01';
 const PEER_MAC = '02:50:00:00:00:02';
 const QUIET_MS = 80;
-const WITHIN_MS = 1500;
+const WITHIN_MS = 2000;
 
 const WHOLE_PACKETS = {
   'tx-udp-segmentation': false,

@@ -27,7 +27,7 @@ import type { Kind } from './traffic-vtep.ts';
 
 export const WRAPPERS = join(REPOSITORY, 'wrap');
 const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 const STEP_MS = 20_000;
 
 export interface Step {

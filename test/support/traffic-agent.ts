@@ -8,6 +8,7 @@ import { addVxlan } from './differential-netlink.ts';
 import { features, setOffloads } from './ethtool.ts';
 import { type Datagram, type DatagramOptions, injectFrames, type Pace, sendDatagrams } from './inject.ts';
 import { vxlanLink } from './kernel-link.ts';
+import { injectSuperFrames, type SuperFrame } from './super-frames.ts';
 import {
   tcpEchoClient,
   tcpEchoServer,
@@ -44,6 +45,7 @@ const operations = {
     return result;
   },
   inject: (ifname: string, frames: Uint8Array[], pace: Pace) => injectFrames(ifname, frames, pace),
+  superFrames: (ifname: string, frames: SuperFrame[]) => injectSuperFrames(ifname, frames),
   datagrams: (datagrams: Datagram[], options: DatagramOptions) => sendDatagrams(datagrams, options),
   offloads: (ifname: string, wanted: Record<string, boolean>) => setOffloads(ifname, wanted),
   features: (ifname: string) => features(ifname),

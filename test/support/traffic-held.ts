@@ -10,7 +10,7 @@ export async function tcpHold(host: string, port: number): Promise<number> {
   const socket = connect({ host, port, noDelay: true });
   // Errors reach whoever says something next.
   socket.on('error', () => undefined);
-  await once(socket, 'connect', { signal: AbortSignal.timeout(5000) });
+  await once(socket, 'connect', { signal: AbortSignal.timeout(15_000) });
   return held.push(socket) - 1;
 }
 

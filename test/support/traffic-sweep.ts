@@ -12,7 +12,7 @@ export interface SweepOptions {
   step?: number;
   /** Requests under way at a time; 16 unless given. */
   window?: number;
-  /** Most milliseconds without any reply before the missing ones count as lost; 1000 unless given. */
+  /** Most milliseconds without any reply before the missing ones count as lost; 4000 unless given. */
   patienceMs?: number;
 }
 
@@ -38,7 +38,7 @@ const HOPELESS = 64;
 const tick = () => new Promise((done) => setImmediate(done));
 
 export async function runSweep(options: SweepOptions, transport: SweepTransport): Promise<SweepResult> {
-  const { first, last, step = 1, window = 16, patienceMs = 1000 } = options;
+  const { first, last, step = 1, window = 16, patienceMs = 4000 } = options;
   const sizes: number[] = [];
   for (let size = first; size <= last; size += step) sizes.push(size);
   const waiting = new Set<number>();

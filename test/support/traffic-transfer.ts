@@ -54,13 +54,13 @@ export async function transferResult(port: number): Promise<TransferResult> {
   return result.finally(() => results.delete(port));
 }
 
-/** Sends `bytes` to a listener and returns what was sent; fails when nothing moves for ten seconds. */
+/** Sends `bytes` to a listener and returns what was sent; fails when nothing moves for thirty seconds. */
 export async function sendTransfer(host: string, port: number, bytes: number): Promise<TransferResult> {
-  const socket = connect({ host, port, timeout: 10_000 });
+  const socket = connect({ host, port, timeout: 30_000 });
   const hash = createHash('sha256');
   const failure = new Promise<never>((_, failed) => {
     socket.once('error', failed);
-    socket.once('timeout', () => failed(new Error('the transfer stalled for ten seconds')));
+    socket.once('timeout', () => failed(new Error('the transfer stalled for thirty seconds')));
   });
   failure.catch(() => undefined);
   await Promise.race([once(socket, 'connect'), failure]);

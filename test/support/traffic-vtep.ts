@@ -16,7 +16,7 @@ export const UNDERLAY = 'ens224';
 export const PORT = 8472;
 export const VNI = 1;
 const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 const STOP_MS = 5000;
 
 /** Words for every device of vxlane in these suites, such as `gso off gro off`. */

@@ -101,15 +101,15 @@ export async function tunnelWorld(bed: Bed): Promise<TunnelWorld> {
     },
     async open(frames) {
       injectSuperFrames('vx0', frames);
-      await until('sent', () => (counters().encap_packets ?? 0) > 0, 3000);
+      await until('sent', () => (counters().encap_packets ?? 0) > 0, 10_000);
       await sleep(50);
     },
   };
 }
 
-/** What has been captured behind the router: finished packets, nothing missed. */
-export async function wireOf(capture: RemoteCapture): Promise<Uint8Array[]> {
-  const { frames, missed } = await capture.stop({ quietMs: 150 });
+/** What has been captured behind the router, as many as expected at least: finished packets, nothing missed. */
+export async function wireOf(capture: RemoteCapture, expected: number): Promise<Uint8Array[]> {
+  const { frames, missed } = await capture.stop({ frames: expected, quietMs: 150 });
   assert.equal(missed, 0);
   for (const { superFrame, checksumNotReady } of frames) assert.ok(!superFrame && !checksumNotReady);
   return frames.map(({ data }) => data);
