@@ -809,6 +809,8 @@ export const ENCAP_FRAME_FLAGS_OFFSET = 53;
 export const ENCAP_FRAME_SHORT_CIRCUITED = 1;
 /** u16: where its network header begins */
 export const ENCAP_L3_OFFSET = 54;
+/** u32: hash of its flow, 0 = its datagrams go in no other's place */
+export const ENCAP_FLOW_OFFSET = 56;
 /** A remote record: whose path is wanted. */
 export const ENCAP_PATH_REMOTE_OFFSET = 64;
 /** 32 bytes: struct sockaddr of the loopback address, as the sender of frames that bypass the underlay. */
@@ -900,6 +902,8 @@ export const ENVELOPE_IOVEC_COUNT_OFFSET = 196;
 export const ENVELOPE_IOVEC_ROOM_OFFSET = 198;
 /** u32: envelope + 1 that follows in its lane, 0 = none */
 export const ENVELOPE_NEXT_OFFSET = 200;
+/** u32: hash of its first datagram's flow, 0 = nothing may come before that one */
+export const ENVELOPE_FLOW_OFFSET = 204;
 
 /** Lanes, one for each source port: u16s: first and last envelope + 1 of the batch, 0 = none. */
 export const LANE_BYTES = 4;
@@ -978,12 +982,13 @@ export const INJECT_BUFFERS_BYTES = INJECT_COUNT * INJECT_BUFFER_BYTES;
 
 /**
  * One run of memory that frames are read into: one behind the other, or, where many are asked for before the size of
- * the first one is known, each into a slot. The odd stride spreads the first lines of slots over the cache.
+ * the first one is known, each into a slot. The odd stride spreads the first lines of slots over the cache. Three for
+ * each source port: the more of many mixed flows leave together, the fewer are the calls and the messages.
  */
 export const FRAME_MAX_BYTES = 65600;
 export const FRAME_HEADROOM_BYTES = 64;
 export const FRAME_SLOT_BYTES = 67648;
-export const FRAME_SLOT_COUNT = 64;
+export const FRAME_SLOT_COUNT = 192;
 export const ENCAP_ARENA_OFFSET = INJECT_BUFFERS_OFFSET + INJECT_BUFFERS_BYTES;
 export const ENCAP_ARENA_BYTES = FRAME_SLOT_COUNT * FRAME_SLOT_BYTES;
 export const ENCAP_BYTES = ENCAP_ARENA_OFFSET + ENCAP_ARENA_BYTES;
@@ -1097,7 +1102,7 @@ export const DECAP_BYTES = RECEIVE_BUFFERS_OFFSET + RECEIVE_BUFFERS_BYTES;
  */
 export const HOOK_RECORD_COUNT = 256;
 export const HOOK_RECORD_BYTES = 64;
-export const HOOK_RECORDS_OFFSET = 6291456;
+export const HOOK_RECORDS_OFFSET = 15728640;
 export const HOOK_RECORDS_BYTES = HOOK_RECORD_COUNT * HOOK_RECORD_BYTES;
 /**
  * Behind the records, nobody's: an address that was found to lie in a program's memory may be followed by accesses up to
@@ -1186,7 +1191,7 @@ export const HOOK_AREAS_OFFSET = HOOK_MIRRORS_OFFSET + HOOK_MIRRORS_BYTES;
 export const HOOK_AREAS_BYTES = HOOK_AREA_COUNT * HOOK_AREA_BYTES;
 
 /** Room for either kind, in whole pages. */
-export const WORKER_BYTES = 8388608;
+export const WORKER_BYTES = 17825792;
 /** Blocks: of each queue one for encap, one for decap, one for what decap's hooks redirect into tunnels. */
 export const WORKER_MAX = 24;
 

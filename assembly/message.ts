@@ -6,7 +6,8 @@
  * A datagram joins the last message of its lane (dispatch.ts) when both go from the same socket to the same place
  * and the sizes suit UDP_SEGMENT (equal, only the last one may be shorter). So the segments of a super-frame and
  * a run of equal small frames become one system call and one walk through the kernel, in the same way, whatever
- * came between them from other flows.
+ * came between them from other flows. A larger datagram may go before a smaller one of another flow, and so take it
+ * along: of many flows with frames of any size two leave together.
  */
 import * as dispatch from './dispatch';
 import { envelopeOf, groupOf, isNamed, writeControl, writeControlHeader, writeName } from './envelope';
@@ -14,6 +15,7 @@ import {
   AF_INET,
   CMSGHDR_BYTES,
   DEVICE_FLAG_GSO_OFF,
+  ENCAP_FLOW_OFFSET,
   ENCAP_IOVEC_COUNT,
   ENCAP_IOVECS_OFFSET,
   ENCAP_IOVECS_USED_OFFSET,
@@ -25,6 +27,7 @@ import {
   ENVELOPE_CONTROL_OFFSET,
   ENVELOPE_CONTROL_USED_OFFSET,
   ENVELOPE_DEVICE_OFFSET,
+  ENVELOPE_FLOW_OFFSET,
   ENVELOPE_IFINDEX_OFFSET,
   ENVELOPE_IOVEC_COUNT_OFFSET,
   ENVELOPE_IOVEC_ROOM_OFFSET,
@@ -111,11 +114,19 @@ export function append(
   bodyBytes: i32,
 ): void {
   const bytes = headBytes + bodyBytes;
+  const iovecs: u32 = bodyBytes === 0 ? 1 : 2;
   let envelope = dispatch.lastOf(worker, source);
-  if (envelope !== 0 && joins(worker, envelope, source, remote, port, marks, l3, bytes))
+  let iovec: usize = 0;
+  if (envelope === 0 || !suits(worker, envelope, source, remote, port, marks, l3, bytes)) {
+    envelope = open(worker, device, source, remote, port, marks, l3, bytes);
+    iovec = claimIovecs(worker, envelope, iovecs);
+  } else if (bytes <= load<i32>(envelope, ENVELOPE_SEGMENT_OFFSET)) {
     grow(envelope, bytes);
-  else envelope = open(worker, device, source, remote, port, marks, l3, bytes);
-  const iovec = claimIovecs(worker, envelope, bodyBytes === 0 ? 1 : 2);
+    iovec = claimIovecs(worker, envelope, iovecs);
+  } else {
+    lead(envelope, bytes);
+    iovec = claimFirst(worker, envelope, iovecs);
+  }
   store<u64>(iovec, absolute(head));
   store<u64>(iovec, <u64>headBytes, IOVEC_LENGTH_OFFSET);
   if (bodyBytes === 0) return;
@@ -136,7 +147,8 @@ function maySegment(flags: u32, source: u32): boolean {
   );
 }
 
-function joins(
+/** May the datagram join the message: at its end, or, larger than its only one, which is another flow's, before that? */
+function suits(
   worker: usize,
   envelope: usize,
   source: u32,
@@ -150,7 +162,7 @@ function joins(
   return (
     load<u32>(envelope, ENVELOPE_SOURCE_OFFSET) === source &&
     load<u32>(envelope, ENVELOPE_CLOSED_OFFSET) === 0 &&
-    bytes <= load<i32>(envelope, ENVELOPE_SEGMENT_OFFSET) &&
+    (bytes <= load<i32>(envelope, ENVELOPE_SEGMENT_OFFSET) || mayLead(state, envelope)) &&
     load<i32>(envelope, ENVELOPE_LENGTH_OFFSET) + bytes <= MESSAGE_MAX_BYTES &&
     load<i32>(envelope, ENVELOPE_SEGMENTS_OFFSET) < MESSAGE_SEGMENT_MAX &&
     load<u32>(envelope, ENVELOPE_MARKS_OFFSET) === marks &&
@@ -160,6 +172,12 @@ function joins(
     load<u32>(envelope, ENVELOPE_IFINDEX_OFFSET) === load<u32>(remote, REMOTE_IFINDEX_OFFSET) &&
     isNamed(envelope, remote, port)
   );
+}
+
+function mayLead(state: usize, envelope: usize): boolean {
+  const flow = load<u32>(state, ENCAP_FLOW_OFFSET);
+  const led = load<u32>(envelope, ENVELOPE_FLOW_OFFSET);
+  return flow !== 0 && led !== 0 && flow !== led && load<u32>(envelope, ENVELOPE_SEGMENTS_OFFSET) === 1;
 }
 
 function open(
@@ -191,6 +209,7 @@ function open(
   // None, and room for none, where the next ones are.
   store<u64>(envelope, <u64>load<u32>(state, ENCAP_IOVECS_USED_OFFSET), ENVELOPE_IOVECS_OFFSET);
   store<u32>(envelope, 0, ENVELOPE_NEXT_OFFSET);
+  store<u32>(envelope, load<u32>(state, ENCAP_FLOW_OFFSET), ENVELOPE_FLOW_OFFSET);
   writeName(envelope, remote, port, load<u32>(state, ENCAP_LABEL_OFFSET), ipv4);
   const control = writeControl(envelope + ENVELOPE_CONTROL_OFFSET, source, ifindex, marks, ipv4);
   store<u32>(envelope, control, ENVELOPE_CONTROL_USED_OFFSET);
@@ -209,6 +228,23 @@ function grow(envelope: usize, bytes: i32): void {
   const control = envelope + ENVELOPE_CONTROL_OFFSET + load<u32>(envelope, ENVELOPE_CONTROL_USED_OFFSET);
   writeControlHeader(control, 2, SOL_UDP, UDP_SEGMENT);
   store<u64>(control, <u64>segment, CMSGHDR_BYTES);
+}
+
+/** One larger datagram before the message's only one. */
+function lead(envelope: usize, bytes: i32): void {
+  const last = load<i32>(envelope, ENVELOPE_SEGMENT_OFFSET);
+  store<u32>(envelope, bytes, ENVELOPE_SEGMENT_OFFSET);
+  store<u32>(envelope, bytes, ENVELOPE_LENGTH_OFFSET);
+  grow(envelope, last);
+}
+
+/** Room for `more` iovecs before those of a message. */
+function claimFirst(worker: usize, envelope: usize, more: u32): usize {
+  const count = <u32>load<u16>(envelope, ENVELOPE_IOVEC_COUNT_OFFSET);
+  claimIovecs(worker, envelope, more);
+  const first = worker + ENCAP_IOVECS_OFFSET + load<u32>(envelope, ENVELOPE_IOVECS_OFFSET) * IOVEC_BYTES;
+  memory.copy(first + more * IOVEC_BYTES, first, count * IOVEC_BYTES);
+  return first;
 }
 
 /**

@@ -15,6 +15,8 @@ import {
   DEVICE_TTL_OFFSET,
   DF_INHERIT,
   DF_SET,
+  ENCAP_FLOW_OFFSET,
+  ENCAP_STATE_OFFSET,
   ETHERNET_HEADER_BYTES,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
@@ -31,11 +33,12 @@ import * as ethernet from './wire/ethernet';
 import * as ip4 from './wire/ipv4';
 import * as ip6 from './wire/ipv6';
 
-/** The socket that the inner flow leaves from: with or without DF, and one source port per flow. */
-export function source(record: usize, frame: usize, length: i32, l3: i32): u32 {
+/** The socket that the inner flow leaves from: with or without DF, and one source port per flow, whose hash is noted. */
+export function source(worker: usize, record: usize, frame: usize, length: i32, l3: i32): u32 {
   const group = groupOf(record, frame);
   const ports = load<u32>(SOURCES_BASE + group * SOURCE_GROUP_BYTES, SOURCE_PORTS_OFFSET);
   const hash = flow.hashAt(frame, length, l3, load<u32>(HEADER_BASE, HEADER_HASH_SEED_OFFSET));
+  store<u32>(worker + ENCAP_STATE_OFFSET, hash, ENCAP_FLOW_OFFSET);
   return group * SOURCE_PORT_COUNT + flow.slot(hash, ports);
 }
 

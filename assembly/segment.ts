@@ -14,6 +14,7 @@
  */
 import {
   ENCAP_DOMAIN_OFFSET,
+  ENCAP_FLOW_OFFSET,
   ENCAP_HEADERS_BYTES,
   ENCAP_HEADERS_OFFSET,
   ENCAP_HEADERS_USED_OFFSET,
@@ -151,6 +152,8 @@ export function split(
   const id = ipv4 ? ip4.identification(frame + l3) : 0;
   const sequence = isUdp ? 0 : tcp.sequence(frame + l4);
   const flags = isUdp ? 0 : tcp.flags(frame + l4);
+  // Its segments make a message of their own, as long as they can: none of them ends another's.
+  store<u32>(worker + ENCAP_STATE_OFFSET, 0, ENCAP_FLOW_OFFSET);
   const inParcels = parcel.areWanted();
   const domain = load<u32>(worker + ENCAP_STATE_OFFSET, ENCAP_DOMAIN_OFFSET);
 

@@ -99,7 +99,7 @@ export function transmit(
   const source =
     inParcels && skipped === 0
       ? outer.groupOf(record, frame) * SOURCE_PORT_COUNT + PARCEL_FLOW_UNTOLD
-      : outer.source(record, frame, length, l3);
+      : outer.source(worker, record, frame, length, l3);
   const marks = outer.marks(record, flags, remote, frame, l3);
   if (virtio.gsoType(header) !== VIRTIO_GSO_NONE)
     return transmitSuper(

@@ -17,7 +17,7 @@ import {
 } from '../assembly/layout.ts';
 import type { CounterName } from '../src/dataplane/counters.ts';
 import { assertBytes } from './support/bytes.ts';
-import { byLane, laneOf } from './support/flow.ts';
+import { assertLanes, flowHash, laneOf } from './support/flow.ts';
 import { concat, macBytes } from './support/frames.ts';
 import { type Flow, flowOf, nextFrames } from './support/gro-traffic.ts';
 import { guarded } from './support/guarded.ts';
@@ -68,7 +68,7 @@ async function fuzzEncap(path: HotPath, packets: number, prng: Prng): Promise<vo
     path.surroundings = below(prng, 256);
     const most = batch % 4 === 0 ? 512 : 1536;
     const frames: TapFrame[] = [];
-    const wire: { slot: number; bytes: Uint8Array }[] = [];
+    const wire: { slot: number; flow: number; bytes: Uint8Array }[] = [];
     const expected = new Map<number, Counts>(devices.map((device) => [device, {}]));
     for (let i = 0; i < ENCAP_BATCH; i++) {
       const device = devices[below(prng, devices.length)]!;
@@ -91,19 +91,15 @@ async function fuzzEncap(path: HotPath, packets: number, prng: Prng): Promise<vo
         // A checksum that is completed where a mutation points may change the flow, but not where it is looked for.
         const read = isSuper ? frame : outcome[0]!;
         const slot = laneOf(read, HASH_SEED, SOURCE_PORT_COUNT, networkOffset(frame));
+        const flow = flowHash(read, HASH_SEED, networkOffset(frame));
         for (let copy = 0; copy < copies; copy++) {
-          for (const segment of outcome) wire.push({ slot, bytes: vxlan(VNI + device - 1, segment) });
+          for (const segment of outcome) wire.push({ slot, flow, bytes: vxlan(VNI + device - 1, segment) });
         }
         add(counts, 'encap_packets', copies * outcome.length);
       }
     }
     const { datagrams } = path.encap(frames);
-    assert.equal(datagrams.length, wire.length);
-    const inOrder = byLane(wire);
-    for (const [i, { slot, bytes }] of byLane(datagrams).entries()) {
-      assert.equal(slot, inOrder[i]!.slot);
-      assertBytes(bytes, inOrder[i]!.bytes);
-    }
+    assertLanes(datagrams, wire);
     for (const [device, counts] of expected) {
       const counted = path.takeCounters(device);
       assert.deepEqual(verdictsOf(counted, 'encap_packets'), counts);

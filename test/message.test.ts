@@ -15,15 +15,18 @@ import {
   OFFLOAD_UDP_SEGMENT,
   SOURCE_GROUP_BYTES,
   SOURCE_PEERS_OFFSET,
+  SOURCE_PORT_COUNT,
   SOURCE_SEGMENT_OFFSET,
   SOURCES_BASE,
 } from '../assembly/layout.ts';
 import type { DeviceRecord } from '../src/dataplane/devices.ts';
 import { BUILDS } from './support/engine.ts';
+import { laneOf } from './support/flow.ts';
 import { arp, ethernet, ipv4, ipv6, rawPacket, vlan } from './support/frames.ts';
 import {
   DEFAULT,
   ENCAP_WORKER,
+  HASH_SEED,
   HotPath,
   PORT,
   SOURCE,
@@ -153,6 +156,47 @@ for (const build of BUILDS) {
         sent.map(({ gsoSize }) => gsoSize),
         [108, 0, 108, 0],
       );
+    });
+
+    it('lets a larger datagram go before a smaller one of another flow, and takes that along', () => {
+      const lane = laneOf(sized(60)[0]!, HASH_SEED, SOURCE_PORT_COUNT);
+      const twin = (from: number): number => {
+        const frame = ethernet({}, rawPacket(from, new Uint8Array(46)));
+        return laneOf(frame, HASH_SEED, SOURCE_PORT_COUNT) === lane ? from : twin(from + 1);
+      };
+      const types = [0x88b5, twin(0x9000)];
+      types.push(twin(types[1]! + 1));
+      /** Frames of three flows of one lane. */
+      const mixed = (...frames: [flow: number, length: number][]) =>
+        frames.map(([flow, length]) => ethernet({}, rawPacket(types[flow]!, new Uint8Array(length - 14))));
+      const flows = (sent: SentMessage[]) =>
+        sent.map(({ datagrams }) =>
+          datagrams.map((datagram) => {
+            const type = (datagram[20]! << 8) | datagram[21]!;
+            return `${types.indexOf(type)}:${datagram.length - 8}`;
+          }),
+        );
+      const of = (...frames: [number, number][]) => flows(send({}, mixed(...frames)));
+      assert.deepEqual(of([0, 60], [1, 100]), [['1:100', '0:60']]);
+      assert.deepEqual(of([0, 60], [0, 100]), [['0:60'], ['0:100']], 'never within a flow');
+      assert.deepEqual(of([0, 60], [1, 100], [2, 60]), [['1:100', '0:60'], ['2:60']], 'it is closed');
+      assert.deepEqual(of([0, 60], [0, 60], [1, 100]), [['0:60', '0:60'], ['1:100']], 'one, not several');
+      assert.deepEqual(of([0, 60], [1, 100], [1, 61], [0, 62], [2, 70]), [
+        ['1:100', '0:60'],
+        ['0:62', '1:61'],
+        ['2:70'],
+      ]);
+      assert.deepEqual(of([0, 20], [1, 65507]), [['0:20'], ['1:65507']], 'they must fit');
+      const sent = send({}, mixed([0, 60], [1, 100]));
+      assert.deepEqual([sent[0]!.gsoSize, sent[0]!.iovecs.length], [108, 2]);
+
+      path.offloads(0);
+      assert.deepEqual(of([0, 60], [1, 100]), [['0:60'], ['1:100']], 'no UDP_SEGMENT');
+      path.offloads(OFFLOAD_UDP_SEGMENT);
+      const device = path.device();
+      path.entry(device, DEFAULT, [{ address: REMOTE }, { address: '10.0.0.1' }]);
+      const fan = path.encap(mixed([0, 60], [1, 100]).map((frame) => ({ frame, device }))).messages;
+      assert.deepEqual(flows(fan), [['0:60'], ['0:60'], ['1:100'], ['1:100']], 'to other remotes');
     });
 
     it('holds at most 64 datagrams and 65507 bytes in a message', () => {

@@ -10,6 +10,7 @@ import {
   FRAME_SLOT_BYTES,
   FRAME_SLOT_COUNT,
   RING_FILLED_OFFSET,
+  URING_ENTRIES,
   VIRTIO_HEADER_BYTES,
   WORKER_URING_ERROR_OFFSET,
   WORKER_URING_READ_OFFSET,
@@ -40,7 +41,7 @@ export class UringReader implements TapReader {
     this.calls = 0;
     while (more && count < FRAME_SLOT_COUNT && bytes < BATCH_BYTES) {
       const room = Math.ceil((BATCH_BYTES - bytes) / this.#frameBytes);
-      const asked = Math.min(ask, FRAME_SLOT_COUNT - count, room);
+      const asked = Math.min(ask, URING_ENTRIES, FRAME_SLOT_COUNT - count, room);
       if (asked < WORTHWHILE) {
         const read = this.#readOne(device, fd, count);
         more = read > 0;
@@ -53,7 +54,7 @@ export class UringReader implements TapReader {
         bytes += this.#context.u32[(this.#context.base + WORKER_URING_READ_OFFSET) >>> 2]!;
       }
       // All that were asked for were there: there may be as many again.
-      ask = Math.max(ask, count);
+      ask = count < this.#expected ? this.#expected - count : count;
     }
     if (count > 0) this.#frameBytes = bytes / count;
     this.#expected = count + 1;

@@ -3,6 +3,8 @@
  * speed is measured against. Words are in memory order there, so they are little-endian here.
  */
 
+import assert from 'node:assert/strict';
+import { assertBytes, sameBytes } from './bytes.ts';
 import { networkOffset } from './naive-segment.ts';
 
 const EXTENSION_MAX = 6;
@@ -19,6 +21,28 @@ export function laneOf(frame: Uint8Array, seed: number, count: number, at = netw
 /** A batch leaves lane by lane; this puts two lists into one order that keeps each lane's own. */
 export function byLane<T extends { slot: number }>(all: readonly T[]): T[] {
   return [...all].sort((one, other) => one.slot - other.slot);
+}
+
+/** The same datagrams leave each lane, and those of a flow in their order; flows of one lane may overtake each other. */
+export function assertLanes(
+  sent: readonly { slot: number; bytes: Uint8Array }[],
+  expected: readonly { slot: number; flow: number; bytes: Uint8Array }[],
+): void {
+  assert.equal(sent.length, expected.length);
+  const lanes = new Map<number, Map<number, { all: Uint8Array[]; next: number }>>();
+  for (const { slot, flow, bytes } of expected) {
+    const lane = lanes.get(slot) ?? new Map<number, { all: Uint8Array[]; next: number }>();
+    lanes.set(slot, lane);
+    const queue = lane.get(flow);
+    if (queue) queue.all.push(bytes);
+    else lane.set(flow, { all: [bytes], next: 0 });
+  }
+  for (const { slot, bytes } of sent) {
+    const left = [...(lanes.get(slot)?.values() ?? [])].filter(({ all, next }) => next < all.length);
+    const queue = left.find(({ all, next }) => sameBytes(bytes, all[next]!)) ?? left[0];
+    assertBytes(bytes, queue?.all[queue.next], `lane ${slot}`);
+    queue!.next++;
+  }
 }
 
 /** @returns a u32 */
