@@ -4,10 +4,11 @@
  */
 import { availableParallelism } from 'node:os';
 import {
+  DECAP_BYTES,
+  ENCAP_BYTES,
   FDB_BUCKETS_BASE,
   HEADER_ADDRESS_OFFSET,
   HEADER_BASE,
-  HOOK_RECORDS_OFFSET,
   OFFLOAD_COALESCE,
   OFFLOAD_UDP_SEGMENT,
   REMOTES_BASE,
@@ -120,9 +121,12 @@ class BatchedVtep extends VtepCalls implements Vtep {
     const address = syscalls().addressOf(views.bytes);
     views.view.setBigUint64(HEADER_BASE + HEADER_ADDRESS_OFFSET, BigInt(address), true);
     preferHugePages(address + FDB_BUCKETS_BASE, REMOTES_BASE - FDB_BUCKETS_BASE);
-    // What hooks need is touched when there are some.
-    for (const block of Workers.packetBlocks(queues))
-      makeResident(address + workerBase(block), HOOK_RECORDS_OFFSET);
+    // All of decap, and encap but for what the largest batches take; those, and what hooks need, come when they do.
+    for (const block of Workers.packetBlocks(queues)) {
+      const base = address + workerBase(block);
+      makeResident(base, DECAP_BYTES);
+      preferHugePages(base + DECAP_BYTES, ENCAP_BYTES - DECAP_BYTES);
+    }
     try {
       await workers.start(
         queues,
