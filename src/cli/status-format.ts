@@ -50,7 +50,7 @@ const REASONS: Readonly<Record<string, string>> = {
   drop_hook_fault_received:
     'a hook on decap failed before it had decided, or moved the frame out of its room',
   drop_hook_target_received: 'the device that a hook on decap redirected to is gone, down or of another kind',
-  drop_hook_forward: 'no room on the way into the tunnel that a hook on decap redirected to',
+  drop_hook_forward: 'no room into the tunnel that a hook on decap redirected to, or nobody takes it',
   drop_hook_stopped: 'the hook on encap has been stopped, and is set with onstop drop',
   drop_hook_stopped_received: 'the hook on decap has been stopped, and is set with onstop drop',
   drop_truncated: 'datagram larger than the receive buffer',
