@@ -62,12 +62,13 @@ export async function sink(given: SinkFlags, flags: Flags, outside: Outside): Pr
   const say = write === '-' ? outside.err : outside.out;
   const show = (stats: SinkStats) =>
     say(flags.json ? toJson(sinkObject(stats), flags.pretty) : sinkText(stats));
-  outside.err(`vxlane sink: receives on UDP ${open.ports.join(', ')}\n`);
   const tell = () => {
     open.stats().then(show, () => {});
   };
   process.on('SIGUSR1', tell);
   const stop = stopSignal(outside.stop);
+  // Whoever reads this may send signals.
+  outside.err(`vxlane sink: receives on UDP ${open.ports.join(', ')}\n`);
   try {
     stop.promise.then(() => open.close()).catch(() => {});
     const last = await open.ended;
