@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { FRAME_SLOT_COUNT } from '../assembly/layout.ts';
 import { createDataplane } from '../src/dataplane/index.ts';
 import { macOf, OWN, PORT, ping, planeWith, refused, SENDER, VNI, vxlan, ZERO } from './support/embedded.ts';
 import { below } from './support/mutate.ts';
@@ -35,7 +36,7 @@ describe('what lasts how long', () => {
 
   test('a released batch is over, and its slots are another’s', () => {
     const { queue, number } = planeWith({ remote: '192.0.2.2' });
-    const batch = queue.frames(64, 65000);
+    const batch = queue.frames(FRAME_SLOT_COUNT, 65000);
     refused('NO_SPACE', () => queue.frames(64, 65000));
     const [slot] = batch.slots;
     slot!.write(ping(macOf(1)));
