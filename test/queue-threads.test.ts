@@ -117,7 +117,8 @@ describe('threads on one memory', () => {
     assert.deepEqual(told.map(({ queue }) => queue).sort(), [1, 2, 3]);
     for (const { sent, taken, wrong } of told)
       assert.deepEqual({ sent, taken, wrong }, { sent: all / THREADS, taken: all / THREADS, wrong: 0 });
-    const { encap_packets, decap_packets, fdb_learned, ...others } = plane.counters('a');
+    // fdb_busy: a thread that held the table may have lost its core; the others went on, and learned from a later frame.
+    const { encap_packets, decap_packets, fdb_learned, fdb_busy: _, ...others } = plane.counters('a');
     assert.deepEqual(
       { encap_packets, decap_packets, fdb_learned },
       { encap_packets: all, decap_packets: all, fdb_learned: 48 },
