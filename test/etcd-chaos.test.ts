@@ -94,7 +94,7 @@ describe('whatever happens to etcd', { skip }, () => {
         }
         if (!isJoined) await cable.join();
         const byKey = (one: { key: string }, other: { key: string }) => (one.key < other.key ? -1 : 1);
-        const deadline = Date.now() + 8000;
+        const deadline = Date.now() + 20_000;
         for (;;) {
           const { kvs } = await client.list(SUBNETS);
           const leases = kvs.map((kv) => parseLease(kv.key, kv.value)).filter((one) => !isSkipped(one));
@@ -110,7 +110,7 @@ describe('whatever happens to etcd', { skip }, () => {
           );
           await new Promise((resolve) => setTimeout(resolve, 20));
         }
-        await until('connected', () => source.state().connected && source.state().error === undefined, 3000);
+        await until('connected', () => source.state().connected && source.state().error === undefined, 10_000);
       } finally {
         await members.end();
         client.close();
